@@ -1,0 +1,1 @@
+"""Keeps the margin positions of one wallet away from liquidation by moving collateral between them."""
