@@ -1,1 +1,1 @@
-"""Keeps the margin positions of one wallet away from liquidation by moving collateral between them."""
+"""The margin keeper: moves a wallet's own collateral between its own margin positions before a fall liquidates one."""

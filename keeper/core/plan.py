@@ -1,0 +1,106 @@
+"""The plan of one cycle: which rescues, from which donors, how much, and a verdict for every subaccount."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+from keeper.core.snapshot import Block, SubaccountId, Token
+from keeper.core.units import Address, Wad
+from keeper.core.verdict import Verdict
+
+
+class Kind(IntEnum):
+    """`Kind` of contracts/src/MarginGuard.sol."""
+
+    NATIVE = 0
+    """Within one protocol."""
+    CROSS = 1
+    """The underlying is withdrawn here and supplied there, in the same transaction."""
+
+
+class Lane(Enum):
+    ROUTINE = "routine"
+    CRITICAL = "critical"
+
+
+class Stage(Enum):
+    NORMAL = "normal"
+    """The recipient goes to its target, donors stay above their floors and above their triggers after a shock."""
+    LAST_STAND = "last stand"
+    """Recipient and donors share the largest cushion that they can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    kind: Kind
+    donor: SubaccountId
+    recipient: SubaccountId
+    token: Token
+    amount_raw: int
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What a rescue does to one subaccount's health, at the expected inclusion."""
+
+    subaccount: SubaccountId
+    before: Wad
+    after: Wad
+    after_shock: Wad
+
+
+@dataclass(frozen=True, slots=True)
+class Rescue:
+    """All transfers into one recipient; they succeed or fail as a whole."""
+
+    recipient: SubaccountId
+    transfers: tuple[Transfer, ...]
+    stage: Stage
+    lane: Lane
+    min_health_after: Wad
+    """Enforced on-chain; a little below the planned health, never below `survive`."""
+    effect: Effect
+    donors: tuple[Effect, ...]
+    """One per distinct donor with debt, in order of first use."""
+    loss_avoided_usd: Wad | None
+    """What a liquidation would have taken; None when the price in USD is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A batch that was sent and is not resolved yet: its recipients are not planned for again."""
+
+    plan_id: str
+    lane: Lane
+    recipients: frozenset[SubaccountId]
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What earlier cycles add to a decision; a value that is stored with the plan."""
+
+    last_rescue_at: Mapping[SubaccountId, int] = field(default_factory=dict[SubaccountId, int])
+    """Unix seconds of the last rescue that took effect."""
+    in_flight: InFlight | None = None
+    refused: Mapping[SubaccountId, str] = field(default_factory=dict[SubaccountId, str])
+    """Recipients whose last rescue a simulation refused at this very block, with the reason."""
+    volatility_bps_per_day: Mapping[Address, int] = field(default_factory=dict[Address, int])
+    """Per feed, measured on the journal's prices."""
+    gas_price_wei: int = 0
+    """What a unit of gas is expected to cost at inclusion."""
+    protect_only: bool = False
+    """The owner's pause that still lets debt-free donors give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The decision of one cycle; the same inputs give the same plan, bit for bit."""
+
+    block: Block
+    rescues: tuple[Rescue, ...]
+    verdicts: Mapping[SubaccountId, Verdict]
+
+    @property
+    def lane(self) -> Lane:
+        """Critical if one of its rescues is."""
+        return Lane.CRITICAL if any(rescue.lane is Lane.CRITICAL for rescue in self.rescues) else Lane.ROUTINE

@@ -1,0 +1,247 @@
+"""Everything that one cycle knows about the chain, read at one block.
+
+A snapshot is a value: the planner gets nothing else to look at, and whatever could not be read has a name in it and is
+never taken for healthy.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import Protocol
+
+from keeper.core.risk import Risk
+from keeper.core.units import Address, Wad
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    number: int
+    hash: str
+    parent_hash: str
+    timestamp: int
+    base_fee_wei: int
+    gas_limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    address: Address
+    symbol: str
+    decimals: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SubaccountId:
+    """`morpho:0x3a85…` (the whole market id), `wallet`; `str()` gives the whole form, used in JSON, config and the journal."""
+
+    protocol: str
+    key: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.protocol}:{self.key}" if self.key else self.protocol
+
+    @classmethod
+    def parse(cls, text: str) -> "SubaccountId":
+        protocol, _, key = text.partition(":")
+        return cls(protocol, key)
+
+
+# How well a subaccount is known ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """Every part was read at the pinned block and every price is within its feed's own heartbeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessUnverified:
+    """Read, but the age of a price cannot be known (`reason` names the oracle or feed)."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Read, but a price is older than its feed's heartbeat allows: nothing leaves an account with debt on it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """Not read, or read as nonsense. Never healthy."""
+
+    reason: str
+
+
+Reading = Fresh | FreshnessUnverified | Stale | Unknown
+
+
+# Subaccounts ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Horizon:
+    """How far ahead a health is stated: interest accrues for `seconds` at the last rate seen plus `rate_margin` (WAD a year)."""
+
+    seconds: int = 0
+    rate_margin: Wad = 0
+
+
+NOW = Horizon()
+NOTHING: Mapping[Address, int] = {}
+
+
+class Margin(Protocol):
+    """One subaccount's exact arithmetic at the pinned block, with its contract's own rounding.
+
+    The state it computes from is inside it, so a planner needs no adapter and no node.
+    """
+
+    def risk(
+        self,
+        deltas: Mapping[Address, int] = NOTHING,
+        horizon: Horizon = NOW,
+        falls_bps: Mapping[Address, int] = NOTHING,
+    ) -> Risk:
+        """The risk after collateral changed by `deltas` (raw units by token), debt grew to the horizon, and prices of
+        collateral fell by `falls_bps` against the debt (basis points by token).
+
+        Raises ValueError when a delta takes out more than there is.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CollateralLine:
+    """One asset that backs a subaccount. The weights are per raw unit and linear; only `Margin` is exact."""
+
+    token: Token
+    amount_raw: int
+    movable_raw_max: int
+    """What its protocol and the permissions let leave now, whatever the margin says: liquidity, allowance, freezes."""
+    receivable_raw_max: int
+    """What may still arrive: supply caps, freezes."""
+    maintenance_weight: Wad
+    initial_weight: Wad
+    price: Wad
+    """Unit of account per whole token, WAD, rounded down; for estimates and for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Debt:
+    token: Token
+    amount_raw: int
+    """Rounded up, accrued to the pinned block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subaccount:
+    """One independently liquidatable position, or the wallet itself (no debt, nothing to liquidate)."""
+
+    id: SubaccountId
+    label: str
+    """For people: `WETH/USDC 86%`, `wallet`."""
+    holder: Address
+    guard_index: int | None
+    """Its enrolment in the guard; None: not protected."""
+    unit: Token | None
+    """The unit of account of its values; None for the wallet, which has no margin."""
+    collateral: tuple[CollateralLine, ...]
+    debt: Debt | None
+    """None: owes nothing."""
+    margin: Margin
+    penalty_bps: int
+    """What a liquidation takes beyond the debt it repays, in basis points of that debt, rounded up."""
+    reading: Reading
+    feeds: tuple[Address, ...] = ()
+    """The aggregators behind its prices, for the explanation and the freshness."""
+    cannot_give: str | None = None
+    """Why nothing may leave (permission missing, frozen), or None."""
+    cannot_receive: str | None = None
+
+    @property
+    def has_debt(self) -> bool:
+        return self.debt is not None
+
+    def line(self, token: Address) -> CollateralLine | None:
+        return next((line for line in self.collateral if line.token.address == token), None)
+
+
+# Prices and guard -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FeedRound:
+    """The latest answer of one Chainlink-type aggregator, and how old it may be."""
+
+    feed: Address
+    name: str
+    answer: int
+    decimals: int
+    updated_at: int
+    heartbeat_seconds: int | None
+    """None: not configured, so its age cannot be judged."""
+
+
+class GuardProtocol(IntEnum):
+    """`Protocol` of contracts/src/MarginGuard.sol."""
+
+    WALLET = 0
+    MORPHO = 1
+
+
+@dataclass(frozen=True, slots=True)
+class GuardAccount:
+    """One enrolment, as the guard stores it; limits are WAD healths."""
+
+    index: int
+    protocol: GuardProtocol
+    holder: Address
+    target: Address
+    key: str
+    assets: tuple[Address, ...]
+    rescue_ceiling: Wad
+    min_after: Wad
+    hard_floor: Wad
+    is_live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GuardState:
+    """The guard at the pinned block."""
+
+    address: Address
+    owner: Address
+    keeper: Address
+    is_paused: bool
+    last_sequence: int
+    accounts: tuple[GuardAccount, ...]
+    remaining_cap_raw: Mapping[Address, int]
+    """What may still move in the current window, by underlying; a token without a cap may not move at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The wallet, its prices and its guard, all read in one call pinned to `block.hash`."""
+
+    chain_id: int
+    block: Block
+    subaccounts: tuple[Subaccount, ...]
+    guard: GuardState | None
+    """None: no guard configured, or it could not be read (then `guard_problem` says why)."""
+    guard_problem: str | None
+    feeds: tuple[FeedRound, ...]
+    usd_per_unit: Mapping[Address, Wad] = field(default_factory=dict[Address, Wad])
+    """USD per whole token, WAD; a token without a usable feed is absent."""
+    usd_per_native: Wad | None = None
+    keeper_balance_wei: int | None = None
+    """The hot key's gas money; None without a signer or when it could not be read."""
+
+    def subaccount(self, id: SubaccountId) -> Subaccount:
+        """Raises KeyError for one that is not in this snapshot."""
+        for candidate in self.subaccounts:
+            if candidate.id == id:
+                return candidate
+        raise KeyError(str(id))

@@ -1,0 +1,65 @@
+"""Faults, named by whose fault they are.
+
+```
+KeeperError
+├── ConfigError      the owner's files or options: nothing was done                  exit 2
+├── ChainError       a node, or the chain behind it, did not do its part             exit 1
+│   ├── NodeUnreachable   no answer in time, or no connection
+│   ├── RateLimited       the node asked us to slow down
+│   ├── WrongChain        the node answers for another chain than the one configured
+│   └── CallReverted      a call that had to succeed reverted; carries the revert data
+├── ProtocolError    a contract answered something that its interface does not allow exit 1
+└── JournalError     the journal cannot be opened, written or trusted                exit 1
+```
+
+What can happen in a healthy world (a rescue refused, a transaction reverted) is a value, not one of these. Every message
+is one sentence: what happened, to which account, what to do next; it never holds a secret.
+"""
+
+
+class KeeperError(Exception):
+    """A foreseeable fault; `str()` of it is all that a person gets to see."""
+
+    exit_code = 1
+
+
+class ConfigError(KeeperError):
+    """The owner's configuration or options cannot be used."""
+
+    exit_code = 2
+
+
+class ChainError(KeeperError):
+    """A node, or the chain behind it, did not do its part."""
+
+
+class NodeUnreachable(ChainError):
+    """No connection, or no answer before the deadline."""
+
+
+class RateLimited(ChainError):
+    """The node refused for the rate of requests; `retry_after_seconds` when it said how long."""
+
+    def __init__(self, message: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class WrongChain(ChainError):
+    """The node answers for another chain than the one configured."""
+
+
+class CallReverted(ChainError):
+    """A call that had to succeed reverted; `data` is the raw revert data."""
+
+    def __init__(self, message: str, data: bytes = b"") -> None:
+        super().__init__(message)
+        self.data = data
+
+
+class ProtocolError(KeeperError):
+    """A contract answered something that its interface does not allow."""
+
+
+class JournalError(KeeperError):
+    """The journal cannot be opened, written or trusted."""
