@@ -1,1 +1,7 @@
-"""The margin keeper: moves a wallet's own collateral between its own margin positions before a fall liquidates one."""
+"""Keeps the margin positions of one wallet away from liquidation by moving collateral between them."""
+
+from importlib.metadata import version as _version
+
+__all__ = ["__version__"]
+
+__version__ = _version("margin-keeper")

@@ -1,0 +1,89 @@
+"""Imports go downwards only: cli → daemon → chain → {journal, protocols} → core → errors."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "keeper"
+
+MAY_IMPORT = {
+    "errors": set[str](),
+    "core": {"errors"},
+    "protocols": {"core", "errors"},
+    "journal": {"core", "errors"},
+    "config": {"core", "errors"},
+    "telemetry": {"core", "errors"},
+    "report": {"core", "errors"},
+    "chain": {"config", "core", "errors", "journal", "protocols", "telemetry"},
+    "daemon": {"chain", "config", "core", "errors", "journal", "protocols", "telemetry"},
+    "cli": {"chain", "config", "core", "daemon", "errors", "journal", "protocols", "report", "telemetry"},
+}
+"""Each layer and the layers that it may use; a module counts as the first layer whose name it starts with."""
+
+LAYER_OF = {"alerts": "telemetry", "journal_schema": "journal"}
+"""Modules that were split from a layer and belong to it."""
+
+IO_MODULES = {
+    "aiohttp", "asyncio", "asyncio_throttle", "http", "os", "pathlib", "requests", "socket", "sqlite3", "subprocess",
+    "urllib", "web3", "websockets",
+}  # fmt: skip
+"""What the pure layers must not even import: they decide and decode, others read and send."""
+
+
+def modules() -> list[Path]:
+    return sorted(PACKAGE.rglob("*.py"))
+
+
+def layer_of(module: str) -> str:
+    """`keeper.core.plan` → `core`, `keeper.alerts` → `telemetry`."""
+    first = module.split(".")[1]
+    if first in LAYER_OF:
+        return LAYER_OF[first]
+    return first if first in MAY_IMPORT else first.split("_")[0]
+
+
+def dotted(path: Path) -> str:
+    parts = list(path.relative_to(PACKAGE.parent).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively; name the module in full"
+            assert node.module is not None
+            found |= {node.module} if node.module != "keeper" else {f"keeper.{alias.name}" for alias in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in modules() if path != PACKAGE / "__init__.py"], ids=dotted)
+def test_a_module_imports_only_from_its_own_layer_or_below(path: Path) -> None:
+    layer = layer_of(dotted(path))
+    assert layer in MAY_IMPORT, f"{dotted(path)} is in no layer; name it in MAY_IMPORT"
+    upwards = {
+        module
+        for module in imported_modules(path)
+        if module.startswith("keeper.") and layer_of(module) not in MAY_IMPORT[layer] | {layer}
+    }
+    assert not upwards, f"{dotted(path)} may import {sorted(MAY_IMPORT[layer])} but imports {sorted(upwards)}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in modules() if layer_of(dotted(path) + ".") in {"core", "errors"}],
+    ids=dotted,
+)
+def test_what_decides_imports_nothing_that_reads_or_sends(path: Path) -> None:
+    assert not {module.split(".")[0] for module in imported_modules(path)} & IO_MODULES
+
+
+def test_the_layers_are_ordered() -> None:
+    """What a layer may use may itself use only a subset: the table has no cycle."""
+    for layer, below in MAY_IMPORT.items():
+        assert layer not in below
+        for lower in below:
+            assert MAY_IMPORT[lower] < below
