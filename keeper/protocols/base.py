@@ -4,11 +4,11 @@ An adapter names the calls to make and says what the bytes mean. It never awaits
 simulation and a journal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
-from keeper.core.snapshot import Block, FeedRound, GuardState, Subaccount
+from keeper.core.snapshot import Block, GuardAccount, GuardProtocol, GuardState, Reading, Subaccount, Token
 from keeper.core.units import Address
 
 
@@ -20,52 +20,72 @@ class Call:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class CallResult:
-    """The answer of one call; `data` is revert data when `success` is false."""
+class CallResult(NamedTuple):
+    """The answer of one call; `data` is revert data when `success` is false.
+
+    A tuple, because a cycle makes hundreds and a frozen dataclass takes twice as long to make.
+    """
 
     success: bool
     data: bytes
 
 
+T = TypeVar("T")
+
+Discovery: TypeAlias = Generator[Sequence[Call], Sequence[CallResult], T]
+"""What is read rarely, in rounds: yields the calls of a round, is sent their results, and returns what it found out.
+
+Raises ProtocolError, naming the market or token, when what it found cannot be used. Whoever runs it awaits the node:
+
+    calls = next(discovery)
+    while True:
+        try: calls = discovery.send(await aggregate(calls))
+        except StopIteration as found: return found.value
+"""
+
+EnrolmentKey: TypeAlias = tuple[GuardProtocol, Address, Address, str]
+"""Protocol, holder, target and key: what makes a live enrolment in the guard unique."""
+
+
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What an adapter needs besides its own answers: the block, the guard, the feeds by address, and what is permitted."""
+    """What an adapter needs besides its own answers."""
 
     block: Block
     guard: GuardState | None
-    feeds: dict[Address, FeedRound]
+    enrolled: Mapping[EnrolmentKey, GuardAccount]
+    """The guard's live accounts."""
+    feeds: Mapping[Address, Reading]
+    """How well the latest round of each feed is known."""
 
 
-TopologyT = TypeVar("TopologyT")
+class Adapter(Protocol):
+    """One protocol bound to one wallet.
 
+    A frozen value that pydantic can write as JSON and read back: it holds all that is read rarely (markets, tokens, LTVs,
+    feeds), so that a journal needs nothing else to decode an old answer. It is made by its module's `discover`, a `Discovery`.
+    """
 
-class Adapter(Protocol[TopologyT]):
-    """One protocol. `TopologyT` is what is read rarely: tokens, LTVs, decimals, feeds; a frozen value that can be journalled."""
-
-    name: str
-    """The `protocol` part of its subaccount ids."""
-
-    def topology_rounds(self) -> int:
-        """How many rounds of topology calls it takes (a later round may ask what an earlier one named)."""
+    @property
+    def name(self) -> str:
+        """The `protocol` part of its subaccount ids."""
         ...
 
-    def topology_calls(self, answered: Sequence[Sequence[CallResult]]) -> Sequence[Call]:
-        """The calls of the next round, given the answers of all earlier ones."""
-        ...
-
-    def decode_topology(self, answered: Sequence[Sequence[CallResult]]) -> TopologyT:
-        """Raises ProtocolError naming the market or token that cannot be used."""
-        ...
-
-    def read_calls(self, topology: TopologyT) -> Sequence[Call]:
+    def read_calls(self) -> Sequence[Call]:
         """Every cycle's calls: a fixed list, so that its calldata is built once."""
         ...
 
-    def feeds(self, topology: TopologyT) -> Sequence[Address]:
-        """The aggregators whose rounds the reader must fetch in the same call."""
+    def feeds(self) -> Sequence[Address]:
+        """The aggregators behind its prices; their rounds are read in the same call."""
         ...
 
-    def decode(self, topology: TopologyT, results: Sequence[CallResult], around: Around) -> Sequence[Subaccount]:
-        """One subaccount for each that exists; one that could not be read comes back with an `Unknown` reading."""
+    def collateral_tokens(self) -> Sequence[Token]:
+        """Whatever it can give or take; the guard's caps are read for them."""
+        ...
+
+    def decode(self, results: Sequence[CallResult], around: Around) -> Sequence[Subaccount]:
+        """One subaccount for each that was discovered, given the results of `read_calls` in their order.
+
+        One that could not be read comes back with an `Unknown` reading; a bad contract never raises here.
+        """
         ...
