@@ -1,7 +1,7 @@
 """The owner's thresholds: when to act, how far to go, what a donor keeps.
 
-`1 < hard_floor <= survive <= critical < trigger <= rescue_ceiling <= target < floor`; the guard enforces hard_floor, survive (its
-`minAfter`) and rescue_ceiling on-chain as well.
+`1 < hard_floor <= survive <= critical < trigger <= rescue_ceiling <= target < floor`; the guard enforces hard_floor,
+survive (its `minAfter`) and rescue_ceiling on-chain as well.
 """
 
 from collections.abc import Mapping

@@ -24,7 +24,7 @@ class Risk:
 
     @property
     def health_factor(self) -> Wad:
-        """Collateral over debt at maintenance, rounded down; `INFINITE_HEALTH` without debt. 1.0 is the liquidation line."""
+        """Collateral over debt at maintenance, rounded down; `INFINITE_HEALTH` without debt. 1.0 is the line."""
         if self.debt_value == 0:
             return INFINITE_HEALTH
         return min(mul_div_down(self.collateral_value, WAD, self.debt_value), INFINITE_HEALTH)

@@ -32,7 +32,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True, order=True)
 class SubaccountId:
-    """`morpho:0x3a85…` (the whole market id), `wallet`; `str()` gives the whole form, used in JSON, config and the journal."""
+    """`morpho:0x3a85…` (the whole market id), `wallet`; `str()` is the form in JSON, config and the journal."""
 
     protocol: str
     key: str = ""
@@ -78,12 +78,12 @@ class Unknown:
 Reading = Fresh | FreshnessUnverified | Stale | Unknown
 
 
-# Subaccounts ------------------------------------------------------------------------------------------------------------
+# Subaccounts ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Horizon:
-    """How far ahead a health is stated: interest accrues for `seconds` at the last rate seen plus `rate_margin` (WAD a year)."""
+    """How far ahead a health is stated: interest for `seconds` at the last rate seen plus `rate_margin` (WAD a year)."""
 
     seconds: int = 0
     rate_margin: Wad = 0
@@ -169,7 +169,7 @@ class Subaccount:
         return next((line for line in self.collateral if line.token.address == token), None)
 
 
-# Prices and guard -------------------------------------------------------------------------------------------------------
+# Prices and guard -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What was decided about a subaccount and why, also when nothing is done: one verdict for every subaccount, every cycle."""
+"""What was decided about each subaccount and why, also when nothing is done: one verdict for each, every cycle."""
 
 from dataclasses import dataclass
 
