@@ -1,7 +1,7 @@
 """What every protocol adapter offers.
 
-An adapter names the calls to make and says what the bytes mean. It never awaits, so the same adapter reads a live node, a
-simulation and a journal.
+An adapter names the calls to make and says what the bytes mean. It never awaits, so the same adapter reads a live node,
+a simulation and a journal.
 """
 
 from collections.abc import Generator, Mapping, Sequence
@@ -62,8 +62,8 @@ class Around:
 class Adapter(Protocol):
     """One protocol bound to one wallet.
 
-    A frozen value that pydantic can write as JSON and read back: it holds all that is read rarely (markets, tokens, LTVs,
-    feeds), so that a journal needs nothing else to decode an old answer. It is made by its module's `discover`, a `Discovery`.
+    A frozen value that pydantic can write as JSON and read back: it holds all that is read rarely (markets, tokens,
+    LTVs, feeds), so that a journal needs nothing else to decode an old answer. Its module's `discover` makes it.
     """
 
     @property
