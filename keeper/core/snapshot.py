@@ -83,7 +83,7 @@ Reading = Fresh | FreshnessUnverified | Stale | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Horizon:
-    """How far ahead a health is stated: interest for `seconds` at the last rate seen plus `rate_margin` (WAD a year)."""
+    """How far ahead a health is stated: `seconds` of interest at the last rate seen plus `rate_margin` (WAD a year)."""
 
     seconds: int = 0
     rate_margin: Wad = 0

@@ -1,7 +1,7 @@
 """Integer arithmetic with the rounding in the name.
 
-Every number that decides about safety or a size is an integer; a value is WAD (18 decimals) in a stated unit of account,
-an amount is in a token's raw units.
+Every number that decides about safety or a size is an integer; a value is WAD (18 decimals) in a stated unit of
+account, an amount is in a token's raw units.
 """
 
 from typing import NewType
