@@ -7,6 +7,9 @@ KeeperError
 │   ├── NodeUnreachable   no answer in time, or no connection
 │   ├── RateLimited       the node asked us to slow down
 │   ├── WrongChain        the node answers for another chain than the one configured
+│   ├── BadAnswer         what came back is no answer to the question: not JSON, cut short, another id
+│   ├── NodeRefused       the node answered with an error; carries its code and data
+│   │   └── BlockGone     the block that was asked for is not in the node's chain (any more, or yet)
 │   └── CallReverted      a call that had to succeed reverted; carries the revert data
 ├── ProtocolError    a contract answered something that its interface does not allow exit 1
 └── JournalError     the journal cannot be opened, written or trusted                exit 1
@@ -47,6 +50,24 @@ class RateLimited(ChainError):
 
 class WrongChain(ChainError):
     """The node answers for another chain than the one configured."""
+
+
+class BadAnswer(ChainError):
+    """What came back is no answer to the question: not JSON, cut short, too large, or with another id."""
+
+
+class NodeRefused(ChainError):
+    """The node answered with a JSON-RPC error; `code`, `reason` and `data` are its own, cleaned of secrets."""
+
+    def __init__(self, message: str, code: int = 0, reason: str = "", data: bytes = b"") -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.data = data
+
+
+class BlockGone(NodeRefused):
+    """The block that was asked for is not in the node's chain (any more, or yet)."""
 
 
 class CallReverted(ChainError):
