@@ -1,0 +1,358 @@
+"""The sections of keeper.toml: every key with its type, its default and what it is for.
+
+The commented file that `keeper init` writes and the table in the README come from here, so they cannot disagree.
+"""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
+
+from keeper.config_values import (
+    Bps,
+    ChainAddress,
+    ConfigPath,
+    Form,
+    Health,
+    HttpEndpoint,
+    Listen,
+    ListenAddress,
+    MarketId,
+    Milliseconds,
+    Seconds,
+    SecretReference,
+    WebSocketEndpoint,
+    Wei,
+    config_folder,
+    listed,
+    render_health,
+)
+from keeper.core.units import WAD, Address
+from keeper.errors import ConfigError
+
+
+class Section(BaseModel):
+    """One table of the file: frozen, and without a place for a key that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ChainSection(Section):
+    """[chain]: where the chain is read and how it behaves."""
+
+    rpc_url: HttpEndpoint = Field(description="the node's HTTP endpoint; a reference if the URL holds a key")
+    ws_url: WebSocketEndpoint | None = Field(
+        default=None, description="the node's WebSocket endpoint, for new heads without polling"
+    )
+    chain_id: int = Field(gt=0, description="the chain; a node that answers for another one is refused")
+    block_time: Milliseconds = Field(default=12_000, gt=0, description="usual time between two blocks")
+    request_timeout: Milliseconds = Field(default=5_000, gt=0, description="how long one request may take")
+    requests_per_second: int = Field(default=25, gt=0, le=10_000, description="the most requests sent to the endpoint")
+    head_age_max: Seconds = Field(
+        default=60, gt=0, description="without a new block for this long the view is stale: an alarm, and not ready"
+    )
+    inclusion_blocks: int = Field(
+        default=2, gt=0, le=100, description="blocks until a transaction sent now is expected to take effect"
+    )
+    finality_blocks: int = Field(
+        default=12, gt=0, le=10_000, description="blocks on top after which a mined transaction is taken as final"
+    )
+
+    @property
+    def inclusion_seconds(self) -> int:
+        """When a transaction sent now is expected to take effect, rounded up."""
+        return -(-self.inclusion_blocks * self.block_time // 1000)
+
+
+class SignerSection(Section):
+    """[signer]: the hot key. Without this section every run is a dry run."""
+
+    keystore: ConfigPath = Field(description="the hot key's encrypted keystore file")
+    password: SecretReference = Field(description="the keystore's password, by reference")
+
+
+class GuardSection(Section):
+    """[guard]: the owner and the owner's guard contract."""
+
+    owner: ChainAddress = Field(description="the wallet whose positions are kept; the guard moves nothing for others")
+    address: ChainAddress | None = Field(
+        default=None, description="the owner's MarginGuard; left out, where `keeper setup` deploys it for this owner"
+    )
+
+
+class MorphoBlueSection(Section):
+    """[[protocols]] kind = "morpho_blue": isolated markets, one subaccount each."""
+
+    kind: Literal["morpho_blue"] = Field(description='"morpho_blue"')
+    address: ChainAddress = Field(description="the Morpho contract")
+    markets: tuple[MarketId, ...] = Field(
+        min_length=1, description="ids of the markets in which the owner has a position"
+    )
+
+
+class WalletSection(Section):
+    """[[protocols]] kind = "wallet": the owner's own tokens, given within their allowance to the guard."""
+
+    kind: Literal["wallet"] = Field(description='"wallet"')
+    tokens: tuple[ChainAddress, ...] = Field(min_length=1, description="the tokens that may be given")
+
+
+ProtocolSection = Annotated[MorphoBlueSection | WalletSection, Field(discriminator="kind")]
+
+
+class FeedSection(Section):
+    """[[prices.feeds]]: one Chainlink-type aggregator, and how old its answer may be."""
+
+    address: ChainAddress = Field(description="the aggregator")
+    name: str = Field(min_length=1, description='what people call it, such as "ETH/USD"')
+    heartbeat: Seconds = Field(gt=0, description="the longest time between two answers that its operator promises")
+
+
+class PricesSection(Section):
+    """[prices]: the numeraire, and how fresh a price must be."""
+
+    native: ChainAddress | None = Field(
+        default=None, description="aggregator of the native coin in USD; without it gas costs are not weighed"
+    )
+    usd: Mapping[str, ChainAddress] = Field(
+        default_factory=dict[str, Address], description="aggregator in USD for each token, by symbol or address"
+    )
+    heartbeat_slack: Seconds = Field(
+        default=300, ge=0, description="how much later than its heartbeat an answer may be before it counts as stale"
+    )
+    feeds: tuple[FeedSection, ...] = Field(default=(), description="the aggregators whose age is judged")
+
+
+class AccountPolicy(Section):
+    """Thresholds and limits that hold for one subaccount; what is left out gets its price pair's default."""
+
+    hard_floor: Health | None = Field(
+        default=None, description="no donor with debt ever ends below it; enforced on-chain"
+    )
+    survive: Health | None = Field(
+        default=None, description="a rescue that would end below it is not made; enforced on-chain"
+    )
+    critical: Health | None = Field(default=None, description="below it a rescue is urgent and the last stand allowed")
+    trigger: Health | None = Field(default=None, description="below it a rescue is due")
+    rescue_ceiling: Health | None = Field(
+        default=None, description="at or above it the guard refuses to put anything in; enforced on-chain"
+    )
+    target: Health | None = Field(default=None, description="where a rescue brings it")
+    floor: Health | None = Field(default=None, description="a donor normally never ends below it")
+    shock: Bps | None = Field(
+        default=None, gt=0, lt=10_000, description="the fall of its collateral's price that it is tested against"
+    )
+    priority: int | None = Field(
+        default=None, ge=0, le=100, description="higher is saved first when not all can be (0 unless said)"
+    )
+    never_donate: bool | None = Field(
+        default=None, description="whether nothing may be taken from it (false unless said)"
+    )
+    oracle_age: Literal["checked", "unchecked"] | None = Field(
+        default=None, description='"unchecked" accepts prices whose age cannot be read ("checked" unless said)'
+    )
+
+    @model_validator(mode="after")
+    def _thresholds_are_in_order(self) -> "AccountPolicy":
+        problem = order_problem(self)
+        if problem:
+            raise ValueError(problem)
+        return self
+
+    def over(self, wallet: "AccountPolicy") -> "AccountPolicy":
+        """These values where given, else the wallet's."""
+        given = self.model_dump(exclude_none=True)
+        return AccountPolicy.model_construct(
+            **{name: given.get(name, getattr(wallet, name)) for name in AccountPolicy.model_fields}
+        )
+
+
+class PolicySection(AccountPolicy):
+    """[policy]: when to act, how far to go, what a donor keeps."""
+
+    last_stand: Literal["equalise", "off"] = Field(
+        default="equalise",
+        description="whether donors may, as a last resort, go below their floor and share a cushion with the recipient",
+    )
+    cooldown: Seconds = Field(
+        default=300,
+        ge=0,
+        description="after a rescue no routine rescue of the same subaccount; never mutes a critical one",
+    )
+    rate_margin: Bps = Field(
+        default=1_000, ge=0, description="interest a year added to the last rate seen, until a transaction takes effect"
+    )
+    amount_margin: Bps = Field(
+        default=1, gt=0, le=1_000, description="kept back from every exact maximum, which is refused one block later"
+    )
+    min_benefit_multiple: int = Field(
+        default=3, ge=0, description="a routine rescue is made when it is expected to save this many times its gas"
+    )
+    overrides: Mapping[str, AccountPolicy] = Field(
+        default_factory=dict[str, AccountPolicy],
+        description="the same thresholds and limits for one subaccount, by its id or an unambiguous beginning of it",
+    )
+
+    def for_subaccounts(self, ids: Sequence[str]) -> Mapping[str, AccountPolicy]:
+        """The policy of each subaccount: its override where it has one, else the wallet's.
+
+        Raises ConfigError for an override that names none of them, or several, or whose thresholds are out of order
+        together with the wallet's.
+        """
+        chosen: dict[str, AccountPolicy] = dict.fromkeys(ids, self)
+        overridden: dict[str, str] = {}
+        for key, override in self.overrides.items():
+            beginning = key.removesuffix("…").lower()
+            exact = [id for id in ids if id.lower() == beginning]
+            matches = exact or [id for id in ids if id.lower().startswith(beginning)]
+            where = f'[policy.overrides."{key}"]'
+            if not matches:
+                raise ConfigError(f"{where} names no subaccount; there are {listed(ids)}.")
+            if len(matches) > 1:
+                raise ConfigError(f"{where} could be {listed(matches, 'or')}; write more of the id.")
+            if matches[0] in overridden:
+                raise ConfigError(f'{where} and [policy.overrides."{overridden[matches[0]]}"] are the same subaccount.')
+            merged = override.over(self)
+            problem = order_problem(merged)
+            if problem:
+                raise ConfigError(f"{where} together with [policy]: {problem}.")
+            overridden[matches[0]] = key
+            chosen[matches[0]] = merged
+        return chosen
+
+
+class FeesSection(Section):
+    """[fees]: what a transaction may cost."""
+
+    max_fee: Wei = Field(default=500 * 10**9, gt=0, description="the most ever paid per unit of gas, tip included")
+    tip: Wei = Field(default=10**9, ge=0, description="the priority fee offered first")
+    bump_after: Milliseconds = Field(
+        default=36_000, gt=0, description="a transaction not mined by then is sent again with fees raised by an eighth"
+    )
+    fee_share_of_value: Bps = Field(
+        default=2_000, gt=0, le=10_000, description="the most that a rescue may cost, of the loss that it avoids"
+    )
+    daily_budget: Wei = Field(default=10**17, gt=0, description="the most spent on gas in any 24 hours")
+
+
+class JournalSection(Section):
+    """[journal]: what was seen, decided and sent."""
+
+    path: ConfigPath = Field(
+        default_factory=lambda: config_folder.get() / "keeper.sqlite", description="the journal's SQLite file"
+    )
+    keep_cycles: Seconds = Field(default=7 * 86_400, gt=0, description="how long the raw reads of cycles are kept")
+    keep_prices: Seconds = Field(
+        default=90 * 86_400, gt=0, description="how long prices are kept; volatility needs a day"
+    )
+    keep_decisions: Seconds = Field(
+        default=365 * 86_400, gt=0, description="how long verdicts, plans, transactions and outcomes are kept"
+    )
+
+
+class TelemetrySection(Section):
+    """[telemetry]: how the daemon is watched and reached."""
+
+    listen: ListenAddress = Field(
+        default=Listen("127.0.0.1", 9464), description="where /healthz, /readyz and /metrics are served"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least that is logged"
+    )
+    socket: ConfigPath = Field(
+        default_factory=lambda: config_folder.get() / "keeper.sock", description="where the commands reach the daemon"
+    )
+
+
+class AlertsSection(Section):
+    """[alerts]: who is told."""
+
+    webhook: HttpEndpoint | None = Field(
+        default=None, description="where alarms are posted as JSON; a reference if the URL holds a key"
+    )
+    heartbeat: Seconds = Field(default=3_600, gt=0, description="how often a sign of life is posted")
+    dedupe: Seconds = Field(
+        default=900, ge=0, description="how long the same alarm about the same subject is not repeated"
+    )
+
+
+# Order of the thresholds ----------------------------------------------------------------------------------------------
+
+_ORDER = ("hard_floor", "survive", "critical", "trigger", "rescue_ceiling", "target", "floor")
+_STRICTLY_BELOW_NEXT = {"critical", "target"}
+
+
+def order_problem(policy: AccountPolicy) -> str | None:
+    """Which two of the given thresholds contradict 1 < hard_floor <= survive <= critical < trigger <= rescue_ceiling <=
+    target < floor, as the end of a sentence."""
+    given = [
+        (index, name, getattr(policy, name)) for index, name in enumerate(_ORDER) if getattr(policy, name) is not None
+    ]
+    if given and given[0][2] <= WAD:
+        return f"{given[0][1]} = {render_health(given[0][2])} must be above 1, the liquidation line"
+    for (low_index, low, low_value), (high_index, high, high_value) in itertools.pairwise(given):
+        is_strict = bool(_STRICTLY_BELOW_NEXT.intersection(_ORDER[low_index:high_index]))
+        if high_value < low_value or (is_strict and high_value == low_value):
+            relation = "above" if is_strict else "at or above"
+            return f"{high} = {render_health(high_value)} must be {relation} {low} = {render_health(low_value)}"
+    return None
+
+
+# What there is to configure -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key, for the commented file that `init` writes and for the documentation."""
+
+    section: str
+    """As it stands in the file: `[chain]`, `[[protocols]]`."""
+    name: str
+    description: str
+    default: str | None
+    """As TOML; None when there is no default."""
+    is_required: bool
+
+
+TABLES: tuple[tuple[str, type[Section]], ...] = (
+    ("[chain]", ChainSection),
+    ("[signer]", SignerSection),
+    ("[guard]", GuardSection),
+    ("[[protocols]]", MorphoBlueSection),
+    ("[[protocols]]", WalletSection),
+    ("[prices]", PricesSection),
+    ("[[prices.feeds]]", FeedSection),
+    ("[policy]", PolicySection),
+    ("[fees]", FeesSection),
+    ("[journal]", JournalSection),
+    ("[telemetry]", TelemetrySection),
+    ("[alerts]", AlertsSection),
+)
+
+
+def all_keys() -> tuple[Key, ...]:
+    """Every key of the file, in the order in which a person writes them."""
+    return tuple(
+        Key(section, name, field.description or "", _default_as_toml(field), field.is_required())
+        for section, model in TABLES
+        for name, field in model.model_fields.items()
+    )
+
+
+def _default_as_toml(field: FieldInfo) -> str | None:
+    token = config_folder.set(Path())
+    try:
+        value = None if field.is_required() else field.get_default(call_default_factory=True, validated_data={})
+    finally:
+        config_folder.reset(token)
+    form = next((item for item in field.metadata if isinstance(item, Form)), None)
+    if value is None or value == {} or value == ():
+        return None
+    if form:
+        text = form.render(value)
+        return text if field.annotation is int and text.replace(".", "").isdigit() else f'"{text}"'
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else f'"{value}"'
