@@ -1,0 +1,236 @@
+"""`keeper VERB`: parses a command line, calls the verb, prints what it answers.
+
+Exit codes: 0 fine, 1 failed, 2 wrong usage or configuration, 3 there is something to do (`plan`). With `--json` the
+answer is one JSON document on standard output; whatever else is to be said goes to standard error.
+"""
+
+import json as json_format
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+from rich.console import Console
+
+from keeper.commands.answer import Answer
+from keeper.errors import KeeperError
+
+app = typer.Typer(
+    name="keeper",
+    help="Keeps one wallet's margin positions from being liquidated by moving collateral between them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="The keeper.toml to use.", metavar="FILE")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
+DEFAULT_CONFIG = Path("keeper.toml")
+
+
+def main() -> NoReturn:
+    """The console script. No traceback reaches a person for a foreseeable fault."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _answer(verb: Callable[[], Answer], as_json: bool) -> NoReturn:
+    try:
+        answer = verb()
+    except KeeperError as fault:
+        if as_json:
+            print(json_format.dumps({"error": str(fault)}))
+        print(f"keeper: {fault}", file=sys.stderr)
+        raise typer.Exit(fault.exit_code) from None
+    if as_json:
+        print(json_format.dumps(answer.document, indent=None if answer.is_streamed else 2))
+    else:
+        console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+        for part in answer.parts:
+            console.print(part, markup=False) if isinstance(part, str) else console.print(part)
+    raise typer.Exit(answer.exit_code)
+
+
+@app.command()
+def init(
+    owner: Annotated[str, typer.Option(help="The wallet to keep.", metavar="ADDRESS")],
+    rpc_url: Annotated[str, typer.Option(help="The node: a URL, env:NAME or file:PATH.", metavar="URL")],
+    discover: Annotated[
+        bool, typer.Option("--discover", help="Find the owner's positions in the chain's logs.")
+    ] = False,
+    morpho: Annotated[
+        str | None, typer.Option(help="Morpho Blue, where it is not at its usual address.", metavar="ADDRESS")
+    ] = None,
+    market: Annotated[
+        list[str] | None, typer.Option(help="A market id to include; may be repeated.", metavar="ID")
+    ] = None,
+    from_block: Annotated[int, typer.Option(help="Where discovery starts.", min=0)] = 0,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.", metavar="FILE")] = DEFAULT_CONFIG,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite it if it exists.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Find the owner's positions and write a commented keeper.toml with defaults and their reasons."""
+    from keeper.commands import init as verb
+
+    _answer(
+        lambda: verb.init(
+            owner=owner,
+            rpc_url=rpc_url,
+            discover=discover,
+            morpho=morpho,
+            markets=market or [],
+            from_block=from_block,
+            output=output,
+            force=force,
+        ),
+        json,
+    )
+
+
+@app.command()
+def setup(
+    config: ConfigOption = DEFAULT_CONFIG,
+    keeper: Annotated[
+        str | None, typer.Option(help="The hot key's address, if no [signer] is configured yet.", metavar="ADDRESS")
+    ] = None,
+    form: Annotated[
+        Literal["list", "safe", "cast"], typer.Option(help="list, Safe Transaction Builder JSON, or cast send lines.")
+    ] = "list",
+    cap: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What may move per window, such as WETH=50/1d; may be repeated.", metavar="TOKEN=AMOUNT/WINDOW"
+        ),
+    ] = None,
+    allowance: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What the guard may take from the wallet, such as WETH=20; may be repeated.", metavar="TOKEN=AMOUNT"
+        ),
+    ] = None,
+    send: Annotated[bool, typer.Option("--send", help="Send what is missing with the owner's keystore.")] = False,
+    owner_keystore: Annotated[
+        Path | None, typer.Option(help="The owner's keystore file, with --send.", metavar="FILE")
+    ] = None,
+    owner_password: Annotated[
+        str | None, typer.Option(help="Its password: env:NAME or file:PATH.", metavar="SECRET")
+    ] = None,
+    impersonate: Annotated[
+        bool, typer.Option("--impersonate", help="Send as the owner without a key: local chains and forks only.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """The owner's transactions that are still missing, and what each of them allows."""
+    from keeper.commands import setup as verb
+
+    _answer(
+        lambda: verb.setup(
+            config,
+            keeper=keeper,
+            form=form,
+            caps=cap or [],
+            allowances=allowance or [],
+            send=send,
+            owner_keystore=owner_keystore,
+            owner_password=owner_password,
+            impersonate=impersonate,
+        ),
+        json,
+    )
+
+
+@app.command()
+def check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
+    """Look at everything that must be right before the keeper can be relied on; sends nothing."""
+    from keeper.commands import check as verb
+
+    _answer(lambda: verb.check(config), json)
+
+
+@app.command()
+def status(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
+    """Every subaccount, nearest to liquidation first."""
+    from keeper.commands import status as verb
+
+    _answer(lambda: verb.status(config), json)
+
+
+@app.command()
+def plan(
+    config: ConfigOption = DEFAULT_CONFIG,
+    shock: Annotated[
+        str | None, typer.Option(help="Price changes to assume first.", metavar="WETH=-12%,WBTC=-5%")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """What would be sent now, why, and what it costs; exits 3 when there is something to do."""
+    from keeper.commands import plan as verb
+
+    _answer(lambda: verb.plan(config, shock=shock), json)
+
+
+@app.command()
+def run(
+    config: ConfigOption = DEFAULT_CONFIG,
+    once: Annotated[bool, typer.Option("--once", help="One cycle, then exit.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="The same path, stopping before signing.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """The daemon."""
+    from keeper.commands import run as verb
+
+    _answer(lambda: verb.run(config, once=once, dry_run=dry_run), json)
+
+
+@app.command()
+def explain(
+    subaccount: Annotated[str, typer.Argument(help="Its id, or an unambiguous beginning of it.", metavar="SUBACCOUNT")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """How health and verdict come about, number by number, with the block."""
+    from keeper.commands import explain as verb
+
+    _answer(lambda: verb.explain(config, subaccount), json)
+
+
+@app.command()
+def journal(
+    config: ConfigOption = DEFAULT_CONFIG,
+    since: Annotated[str, typer.Option(help="How far back.", metavar="DURATION")] = "24h",
+    follow: Annotated[bool, typer.Option("--follow", help="Go on printing what is added.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """What was seen, decided and sent."""
+    from keeper.commands import journal as verb
+
+    _answer(lambda: verb.journal(config, since=since, follow=follow, as_json=json), json)
+
+
+@app.command()
+def pause(
+    config: ConfigOption = DEFAULT_CONFIG,
+    protect_only: Annotated[bool, typer.Option("--protect-only", help="Debt-free donors may still give.")] = False,
+    onchain: Annotated[
+        bool,
+        typer.Option("--onchain", help="Also send the guard's pause with the keeper key; only the owner can undo it."),
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Stop every send at once."""
+    from keeper.commands import pause as verb
+
+    _answer(lambda: verb.pause(config, protect_only=protect_only, onchain=onchain), json)
+
+
+@app.command()
+def resume(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> None:
+    """Undo `pause`."""
+    from keeper.commands import pause as verb
+
+    _answer(lambda: verb.resume(config), json)
