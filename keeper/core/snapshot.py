@@ -115,7 +115,11 @@ class Margin(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CollateralLine:
-    """One asset that backs a subaccount. The weights are per raw unit and linear; only `Margin` is exact."""
+    """One asset that backs a subaccount.
+
+    The weights are linear: `amount_raw * weight // WAD` is about the value that counts, WAD in the unit of account. Only
+    `Margin` is exact.
+    """
 
     token: Token
     amount_raw: int
@@ -160,6 +164,8 @@ class Subaccount:
     cannot_give: str | None = None
     """Why nothing may leave (permission missing, frozen), or None."""
     cannot_receive: str | None = None
+    notes: tuple[str, ...] = ()
+    """For people: what is there and does not count, and what would make it count."""
 
     @property
     def has_debt(self) -> bool:
