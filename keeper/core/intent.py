@@ -7,8 +7,8 @@ PLANNED ──► SIGNED ──► BROADCAST ──► MINED ──► FINAL
 ```
 
 `next_step` says what to do with what is seen; whoever does it journals the new intent *before* acting. Nothing here
-sends, signs or reads a clock. Whatever an intent's state, a receipt of any attempt ever made decides over it: bytes that
-were sent can land as long as their nonce is open.
+sends, signs or reads a clock. Whatever an intent's state, a receipt of any attempt ever made decides over it: bytes
+that were sent can land as long as their nonce is open.
 """
 
 from collections.abc import Iterable, Mapping
