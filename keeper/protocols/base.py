@@ -8,7 +8,19 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
-from keeper.core.snapshot import Block, GuardAccount, GuardProtocol, GuardState, Reading, Subaccount, Token
+from keeper.core.risk import Risk
+from keeper.core.snapshot import (
+    NOTHING,
+    NOW,
+    Block,
+    GuardAccount,
+    GuardProtocol,
+    GuardState,
+    Horizon,
+    Reading,
+    Subaccount,
+    Token,
+)
 from keeper.core.units import Address
 
 
@@ -89,3 +101,16 @@ class Adapter(Protocol):
         One that could not be read comes back with an `Unknown` reading; a bad contract never raises here.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownMargin:
+    """The margin of what could not be read: health 0 whatever is asked, because unknown is never healthy."""
+
+    def risk(
+        self,
+        deltas: Mapping[Address, int] = NOTHING,  # noqa: ARG002
+        horizon: Horizon = NOW,  # noqa: ARG002
+        falls_bps: Mapping[Address, int] = NOTHING,  # noqa: ARG002
+    ) -> Risk:
+        return Risk(0, 1, 0, 1)
