@@ -117,8 +117,8 @@ class Margin(Protocol):
 class CollateralLine:
     """One asset that backs a subaccount.
 
-    The weights are linear: `amount_raw * weight // WAD` is about the value that counts, WAD in the unit of account. Only
-    `Margin` is exact.
+    The weights are linear: `amount_raw * weight // WAD` is about the value that counts, WAD in the unit of account.
+    Only `Margin` is exact.
     """
 
     token: Token
@@ -226,6 +226,10 @@ class GuardState:
     accounts: tuple[GuardAccount, ...]
     remaining_cap_raw: Mapping[Address, int]
     """What may still move in the current window, by underlying; a token without a cap may not move at all."""
+
+    def account(self, index: int) -> GuardAccount | None:
+        """The live enrolment with this index; None when it was retired or never existed."""
+        return next((account for account in self.accounts if account.index == index and account.is_live), None)
 
 
 @dataclass(frozen=True, slots=True)
