@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.34;
+
+import {IMarginGuard} from "./interfaces/IMarginGuard.sol";
+import {IMorpho, MarketParams} from "./interfaces/IMorpho.sol";
+import {MorphoBlue} from "./protocols/MorphoBlue.sol";
+import {Wallet} from "./protocols/Wallet.sol";
+import {Record} from "./Record.sol";
+import {RollingCap} from "./RollingCap.sol";
+import {Token} from "./Token.sol";
+
+/// @notice Lets a keeper move the owner's collateral between the owner's own accounts, within the owner's limits.
+/// It cannot send anything to an address that is not an enrolled account or the owner, raise a debt, leave an account
+/// nearer to liquidation than its policy allows, call a contract that the owner did not enrol, or be changed.
+/// @dev Accounts and assets are named by enrolment index, so another destination cannot even be asked for.
+/// @dev A holder that joins trusts the owner: the owner may enrol its accounts and have their collateral moved to others.
+contract MarginGuard is IMarginGuard {
+    using MorphoBlue for IMorpho;
+    using RollingCap for RollingCap.Counter;
+    using Token for address;
+
+    /* CONSTANTS */
+
+    uint256 public constant MAX_ACCOUNTS = 1024;
+    uint256 public constant MAX_ASSETS = 32;
+    uint256 public constant MAX_RESCUES = 16;
+    uint256 public constant MAX_TRANSFERS = 8;
+    /// @notice Bytes of revert data that a failed rescue can make the guard keep.
+    uint256 public constant MAX_REASON = 256;
+    /// @notice Gas that must remain beside a rescue's own, for its event, its result and the end of the batch.
+    uint256 public constant FINISH_GAS = 30_000;
+
+    uint256 private constant NO_DEBT = type(uint128).max;
+
+    /* IMMUTABLES */
+
+    address public immutable owner;
+
+    /* STORAGE */
+
+    /// @dev What never changes about an account; written once as a `Record`. `market` is empty for a wallet.
+    struct Facts {
+        Protocol protocol;
+        address holder;
+        address target;
+        MarketParams market;
+        address[] assets;
+    }
+
+    struct Enrolled {
+        address record;
+        bool retired;
+        Policy policy;
+    }
+
+    /// @dev An account as a rescue sees it.
+    struct Party {
+        uint16 index;
+        Facts facts;
+        Policy policy;
+    }
+
+    bool private transient _entered;
+
+    // One slot: whoever rebalances reads all three and writes one.
+    address public keeper;
+    uint64 public lastSequence;
+    bool public paused;
+
+    uint256 public accountCount;
+    mapping(uint256 index => Enrolled) private _enrolled;
+    mapping(bytes32 identity => uint256 indexPlusOne) private _live;
+    mapping(address holder => bool) private _joined;
+    mapping(address underlying => RollingCap.Counter) private _caps;
+
+    /* MODIFIERS */
+
+    modifier onlyOwner() {
+        if (msg.sender != owner) revert CallerIsNotOwner();
+        _;
+    }
+
+    modifier nonReentrant() {
+        if (_entered) revert Reentered();
+        _entered = true;
+        _;
+        _entered = false;
+    }
+
+    /* CONSTRUCTOR */
+
+    constructor(address owner_) {
+        if (owner_ == address(0)) revert OwnerIsZero();
+        owner = owner_;
+    }
+
+    /* OWNER */
+
+    /// @notice Adds accounts that may give and, those with debt, receive. The first one gets index `firstIndex`.
+    /// @dev The target is trusted with the tokens of the accounts enrolled at it: enrol only the real Morpho.
+    function enrol(Enrolment[] calldata enrolments) external onlyOwner returns (uint16 firstIndex) {
+        firstIndex = uint16(accountCount);
+        for (uint256 i; i < enrolments.length; ++i) _enrol(enrolments[i]);
+    }
+
+    /// @notice Takes accounts out for good: their indexes are never used again. Permissions given remain to be revoked.
+    function retire(uint16[] calldata indexes) external onlyOwner {
+        for (uint256 i; i < indexes.length; ++i) {
+            Party memory party = _unretired(indexes[i]);
+            _enrolled[indexes[i]].retired = true;
+            delete _live[_identity(party.facts)];
+            emit AccountRetired(indexes[i]);
+        }
+    }
+
+    function setPolicy(uint16 index, Policy calldata policy) external onlyOwner {
+        _requireInOrder(_unretired(index).facts.protocol, policy);
+        _enrolled[index].policy = policy;
+        emit PolicySet(index, policy);
+    }
+
+    /// @notice Limits what may move of each underlying. Without a cap nothing of it moves.
+    /// @dev What was spent stays spent: setting a cap again does not make room.
+    function setCaps(Cap[] calldata caps) external onlyOwner {
+        for (uint256 i; i < caps.length; ++i) {
+            if (caps[i].window == 0) revert WindowIsZero(caps[i].underlying);
+            _caps[caps[i].underlying].set(caps[i].amount, caps[i].window);
+            emit CapSet(caps[i].underlying, caps[i].amount, caps[i].window);
+        }
+    }
+
+    /// @notice Replaces the keeper at once; zero leaves the guard without one.
+    function setKeeper(address newKeeper) external onlyOwner {
+        keeper = newKeeper;
+        emit KeeperSet(newKeeper);
+    }
+
+    function unpause() external onlyOwner {
+        paused = false;
+        emit Unpaused();
+    }
+
+    /// @notice Sends what somebody gave the guard by mistake to the owner.
+    function sweep(address token) external onlyOwner nonReentrant {
+        uint256 amount = token.ownBalance();
+        token.send(owner, amount);
+        emit Swept(token, amount);
+    }
+
+    /* OWNER OR KEEPER */
+
+    function pause() external {
+        if (msg.sender != owner && msg.sender != keeper) revert CallerIsNotOwnerOrKeeper();
+        paused = true;
+        emit Paused(msg.sender);
+    }
+
+    /* HOLDERS */
+
+    /// @notice Lets the owner's accounts and the caller's be one book. Only for who trusts the owner with the collateral.
+    function join() external {
+        _joined[msg.sender] = true;
+        emit Joined(msg.sender);
+    }
+
+    /// @notice Takes the caller's accounts out at once, whatever the owner or the keeper want.
+    function leave() external {
+        _joined[msg.sender] = false;
+        emit Left(msg.sender);
+    }
+
+    /* KEEPER */
+
+    /// @notice Carries out a plan: each rescue takes effect whole or not at all, and none can stop another.
+    /// @param planId Sequence number in the upper 64 bits, 192 bits of digest below. The sequence must be the next one,
+    /// so that of all plans made for it at most one ever takes effect, once.
+    /// @param deadline The last timestamp at which this may happen.
+    /// @dev Reverts if no rescue succeeded, and then uses up no sequence number.
+    function rebalance(bytes32 planId, uint256 deadline, Rescue[] calldata rescues)
+        external
+        nonReentrant
+        returns (Result[] memory results)
+    {
+        if (msg.sender != keeper) revert CallerIsNotKeeper();
+        if (paused) revert GuardIsPaused();
+        if (block.timestamp > deadline) revert DeadlinePassed(deadline);
+        if (rescues.length == 0) revert NoRescues();
+        if (rescues.length > MAX_RESCUES) revert TooManyRescues(rescues.length);
+        uint64 sequence = uint64(uint256(planId) >> 192);
+        if (sequence != lastSequence + 1) revert WrongSequence(sequence, lastSequence + 1);
+        lastSequence = sequence;
+
+        bool anyOk;
+        results = new Result[](rescues.length);
+        for (uint256 i; i < rescues.length; ++i) {
+            results[i] = _attempt(planId, i, rescues[i]);
+            anyOk = anyOk || results[i].ok;
+        }
+        if (!anyOk) revert NothingRescued(results);
+    }
+
+    /// @notice One rescue, as a call of the guard to itself: so it can fail alone, with its own gas.
+    function executeRescue(bytes32 planId, Rescue calldata rescue)
+        external
+        returns (uint256 healthBefore, uint256 healthAfter)
+    {
+        if (msg.sender != address(this)) revert CallerIsNotGuard();
+        Transfer[] calldata transfers = rescue.transfers;
+        if (transfers.length == 0) revert NoTransfers();
+        if (transfers.length > MAX_TRANSFERS) revert TooManyTransfers(transfers.length);
+
+        Party memory recipient = _participant(rescue.to);
+        healthBefore = _accruedHealth(recipient.facts);
+        if (healthBefore == NO_DEBT) revert RecipientHasNoDebt(rescue.to);
+        if (healthBefore >= recipient.policy.rescueCeiling) {
+            revert RecipientIsHealthy(rescue.to, healthBefore, recipient.policy.rescueCeiling);
+        }
+
+        Party[] memory donors = new Party[](transfers.length);
+        for (uint256 i; i < transfers.length;) i = _moveIntoOneAsset(planId, rescue, i, recipient, donors);
+
+        healthAfter = _health(recipient.facts);
+        uint256 minimum = _max(_max(recipient.policy.minAfter, rescue.minHealthAfter), healthBefore);
+        if (healthAfter < minimum) revert RecipientBelowMinimum(rescue.to, healthAfter, minimum);
+        _requireAboveHardFloor(donors);
+    }
+
+    /* READS */
+
+    function account(uint16 index) public view returns (Account memory) {
+        Party memory party = _known(index);
+        return Account({
+            protocol: party.facts.protocol,
+            retired: _enrolled[index].retired,
+            joined: _takesPart(party.facts.holder),
+            holder: party.facts.holder,
+            target: party.facts.target,
+            key: _key(party.facts),
+            assets: party.facts.assets,
+            policy: party.policy
+        });
+    }
+
+    function accounts() external view returns (Account[] memory all) {
+        all = new Account[](accountCount);
+        for (uint256 i; i < all.length; ++i) all[i] = account(uint16(i));
+    }
+
+    function cap(address underlying) external view returns (uint128 amount, uint32 window) {
+        return (_caps[underlying].amount, _caps[underlying].window);
+    }
+
+    /// @notice What may still move of `underlying` now.
+    function remainingCap(address underlying) external view returns (uint256) {
+        return _caps[underlying].remaining();
+    }
+
+    /// @notice Health of an account at this block, as the guard judges it; the largest uint128 without debt.
+    /// @dev Meant for `eth_call`; it changes nothing but the interest that anybody can have Morpho accrue.
+    function health(uint16 index) external returns (uint256) {
+        return _accruedHealth(_known(index).facts);
+    }
+
+    /* INTERNAL: A BATCH */
+
+    function _attempt(bytes32 planId, uint256 index, Rescue calldata rescue) private returns (Result memory result) {
+        bytes memory data = abi.encodeCall(this.executeRescue, (planId, rescue));
+        // A call gets at most 63/64 of what is left; with less than this the rescue would silently be given less.
+        uint256 needed = uint256(rescue.gas) * 64 / 63 + FINISH_GAS;
+        uint256 gasBefore = gasleft();
+        if (gasBefore < needed) revert GasTooLow(index, needed);
+
+        (bool ok, bytes memory answer) = _callSelf(rescue.gas, data);
+        result.gasUsed = uint64(gasBefore - gasleft());
+        result.ok = ok;
+        if (ok) {
+            (uint256 healthBefore, uint256 healthAfter) = abi.decode(answer, (uint256, uint256));
+            (result.healthBefore, result.healthAfter) = (uint128(healthBefore), uint128(healthAfter));
+            emit Rescued(planId, rescue.to, healthBefore, healthAfter);
+        } else {
+            result.reason = answer;
+            emit RescueFailed(planId, index, answer);
+        }
+    }
+
+    /// @dev Copies at most MAX_REASON bytes, however much the other side returns.
+    function _callSelf(uint256 gasGiven, bytes memory data) private returns (bool ok, bytes memory answer) {
+        assembly ("memory-safe") {
+            ok := call(gasGiven, address(), 0, add(data, 32), mload(data), 0, 0)
+            let size := returndatasize()
+            if gt(size, MAX_REASON) { size := MAX_REASON }
+            answer := mload(0x40)
+            mstore(answer, size)
+            returndatacopy(add(answer, 32), 0, size)
+            mstore(0x40, add(answer, and(add(size, 63), not(31))))
+        }
+    }
+
+    /* INTERNAL: A RESCUE */
+
+    /// @dev Carries out the transfers from `first` on that arrive in the same asset, and supplies their sum at once.
+    /// @return next The first transfer that was left.
+    function _moveIntoOneAsset(
+        bytes32 planId,
+        Rescue calldata rescue,
+        uint256 first,
+        Party memory recipient,
+        Party[] memory donors
+    ) private returns (uint256 next) {
+        uint8 toAsset = rescue.transfers[first].toAsset;
+        address underlying = _underlying(recipient, toAsset);
+        uint256 balanceBefore = underlying.ownBalance();
+        uint256 total;
+
+        for (next = first; next < rescue.transfers.length; ++next) {
+            Transfer calldata transfer = rescue.transfers[next];
+            if (transfer.toAsset != toAsset) break;
+            Party memory donor = donors[next] = _participant(transfer.from);
+            _requireFitting(transfer, donor, recipient, underlying);
+            if (!_caps[underlying].spend(transfer.amount)) {
+                revert CapExceeded(underlying, transfer.amount, _caps[underlying].remaining());
+            }
+
+            _withdraw(donor.facts, underlying, transfer.amount);
+            total += transfer.amount;
+            uint256 received = underlying.ownBalance() - balanceBefore;
+            if (received != total) revert ReceivedAmountDiffers(underlying, total, received);
+            emit Moved(planId, transfer.from, rescue.to, underlying, transfer.amount);
+        }
+
+        _supply(recipient.facts, total);
+        uint256 balanceAfter = underlying.ownBalance();
+        if (balanceAfter != balanceBefore) revert BalanceChanged(underlying, balanceBefore, balanceAfter);
+    }
+
+    function _requireFitting(
+        Transfer calldata transfer,
+        Party memory donor,
+        Party memory recipient,
+        address underlying
+    ) private pure {
+        if (donor.index == recipient.index) revert DonorIsRecipient(donor.index);
+        if (transfer.amount == 0) revert AmountIsZero();
+        Kind kind = donor.facts.protocol == recipient.facts.protocol ? Kind.Native : Kind.Cross;
+        if (transfer.kind != kind) revert WrongKind(donor.index, recipient.index, kind);
+        address source = _underlying(donor, transfer.fromAsset);
+        if (source != underlying) revert UnderlyingsDiffer(source, underlying);
+    }
+
+    function _requireAboveHardFloor(Party[] memory donors) private view {
+        for (uint256 i; i < donors.length; ++i) {
+            Party memory donor = donors[i];
+            if (_appearsBefore(donors, i)) continue;
+            uint256 donorHealth = _health(donor.facts);
+            if (donorHealth < donor.policy.hardFloor) {
+                revert DonorBelowHardFloor(donor.index, donorHealth, donor.policy.hardFloor);
+            }
+        }
+    }
+
+    function _appearsBefore(Party[] memory donors, uint256 end) private pure returns (bool) {
+        for (uint256 i; i < end; ++i) if (donors[i].index == donors[end].index) return true;
+        return false;
+    }
+
+    function _underlying(Party memory party, uint8 asset) private pure returns (address) {
+        if (asset >= party.facts.assets.length) revert AssetUnknown(party.index, asset);
+        return party.facts.assets[asset];
+    }
+
+    /* INTERNAL: WHAT DIFFERS BY PROTOCOL */
+
+    function _accruedHealth(Facts memory a) private returns (uint256) {
+        if (a.protocol == Protocol.Wallet) return NO_DEBT;
+        return IMorpho(a.target).accruedHealth(a.market, a.holder);
+    }
+
+    /// @dev For accounts whose interest is accrued in this transaction: the recipient, and donors that gave.
+    function _health(Facts memory a) private view returns (uint256) {
+        if (a.protocol == Protocol.Wallet) return NO_DEBT;
+        return IMorpho(a.target).health(a.market, a.holder);
+    }
+
+    function _withdraw(Facts memory a, address underlying, uint256 amount) private {
+        if (a.protocol == Protocol.Wallet) Wallet.withdraw(a.holder, underlying, amount);
+        else IMorpho(a.target).withdraw(a.market, a.holder, amount);
+    }
+
+    /// @dev Only an account with debt receives, and a wallet has none.
+    function _supply(Facts memory a, uint256 amount) private {
+        IMorpho(a.target).supply(a.market, a.holder, amount);
+    }
+
+    function _key(Facts memory a) private pure returns (bytes32) {
+        return a.protocol == Protocol.Wallet ? bytes32(0) : MorphoBlue.idOf(a.market);
+    }
+
+    /* INTERNAL: ENROLMENT */
+
+    function _enrol(Enrolment calldata enrolment) private {
+        uint16 index = uint16(accountCount);
+        if (index == MAX_ACCOUNTS) revert TooManyAccounts();
+        _requireInOrder(enrolment.protocol, enrolment.policy);
+        Facts memory facts = _facts(enrolment);
+        bytes32 identity = _identity(facts);
+        if (_live[identity] != 0) revert AlreadyEnrolled(uint16(_live[identity] - 1));
+
+        accountCount = index + 1;
+        _live[identity] = index + 1;
+        _enrolled[index] = Enrolled({record: Record.write(abi.encode(facts)), retired: false, policy: enrolment.policy});
+        emit AccountEnrolled(index, enrolment.protocol, enrolment.holder, enrolment.target, enrolment.key);
+        emit PolicySet(index, enrolment.policy);
+    }
+
+    function _facts(Enrolment calldata enrolment) private view returns (Facts memory facts) {
+        if (enrolment.holder == address(0)) revert HolderIsZero();
+        facts.protocol = enrolment.protocol;
+        facts.holder = enrolment.holder;
+        facts.target = enrolment.target;
+        if (enrolment.protocol == Protocol.Wallet) {
+            if (enrolment.target != address(0) || enrolment.key != 0) revert WalletHasNoTarget();
+            _requireDistinctTokens(enrolment.assets);
+            facts.assets = enrolment.assets;
+        } else {
+            if (enrolment.assets.length != 0) revert AssetsAreDerived();
+            facts.market = IMorpho(enrolment.target).marketOf(enrolment.key);
+            facts.assets = new address[](1);
+            facts.assets[0] = facts.market.collateralToken;
+        }
+    }
+
+    function _requireDistinctTokens(address[] calldata tokens) private view {
+        if (tokens.length == 0) revert NoAssets();
+        if (tokens.length > MAX_ASSETS) revert TooManyAssets(tokens.length);
+        for (uint256 i; i < tokens.length; ++i) {
+            if (tokens[i].code.length == 0) revert AssetHasNoCode(tokens[i]);
+            for (uint256 j; j < i; ++j) if (tokens[j] == tokens[i]) revert AssetListedTwice(tokens[i]);
+        }
+    }
+
+    function _requireInOrder(Protocol protocol, Policy calldata p) private pure {
+        bool inOrder = protocol == Protocol.Wallet
+            ? p.hardFloor == 0 && p.minAfter == 0 && p.rescueCeiling == 0
+            : 1e18 < p.hardFloor && p.hardFloor <= p.minAfter && p.minAfter <= p.rescueCeiling;
+        if (!inOrder) revert PolicyOutOfOrder(p);
+    }
+
+    /* INTERNAL: LOOKING UP */
+
+    function _known(uint16 index) private view returns (Party memory party) {
+        address record = _enrolled[index].record;
+        if (record == address(0)) revert AccountUnknown(index);
+        party.index = index;
+        party.facts = abi.decode(Record.read(record), (Facts));
+        party.policy = _enrolled[index].policy;
+    }
+
+    function _unretired(uint16 index) private view returns (Party memory party) {
+        party = _known(index);
+        if (_enrolled[index].retired) revert AccountIsRetired(index);
+    }
+
+    function _participant(uint16 index) private view returns (Party memory party) {
+        party = _unretired(index);
+        if (!_takesPart(party.facts.holder)) revert HolderHasNotJoined(index, party.facts.holder);
+    }
+
+    function _takesPart(address holder) private view returns (bool) {
+        return holder == owner || _joined[holder];
+    }
+
+    /// @dev What no two accounts that are not retired have in common.
+    function _identity(Facts memory a) private pure returns (bytes32) {
+        return keccak256(abi.encode(a.holder, a.target, _key(a)));
+    }
+
+    function _max(uint256 x, uint256 y) private pure returns (uint256) {
+        return x > y ? x : y;
+    }
+}
