@@ -1,0 +1,214 @@
+"""What nodes answer, as values of ours; whatever does not fit is the node's fault and is named so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+from keeper.core.intent import Receipt
+from keeper.core.snapshot import Block
+from keeper.core.units import Address
+from keeper.errors import BadAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One event as the chain keeps it."""
+
+    address: Address
+    topics: tuple[bytes, ...]
+    data: bytes
+    block_number: int
+    transaction_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class MinedTransaction:
+    """A receipt with its events."""
+
+    receipt: Receipt
+    logs: tuple[Log, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownTransaction:
+    """A transaction as the node has it, in its pool or in a block."""
+
+    hash: str
+    nonce: int
+    block_hash: str | None
+    """None while it waits in the pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeeHistory:
+    """What was paid in the last blocks, oldest first, wei per gas."""
+
+    base_fees_wei: tuple[int, ...]
+    """One more than blocks: the last is the next block's."""
+    tips_wei: tuple[tuple[int, ...], ...]
+    """Per block, at the percentiles asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedCall:
+    sender: Address
+    to: Address
+    data: bytes
+    gas: int
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedResult:
+    succeeded: bool
+    data: bytes
+    """Returned, or reverted with."""
+    gas_used: int
+    reason: str
+    """The node's words when it did not succeed."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateOverride:
+    """What to pretend about one account in a call."""
+
+    code: bytes | None = None
+    balance_wei: int | None = None
+    slots: Mapping[int, int] = field(default_factory=dict[int, int])
+
+    def as_json(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {}
+        if self.code is not None:
+            shown["code"] = to_hex(self.code)
+        if self.balance_wei is not None:
+            shown["balance"] = hex(self.balance_wei)
+        if self.slots:
+            shown["stateDiff"] = {f"0x{slot:064x}": f"0x{value:064x}" for slot, value in self.slots.items()}
+        return shown
+
+
+# Answers ------------------------------------------------------------------------------------------------------------
+
+
+def block_from_json(answer: object, label: str) -> Block:
+    """A header as nodes write it, from a request or a subscription. Raises BadAnswer naming `label`."""
+    fields = as_object(answer)
+    if fields.get("baseFeePerGas") is None:
+        raise BadAnswer(f"{label} answered with a block without a base fee; the keeper needs a chain with EIP-1559.")
+    return Block(
+        number=as_int(fields.get("number")),
+        hash=as_hex(fields.get("hash")).lower(),
+        parent_hash=as_hex(fields.get("parentHash")).lower(),
+        timestamp=as_int(fields.get("timestamp")),
+        base_fee_wei=as_int(fields.get("baseFeePerGas")),
+        gas_limit=as_int(fields.get("gasLimit")),
+    )
+
+
+def mined_from_json(answer: object, hash: str) -> MinedTransaction:
+    """A receipt, which must be that of `hash`."""
+    fields = as_object(answer)
+    if as_hex(fields.get("transactionHash")).lower() != hash.lower():
+        raise BadAnswer(f"The node answered with the receipt of another transaction than {hash}.")
+    receipt = Receipt(
+        hash=hash,
+        block_number=as_int(fields.get("blockNumber")),
+        block_hash=as_hex(fields.get("blockHash")).lower(),
+        succeeded=as_int(fields.get("status")) == 1,
+        gas_used=as_int(fields.get("gasUsed")),
+        gas_price_wei=as_int(fields.get("effectiveGasPrice")),
+    )
+    return MinedTransaction(receipt, tuple(log_from_json(item) for item in as_list(fields.get("logs"))))
+
+
+def known_from_json(answer: object, hash: str) -> KnownTransaction:
+    fields = as_object(answer)
+    block_hash = fields.get("blockHash")
+    return KnownTransaction(
+        hash, as_int(fields.get("nonce")), None if block_hash is None else as_hex(block_hash).lower()
+    )
+
+
+def fee_history_from_json(answer: object, percentiles: int) -> FeeHistory:
+    fields = as_object(answer)
+    base_fees = tuple(as_int(fee) for fee in as_list(fields.get("baseFeePerGas")))
+    tips = tuple(tuple(as_int(tip) for tip in as_list(row)) for row in as_list(fields.get("reward") or []))
+    if not base_fees or any(len(row) != percentiles for row in tips):
+        raise BadAnswer("The node answered eth_feeHistory with gaps.")
+    return FeeHistory(base_fees, tips)
+
+
+def log_from_json(item: object) -> Log:
+    fields = as_object(item)
+    return Log(
+        address=Address(as_hex(fields.get("address")).lower()),
+        topics=tuple(as_bytes(topic) for topic in as_list(fields.get("topics"))),
+        data=as_bytes(fields.get("data")),
+        block_number=as_int(fields.get("blockNumber")),
+        transaction_hash=as_hex(fields.get("transactionHash")).lower(),
+    )
+
+
+def simulated_from_json(answer: object) -> SimulatedResult:
+    result = as_object(answer)
+    error = result.get("error")
+    return SimulatedResult(
+        succeeded=as_int(result.get("status")) == 1,
+        # geth puts revert data into the error, others into returnData.
+        data=revert_data(as_object(error).get("data")) or as_bytes(result.get("returnData"))
+        if error is not None
+        else as_bytes(result.get("returnData")),
+        gas_used=as_int(result.get("gasUsed")),
+        reason="" if error is None else str(as_object(error).get("message", "")),
+    )
+
+
+def revert_data(value: object) -> bytes:
+    """Revert data in whatever form: plain, as `Reverted 0x…`, or as an object around it."""
+    if isinstance(value, dict):
+        value = cast(dict[str, Any], value).get("data")
+    if not isinstance(value, str):
+        return b""
+    _, _, digits = value.partition("0x")
+    try:
+        return bytes.fromhex(digits)
+    except ValueError:
+        return b""
+
+
+# JSON to values -----------------------------------------------------------------------------------------------------
+
+
+def to_hex(data: bytes) -> str:
+    return f"0x{data.hex()}"
+
+
+def as_int(value: object) -> int:
+    try:
+        return int(as_hex(value), 16)
+    except ValueError:
+        raise BadAnswer(f"The node answered {value!r:.80} where a number belongs.") from None
+
+
+def as_bytes(value: object) -> bytes:
+    try:
+        return bytes.fromhex(as_hex(value).removeprefix("0x"))
+    except ValueError:
+        raise BadAnswer(f"The node answered {value!r:.80} where bytes belong.") from None
+
+
+def as_hex(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("0x"):
+        raise BadAnswer(f"The node answered {value!r:.80} where a hexadecimal string belongs.")
+    return value
+
+
+def as_list(value: object) -> list[Any]:
+    if not isinstance(value, list):
+        raise BadAnswer(f"The node answered {value!r:.80} where a list belongs.")
+    return cast(list[Any], value)
+
+
+def as_object(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise BadAnswer(f"The node answered {value!r:.80} where an object belongs.")
+    return cast(dict[str, Any], value)

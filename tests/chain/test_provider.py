@@ -1,0 +1,145 @@
+"""The provider against a node that misbehaves, one way at a time."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator
+
+import pytest
+from web3.types import RPCEndpoint
+
+from keeper.chain.provider import HttpProvider
+from keeper.errors import BadAnswer, ChainError, NodeRefused, NodeUnreachable, RateLimited
+from tests.wire import Fault, Refusal, Wire, wire
+
+pytestmark = pytest.mark.loopback
+
+KEY = "s3cr3t-k3y-0123456789abcdef"
+GAS_PRICE = RPCEndpoint("eth_gasPrice")
+
+
+@pytest.fixture
+async def node() -> AsyncIterator[Wire]:
+    async with wire(answers={"eth_gasPrice": "0x7", "eth_chainId": "0x1"}, path=f"/v3/{KEY}?apikey={KEY}x") as server:
+        yield server
+
+
+@pytest.fixture
+async def provider(node: Wire) -> AsyncIterator[HttpProvider]:
+    http = HttpProvider(node.url)
+    yield http
+    await http.disconnect()
+
+
+async def test_requests_share_one_kept_alive_connection(node: Wire, provider: HttpProvider) -> None:
+    for _ in range(5):
+        assert (await provider.make_request(GAS_PRICE, [])).get("result") == "0x7"
+    assert [request.connection for request in node.requests] == [0, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected", "sentence"),
+    [
+        (Fault.RESET, NodeUnreachable, "closed the connection without an answer to eth_gasPrice"),
+        (Fault.CUT, BadAnswer, "cut its answer to eth_gasPrice short"),
+        (Fault.TRUNCATED, BadAnswer, "with no complete JSON object"),
+        (Fault.WRONG_ID, BadAnswer, "with the id of another request"),
+        (Fault.HTML, BadAnswer, "with a web page"),
+        (Fault.EMPTY, BadAnswer, "with nothing"),
+        (Fault.NO_RESULT, BadAnswer, "with neither a result nor an error"),
+        (Fault.TOO_MANY, RateLimited, "limits the rate of requests"),
+        (Fault.LIMIT_EXCEEDED, RateLimited, "limits the rate of requests"),
+        (Fault.BAD_GATEWAY, NodeUnreachable, "has no node behind it"),
+        (Fault.UNAUTHORISED, NodeRefused, "refuses access"),
+    ],
+)
+async def test_a_bad_answer_is_a_named_fault(
+    node: Wire, provider: HttpProvider, fault: Fault, expected: type[ChainError], sentence: str
+) -> None:
+    node.inject("eth_gasPrice", fault)
+    with pytest.raises(expected, match=sentence):
+        await provider.make_request(GAS_PRICE, [])
+    assert (await provider.make_request(GAS_PRICE, [])).get("result") == "0x7", "the next request is not affected"
+
+
+async def test_a_rate_limit_says_how_long_to_wait(node: Wire, provider: HttpProvider) -> None:
+    node.inject("eth_gasPrice", Fault.TOO_MANY)
+    with pytest.raises(RateLimited) as caught:
+        await provider.make_request(GAS_PRICE, [])
+    assert caught.value.retry_after_seconds == 3.0
+
+
+async def test_too_wide_a_range_of_logs_is_not_a_rate_limit(node: Wire, provider: HttpProvider) -> None:
+    node.inject("eth_gasPrice", Refusal(-32005, "query returned more than 10000 results"))
+    answer = await provider.make_request(GAS_PRICE, [])
+    assert "error" in answer
+
+
+async def test_a_connection_that_the_node_closed_while_idle_costs_nothing(node: Wire, provider: HttpProvider) -> None:
+    await provider.make_request(GAS_PRICE, [])
+    node.inject("eth_gasPrice", Fault.RESET)
+    assert (await provider.make_request(GAS_PRICE, [])).get("result") == "0x7"
+    assert [request.connection for request in node.requests] == [0, 0, 1]
+
+
+async def test_a_node_that_closes_every_connection_is_asked_twice_at_most(node: Wire, provider: HttpProvider) -> None:
+    await provider.make_request(GAS_PRICE, [])
+    node.inject("eth_gasPrice", Fault.RESET, Fault.RESET, Fault.RESET)
+    with pytest.raises(NodeUnreachable):
+        await provider.make_request(GAS_PRICE, [])
+    assert node.count("eth_gasPrice") == 3
+
+
+async def test_no_node_is_a_sentence() -> None:
+    provider = HttpProvider(f"http://127.0.0.1:9/{KEY}")
+    with pytest.raises(NodeUnreachable, match=r"^http://127\.0\.0\.1:9/… cannot be reached: .+\.$"):
+        await provider.make_request(GAS_PRICE, [])
+    await provider.disconnect()
+
+
+async def test_cancelled_requests_leave_nothing_behind(node: Wire, provider: HttpProvider) -> None:
+    """web3's own provider hangs for good after this: it never releases a lock of a cancelled call."""
+    for _ in range(20):
+        node.inject("eth_gasPrice", *[Fault.HANG] * 14)
+        requests = [asyncio.create_task(provider.make_request(GAS_PRICE, [])) for _ in range(20)]
+        done, hanging = await asyncio.wait(requests, timeout=0.05)
+        for request in hanging:
+            request.cancel()
+        await asyncio.gather(*hanging, return_exceptions=True)
+        assert len(done) == 6
+    async with asyncio.timeout(2):
+        assert (await provider.make_request(GAS_PRICE, [])).get("result") == "0x7"
+
+
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.HANG])
+async def test_the_key_is_in_no_exception_and_no_log(
+    node: Wire, provider: HttpProvider, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    node.inject("eth_gasPrice", fault, fault)
+    with pytest.raises(ChainError) as caught:
+        await provider.make_request(GAS_PRICE, [])
+    error = caught.value
+    texts = [str(error), repr(error), repr(error.__context__), *traceback.format_exception(error)]
+    assert not any(KEY in text for text in [*texts, caplog.text, repr(provider), repr(vars(provider))])
+
+
+async def test_a_key_that_the_node_echoes_is_taken_out(provider: HttpProvider) -> None:
+    echoed = f"project {KEY} has no archive access\n\x1b[31m" + "x" * 1000
+    shown = provider.redact(echoed)
+    assert shown.startswith("project … has no archive access [31mxxx")
+    assert len(shown) == 241
+
+
+@pytest.mark.parametrize(
+    ("url", "label"),
+    [
+        ("https://mainnet.example.org/v3/0123456789abcdef", "https://mainnet.example.org/…"),
+        ("https://user:pa55word@node.example.org:8545", "https://node.example.org:8545/…"),
+        ("http://127.0.0.1:8545", "http://127.0.0.1:8545"),
+        ("wss://node.example.org/?token=abcdefghij", "wss://node.example.org/…"),
+    ],
+)
+def test_a_url_is_shown_without_what_may_be_secret(url: str, label: str) -> None:
+    assert HttpProvider(url).label == label
+    assert HttpProvider(url).redact(f"Cannot connect to {url}") == "Cannot connect to …"
