@@ -15,14 +15,15 @@ MAY_IMPORT = {
     "config": {"core", "errors"},
     "telemetry": {"core", "errors"},
     "report": {"core", "errors"},
+    "control": {"errors"},
     "chain": {"config", "core", "errors", "journal", "protocols", "telemetry"},
-    "daemon": {"chain", "config", "core", "errors", "journal", "protocols", "telemetry"},
-    "cli": {"chain", "config", "core", "daemon", "errors", "journal", "protocols", "report", "telemetry"},
+    "daemon": {"chain", "config", "control", "core", "errors", "journal", "protocols", "report", "telemetry"},
+    "cli": {"chain", "config", "control", "core", "daemon", "errors", "journal", "protocols", "report", "telemetry"},
 }
 """Each layer and the layers that it may use; a module counts as the first layer whose name it starts with."""
 
-LAYER_OF = {"alerts": "telemetry", "journal_schema": "journal"}
-"""Modules that were split from a layer and belong to it."""
+LAYER_OF = {"alerts": "telemetry", "commands": "cli", "documents": "report", "pausing": "control"}
+"""Modules that belong to a layer without bearing its name."""
 
 IO_MODULES = {
     "aiohttp", "asyncio", "asyncio_throttle", "http", "os", "pathlib", "requests", "socket", "sqlite3", "subprocess",
