@@ -8,6 +8,7 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
+from keeper.core.policy import Pair
 from keeper.core.risk import Risk
 from keeper.core.snapshot import (
     NOTHING,
@@ -19,6 +20,7 @@ from keeper.core.snapshot import (
     Horizon,
     Reading,
     Subaccount,
+    SubaccountId,
     Token,
 )
 from keeper.core.units import Address
@@ -39,6 +41,15 @@ class CallResult(NamedTuple):
     """
 
     success: bool
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One log of a receipt."""
+
+    address: Address
+    topics: tuple[bytes, ...]
     data: bytes
 
 
@@ -71,6 +82,20 @@ class Around:
     """How well the latest round of each feed is known."""
 
 
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """What the guard has to know of a subaccount before it may give or receive."""
+
+    subaccount: SubaccountId
+    label: str
+    protocol: GuardProtocol
+    holder: Address
+    target: Address
+    key: str
+    assets: tuple[Address, ...]
+    """Empty where the guard derives them from the key."""
+
+
 class Adapter(Protocol):
     """One protocol bound to one wallet.
 
@@ -91,8 +116,20 @@ class Adapter(Protocol):
         """The aggregators behind its prices; their rounds are read in the same call."""
         ...
 
-    def collateral_tokens(self) -> Sequence[Token]:
-        """Whatever it can give or take; the guard's caps are read for them."""
+    def tokens(self) -> Sequence[Token]:
+        """All that it names: collateral, debt, units of account."""
+        ...
+
+    def underlyings(self) -> Sequence[Address]:
+        """What can be given to or taken from it; the guard's caps are read for them."""
+        ...
+
+    def pairs(self) -> Sequence[Pair]:
+        """What the default thresholds of each of its subaccounts depend on."""
+        ...
+
+    def enrolments(self) -> Sequence[Enrolment]:
+        """How each of its subaccounts is enrolled in the guard."""
         ...
 
     def decode(self, results: Sequence[CallResult], around: Around) -> Sequence[Subaccount]:

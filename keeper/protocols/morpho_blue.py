@@ -12,6 +12,7 @@ from typing import Literal
 
 from eth_utils.crypto import keccak
 
+from keeper.core.policy import Pair
 from keeper.core.snapshot import (
     CollateralLine,
     Debt,
@@ -28,7 +29,7 @@ from keeper.core.snapshot import (
 from keeper.core.units import Address, Wad
 from keeper.errors import ProtocolError
 from keeper.protocols.abi import ZERO_ADDRESS, explain_revert, interface, short, word_address
-from keeper.protocols.base import Around, Call, CallResult, Discovery, UnknownMargin
+from keeper.protocols.base import Around, Call, CallResult, Discovery, Enrolment, UnknownMargin
 from keeper.protocols.erc20 import TOKEN_CALLS, decode_token, token_calls
 from keeper.protocols.morpho_math import ORACLE_PRICE_SCALE, MorphoMargin, penalty_bps, rate_seen
 from keeper.protocols.oracles import worst
@@ -165,8 +166,31 @@ class MorphoBlue:
     def feeds(self) -> list[Address]:
         return list(dict.fromkeys(feed for market in self.markets for feed in market.feeds or ()))
 
-    def collateral_tokens(self) -> list[Token]:
-        return list({market.collateral.address: market.collateral for market in self.markets}.values())
+    def tokens(self) -> list[Token]:
+        return list(dict.fromkeys(token for market in self.markets for token in (market.collateral, market.loan)))
+
+    def underlyings(self) -> list[Address]:
+        return list(dict.fromkeys(market.collateral.address for market in self.markets))
+
+    def pairs(self) -> list[Pair]:
+        return [
+            Pair(SubaccountId(NAME, market.id), market.lltv, market.collateral.symbol, market.loan.symbol)
+            for market in self.markets
+        ]
+
+    def enrolments(self) -> list[Enrolment]:
+        return [
+            Enrolment(
+                SubaccountId(NAME, market.id),
+                market.label,
+                GuardProtocol.MORPHO,
+                self.owner,
+                self.morpho,
+                market.id,
+                (),
+            )
+            for market in self.markets
+        ]
 
     def decode(self, results: Sequence[CallResult], around: Around) -> list[Subaccount]:
         """See `Adapter.decode`."""

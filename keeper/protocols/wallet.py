@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
+from keeper.core.policy import Pair
 from keeper.core.risk import Risk
 from keeper.core.snapshot import (
     NOTHING,
@@ -26,7 +27,7 @@ from keeper.core.snapshot import (
 )
 from keeper.core.units import Address
 from keeper.protocols.abi import ZERO_ADDRESS, explain_revert, interface
-from keeper.protocols.base import Around, Call, CallResult, Discovery, UnknownMargin
+from keeper.protocols.base import Around, Call, CallResult, Discovery, Enrolment, UnknownMargin
 from keeper.protocols.erc20 import TOKEN_CALLS, decode_token, token_calls
 from keeper.protocols.multicall import MULTICALL3
 
@@ -75,7 +76,7 @@ class Wallet:
 
     owner: Address
     guard: Address | None
-    tokens: tuple[Token, ...]
+    held: tuple[Token, ...]
     native_symbol: str
     kind: Literal["wallet"] = "wallet"
 
@@ -88,7 +89,7 @@ class Wallet:
         erc20 = interface("ERC20")
         balance = erc20["balanceOf"].encode(self.owner)
         calls = [Call(MULTICALL3, interface("Multicall3")["getEthBalance"].encode(self.owner))]
-        for token in self.tokens:
+        for token in self.held:
             calls.append(Call(token.address, balance))
             if self.guard is not None:
                 calls.append(Call(token.address, erc20["allowance"].encode(self.owner, self.guard)))
@@ -97,8 +98,18 @@ class Wallet:
     def feeds(self) -> list[Address]:
         return []
 
-    def collateral_tokens(self) -> list[Token]:
-        return list(self.tokens)
+    def underlyings(self) -> list[Address]:
+        return [token.address for token in self.held]
+
+    def tokens(self) -> list[Token]:
+        return list(self.held)
+
+    def pairs(self) -> list[Pair]:
+        return [Pair(SubaccountId(NAME))]
+
+    def enrolments(self) -> list[Enrolment]:
+        assets = tuple(token.address for token in self.held)
+        return [Enrolment(SubaccountId(NAME), NAME, GuardProtocol.WALLET, self.owner, ZERO_ADDRESS, NO_KEY, assets)]
 
     def decode(self, results: Sequence[CallResult], around: Around) -> list[Subaccount]:
         """The wallet. A token that does not answer is left out by name; the others can still give."""
@@ -107,7 +118,7 @@ class Wallet:
         notes = _native_note(results[0], self.native_symbol)
         lines: list[CollateralLine] = []
         unread: list[str] = []
-        for token, start in zip(self.tokens, range(1, len(results), step), strict=True):
+        for token, start in zip(self.held, range(1, len(results), step), strict=True):
             line = _line(token, results[start : start + step], enrolment, notes)
             if isinstance(line, Unknown):
                 unread.append(line.reason)

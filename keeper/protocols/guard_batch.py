@@ -1,0 +1,154 @@
+"""A plan as one transaction to the guard: its id, its calldata and its gas.
+
+Gas never comes from an estimate: with isolated rescues an estimate is satisfied with one of them starving. Each rescue
+gets its own budget, and the transaction enough that the guard can give every rescue its whole budget.
+"""
+
+from collections.abc import Sequence
+
+from keeper.core.plan import Plan, Rescue, Transfer
+from keeper.core.snapshot import GuardAccount, Snapshot, SubaccountId
+from keeper.core.units import Address
+from keeper.errors import ProtocolError
+from keeper.protocols.abi import interface
+from keeper.protocols.guard import GUARD
+
+TRANSACTION_GAS_MAX = 2**24
+"""EIP-7825; some chains allow more, none less."""
+
+_SEQUENCE_SHIFT = 192
+
+# The id ---------------------------------------------------------------------------------------------------------------
+
+
+def plan_id(sequence: int, digest: bytes) -> bytes:
+    """The id under which a batch takes effect at most once: the sequence number in 64 bits, then 192 bits of a digest.
+
+    `sequence` is the guard's last one plus one; the guard accepts no other.
+    """
+    return ((sequence << _SEQUENCE_SHIFT) | int.from_bytes(digest[:24])).to_bytes(32)
+
+
+def plan_sequence(plan_id: bytes) -> int:
+    """The sequence number in a plan id."""
+    return int.from_bytes(plan_id) >> _SEQUENCE_SHIFT
+
+
+# The calldata ---------------------------------------------------------------------------------------------------------
+
+
+def pause_calldata() -> bytes:
+    """`pause()`, which the keeper may send as well as the owner."""
+    return interface(GUARD)["pause"].encode()
+
+
+def keeper_selectors() -> frozenset[bytes]:
+    """The only functions of the guard that the hot key has any business with."""
+    return frozenset((interface(GUARD)["rebalance"].selector, interface(GUARD)["pause"].selector))
+
+
+def encode_rebalance(
+    plan: Plan, snapshot: Snapshot, plan_id: bytes, deadline: int, gas_by_rescue: Sequence[int]
+) -> bytes:
+    """Calldata of `rebalance` for all rescues of a plan, in its order.
+
+    Raises ProtocolError when a subaccount or token of the plan is not enrolled: that cannot be expressed.
+    """
+    enrolments = _enrolments(snapshot)
+    rescues = [_rescue(rescue, gas, enrolments) for rescue, gas in zip(plan.rescues, gas_by_rescue, strict=True)]
+    return interface(GUARD)["rebalance"].encode(plan_id, deadline, rescues)
+
+
+def _enrolments(snapshot: Snapshot) -> dict[SubaccountId, GuardAccount]:
+    if snapshot.guard is None:
+        raise ProtocolError(snapshot.guard_problem or "no guard is configured, so nothing can be moved")
+    accounts = snapshot.guard.accounts
+    return {
+        subaccount.id: accounts[subaccount.guard_index]
+        for subaccount in snapshot.subaccounts
+        if subaccount.guard_index is not None
+    }
+
+
+def _rescue(rescue: Rescue, gas: int, enrolments: dict[SubaccountId, GuardAccount]) -> tuple[object, ...]:
+    recipient = _enrolled(rescue.recipient, enrolments)
+    transfers = [_transfer(transfer, recipient, enrolments) for transfer in rescue.transfers]
+    return recipient.index, rescue.min_health_after, gas, transfers
+
+
+def _transfer(
+    transfer: Transfer, recipient: GuardAccount, enrolments: dict[SubaccountId, GuardAccount]
+) -> tuple[int, int, int, int, int]:
+    donor, token = _enrolled(transfer.donor, enrolments), transfer.token.address
+    return (
+        transfer.kind.value,
+        donor.index,
+        _asset_index(donor, token),
+        _asset_index(recipient, token),
+        transfer.amount_raw,
+    )
+
+
+def _enrolled(id: SubaccountId, enrolments: dict[SubaccountId, GuardAccount]) -> GuardAccount:
+    account = enrolments.get(id)
+    if account is None:
+        raise ProtocolError(f"{id} is not enrolled in the guard; `keeper setup` enrols it")
+    return account
+
+
+def _asset_index(account: GuardAccount, token: Address) -> int:
+    try:
+        return account.assets.index(token)
+    except ValueError:
+        raise ProtocolError(f"account {account.index} of the guard does not have {token} as an asset") from None
+
+
+# The gas --------------------------------------------------------------------------------------------------------------
+
+# Of MarginGuard.sol.
+_FINISH_GAS = 30_000
+
+# Measured on the real Morpho: 170k for one transfer between two markets, up to 150k for each further one. For the
+# simulation too much costs nothing; it only has to stay within what a node grants an eth_call.
+_SIMULATED_BASE_GAS = 300_000
+_SIMULATED_TRANSFER_GAS = 300_000
+
+# Before the first rescue: the dispatch, reading the keeper's slot and writing it, room for the results.
+_ENTRY_GAS = 30_000
+# Around each rescue: its calldata copied for the call to itself, the event, its result (256 bytes of reason at most).
+_AROUND_RESCUE_GAS = 12_000
+_AROUND_TRANSFER_GAS = 2_000
+
+
+def simulated_gas(rescue: Rescue) -> int:
+    """A rescue's budget for the simulation that finds out what it really takes."""
+    return _SIMULATED_BASE_GAS + _SIMULATED_TRANSFER_GAS * len(rescue.transfers)
+
+
+def rescue_gas(used: int) -> int:
+    """A rescue's budget, from the refund-free gas that it took in the simulation.
+
+    Half as much again and 60,000 on top: by the time of inclusion an earlier rescue that warmed its storage may have
+    failed, a market may have to be accrued with a stateful interest model, and a token balance may start from zero.
+    """
+    return used * 3 // 2 + 60_000
+
+
+def transaction_gas(calldata: bytes, plan: Plan, gas_by_rescue: Sequence[int]) -> int:
+    """The gas limit with which every rescue gets its whole budget, even if all before it used up theirs.
+
+    A call is given at most 63/64 of what is left (EIP-150), and the guard refuses to start a rescue with less than
+    64/63 of its budget and `FINISH_GAS`. May exceed `TRANSACTION_GAS_MAX`: then the batch has too many rescues.
+    """
+    zeros = calldata.count(0)
+    tokens = zeros + 4 * (len(calldata) - zeros)
+    execution = (
+        _ENTRY_GAS
+        + sum(gas_by_rescue)
+        + sum(_AROUND_RESCUE_GAS + _AROUND_TRANSFER_GAS * len(rescue.transfers) for rescue in plan.rescues)
+        + max(gas_by_rescue) // 63
+        + 1
+        + _FINISH_GAS
+    )
+    # EIP-2028: 4 gas a token; EIP-7623: never less than 10 gas a token in all.
+    return 21_000 + max(4 * tokens + execution, 10 * tokens)

@@ -1,0 +1,187 @@
+"""The owner's side of the guard: where it is deployed, what its code must be, and the transactions that set it up.
+
+Each transaction comes with a sentence on what it allows, because the owner signs it and the keeper cannot.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from keeper.core.snapshot import GuardProtocol, Token
+from keeper.core.units import WAD, Address, Wad
+from keeper.protocols.abi import address_bytes, interface, load_json
+from keeper.protocols.base import Enrolment
+from keeper.protocols.guard import GUARD
+
+DEPLOYER = Address("0x4e59b44847b379578588920ca78fbf26c0b4956c")
+"""The deterministic deployment proxy, at the same address on nearly every chain: salt and init code in, CREATE2 out."""
+
+_SALT = bytes(32)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerCall:
+    """One transaction for the owner to send."""
+
+    to: Address
+    data: bytes
+    value_wei: int
+    says: str
+    """What it does and what it allows, a sentence."""
+
+
+# The code -------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _artefact() -> Mapping[str, Any]:
+    return load_json(GUARD)
+
+
+def guard_init_code(owner: Address) -> bytes:
+    """Creation code with the owner as its only argument."""
+    return bytes.fromhex(_artefact()["bytecode"]["object"][2:]) + bytes(12) + address_bytes(owner)
+
+
+def guard_address(owner: Address) -> Address:
+    """Where an owner's guard is on every chain. EIP-1014."""
+    hashed = keccak(b"\xff" + address_bytes(DEPLOYER) + _SALT + keccak(guard_init_code(owner)))
+    return Address("0x" + hashed[12:].hex())
+
+
+def guard_runtime_code(owner: Address) -> bytes:
+    """The code that must be at the guard's address: what was compiled, with the owner in its place."""
+    deployed = _artefact()["deployedBytecode"]
+    code = bytearray.fromhex(deployed["object"][2:])
+    word = bytes(12) + address_bytes(owner)
+    for places in deployed["immutableReferences"].values():
+        for place in places:
+            code[place["start"] : place["start"] + place["length"]] = word
+    return bytes(code)
+
+
+def guard_code_hash(owner: Address) -> bytes:
+    """keccak of `guard_runtime_code`, what EXTCODEHASH answers."""
+    return keccak(guard_runtime_code(owner))
+
+
+# The owner's transactions ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The owner's limits for one account, WAD healths; all zero for a wallet."""
+
+    rescue_ceiling: Wad
+    min_after: Wad
+    hard_floor: Wad
+
+
+@dataclass(frozen=True, slots=True)
+class Cap:
+    """How much of a token may move in any `window_seconds`."""
+
+    token: Token
+    amount_raw: int
+    window_seconds: int
+
+
+def deploy_guard(owner: Address) -> OwnerCall:
+    return OwnerCall(
+        DEPLOYER,
+        _SALT + guard_init_code(owner),
+        0,
+        f"Deploys the guard of {owner} at {guard_address(owner)}; by itself it may do nothing.",
+    )
+
+
+def enrol(guard: Address, accounts: Sequence[tuple[Enrolment, Limits]]) -> OwnerCall:
+    arguments = [
+        (one.protocol.value, one.holder, one.target, bytes.fromhex(one.key[2:]), list(one.assets), _fields(limits))
+        for one, limits in accounts
+    ]
+    sentences = (f"{one.label} ({_limits(one, limits)})" for one, limits in accounts)
+    return _to_guard(guard, "enrol", [arguments], f"Enrols {', '.join(sentences)}.")
+
+
+def set_policy(guard: Address, index: int, enrolment: Enrolment, limits: Limits) -> OwnerCall:
+    says = f"Changes the limits of {enrolment.label}: {_limits(enrolment, limits)}."
+    return _to_guard(guard, "setPolicy", [index, _fields(limits)], says)
+
+
+def retire(guard: Address, index: int, label: str) -> OwnerCall:
+    return _to_guard(guard, "retire", [[index]], f"Takes {label} out of the guard for good.")
+
+
+def set_caps(guard: Address, caps: Sequence[Cap]) -> OwnerCall:
+    arguments = [(cap.token.address, cap.amount_raw, cap.window_seconds) for cap in caps]
+    sentences = (f"{_amount(cap.amount_raw, cap.token)} in any {_duration(cap.window_seconds)}" for cap in caps)
+    return _to_guard(guard, "setCaps", [arguments], f"Lets at most {', '.join(sentences)} move between the accounts.")
+
+
+def set_keeper(guard: Address, keeper: Address) -> OwnerCall:
+    says = (
+        f"Lets {keeper} move collateral between the enrolled accounts, within their limits and the caps, and pause "
+        "the guard; nothing else, and nothing to anybody else."
+    )
+    return _to_guard(guard, "setKeeper", [keeper], says)
+
+
+def unpause(guard: Address) -> OwnerCall:
+    return _to_guard(guard, "unpause", [], "Lets the keeper act again.")
+
+
+def authorise_on_morpho(guard: Address, morpho: Address, is_authorised: bool = True) -> OwnerCall:
+    says = (
+        "Authorises the guard on Morpho, so that it can withdraw collateral. Morpho's authorisation is all or nothing; "
+        "the guard's code has no way to borrow, to withdraw loans, or to send anything elsewhere."
+        if is_authorised
+        else "Takes the guard's authorisation on Morpho back."
+    )
+    data = interface("Morpho")["setAuthorization"].encode(guard, is_authorised)
+    return OwnerCall(morpho, data, 0, says)
+
+
+def approve(guard: Address, token: Token, amount_raw: int) -> OwnerCall:
+    says = (
+        f"Lets the guard take at most {_amount(amount_raw, token)} from the wallet, into the enrolled accounts only."
+        if amount_raw
+        else f"Takes the guard's allowance of {token.symbol} back."
+    )
+    return OwnerCall(token.address, interface("ERC20")["approve"].encode(guard, amount_raw), 0, says)
+
+
+def _to_guard(guard: Address, function: str, arguments: Sequence[object], says: str) -> OwnerCall:
+    return OwnerCall(guard, interface(GUARD)[function].encode(*arguments), 0, says)
+
+
+def _fields(limits: Limits) -> tuple[int, int, int]:
+    return limits.rescue_ceiling, limits.min_after, limits.hard_floor
+
+
+def _limits(enrolment: Enrolment, limits: Limits) -> str:
+    if enrolment.protocol is GuardProtocol.WALLET:
+        return "may give within its allowances and the caps"
+    return (
+        f"receives only below health {_health(limits.rescue_ceiling)} and must then reach {_health(limits.min_after)}, "
+        f"is never left below {_health(limits.hard_floor)} by giving"
+    )
+
+
+def _health(health: Wad) -> str:
+    return f"{(Decimal(health) / WAD).normalize():f}"
+
+
+def _amount(amount_raw: int, token: Token) -> str:
+    return f"{Decimal(amount_raw).scaleb(-token.decimals).normalize():,f} {token.symbol}"
+
+
+def _duration(seconds: int) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds % length == 0:
+            return f"{seconds // length} {unit}"
+    return f"{seconds} seconds"

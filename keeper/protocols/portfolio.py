@@ -1,0 +1,267 @@
+"""Everything that one wallet has on one chain, as one fixed list of calls and one way to read the answer.
+
+Pure: `discover` names what has to be asked once, `Portfolio` holds the answers and turns each block's single read into
+a `Snapshot`. Written as JSON it lets a journal decode an old read again, to the same snapshot.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, TypeVar, assert_never
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from keeper.core.policy import Pair
+from keeper.core.snapshot import Block, FeedRound, GuardState, Reading, Snapshot, Subaccount, Unknown
+from keeper.core.units import Address, Wad
+from keeper.errors import ChainError, ProtocolError
+from keeper.protocols import morpho_blue, wallet
+from keeper.protocols.abi import interface
+from keeper.protocols.base import Adapter, Around, Call, CallResult, Discovery, Enrolment
+from keeper.protocols.guard import GuardReader, enrolled
+from keeper.protocols.morpho_blue import MorphoBlue
+from keeper.protocols.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3
+from keeper.protocols.oracles import Feed, FeedSettings, decode_round, discover_feeds, judge, round_calls, usd_price
+from keeper.protocols.wallet import Wallet
+
+# What the owner says --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MorphoSettings:
+    address: Address
+    markets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WalletSettings:
+    tokens: tuple[Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PortfolioSettings:
+    """What is to be read, from keeper.toml."""
+
+    chain_id: int
+    owner: Address
+    guard: Address | None
+    keeper: Address | None
+    """The hot key, whose gas money is read."""
+    protocols: tuple[MorphoSettings | WalletSettings, ...]
+    feeds: tuple[FeedSettings, ...] = ()
+    heartbeat_slack_seconds: int = 0
+    usd_feeds: Mapping[str, Address] = field(default_factory=dict[str, Address])
+    """Aggregators in USD, by the symbol or the address of their token."""
+    native_usd_feed: Address | None = None
+    native_symbol: str = "ETH"
+
+
+# What is found --------------------------------------------------------------------------------------------------------
+
+AnyAdapter = Annotated[MorphoBlue | Wallet, Field(discriminator="kind")]
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """All that is read rarely; a value that can be written as JSON."""
+
+    chain_id: int
+    owner: Address
+    guard: Address | None
+    keeper: Address | None
+    adapters: tuple[AnyAdapter, ...]
+    feeds: tuple[Feed, ...]
+    heartbeat_slack_seconds: int
+    usd_feeds: Mapping[Address, Address]
+    """By token address."""
+    native_usd_feed: Address | None
+
+
+_TOPOLOGY = TypeAdapter(Topology)
+
+
+def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
+    """Three rounds of calls: markets and tokens, oracles, feeds.
+
+    Raises ProtocolError, naming what has to be corrected.
+    """
+    adapters = yield from _together([_discover_protocol(settings, protocol) for protocol in settings.protocols])
+    tokens = dict.fromkeys(token for adapter in adapters for token in adapter.tokens())
+    by_name = {name.lower(): feed for name, feed in settings.usd_feeds.items()}
+    usd_feeds = {
+        token.address: feed
+        for token in tokens
+        if (feed := by_name.get(token.address) or by_name.get(token.symbol.lower())) is not None
+    }
+    wanted = [feed for adapter in adapters for feed in adapter.feeds()] + list(usd_feeds.values())
+    if settings.native_usd_feed is not None:
+        wanted.append(settings.native_usd_feed)
+    feeds = yield from discover_feeds(wanted, settings.feeds)
+    return Portfolio(
+        Topology(
+            settings.chain_id,
+            settings.owner,
+            settings.guard,
+            settings.keeper,
+            tuple(adapters),
+            feeds,
+            settings.heartbeat_slack_seconds,
+            usd_feeds,
+            settings.native_usd_feed,
+        )
+    )
+
+
+def _discover_protocol(
+    settings: PortfolioSettings, protocol: MorphoSettings | WalletSettings
+) -> Discovery[MorphoBlue | Wallet]:
+    match protocol:
+        case MorphoSettings(address, markets):
+            return (yield from morpho_blue.discover(address, settings.owner, settings.guard, markets))
+        case WalletSettings(tokens):
+            return (yield from wallet.discover(settings.owner, settings.guard, tokens, settings.native_symbol))
+        case _:
+            assert_never(protocol)
+
+
+T = TypeVar("T")
+
+
+def _together(discoveries: Sequence[Discovery[T]]) -> Discovery[list[T]]:
+    """Several discoveries at once: their first rounds as one round, then their second ones, and so on."""
+    asked: dict[int, Sequence[Call]] = {}
+    found: dict[int, T] = {}
+    for place, discovery in enumerate(discoveries):
+        try:
+            asked[place] = next(discovery)
+        except StopIteration as end:
+            found[place] = end.value
+    while asked:
+        results = yield [call for calls in asked.values() for call in calls]
+        start, next_round = 0, dict[int, Sequence[Call]]()
+        for place, calls in asked.items():
+            answers, start = results[start : start + len(calls)], start + len(calls)
+            try:
+                next_round[place] = discoveries[place].send(answers)
+            except StopIteration as end:
+                found[place] = end.value
+        asked = next_round
+    return [found[place] for place in range(len(discoveries))]
+
+
+# What is read every block ---------------------------------------------------------------------------------------------
+
+
+class Portfolio:
+    """A topology with its calls prebuilt.
+
+    `calldata` goes to `MULTICALL3` in an `eth_call` pinned to a block; `decode` makes the answer that block's snapshot.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self.adapters: tuple[Adapter, ...] = topology.adapters
+        underlyings = tuple(
+            dict.fromkeys(underlying for adapter in self.adapters for underlying in adapter.underlyings())
+        )
+        self._guard = None if topology.guard is None else GuardReader(topology.guard, topology.owner, underlyings)
+        multicall = interface("Multicall3")
+        parts = [
+            [Call(MULTICALL3, multicall["getCurrentBlockTimestamp"].encode())],
+            [Call(MULTICALL3, multicall["getEthBalance"].encode(topology.keeper))] if topology.keeper else [],
+            self._guard.read_calls() if self._guard else [],
+            round_calls(topology.feeds),
+            *(adapter.read_calls() for adapter in self.adapters),
+        ]
+        self._lengths = [len(part) for part in parts]
+        self.calls: tuple[Call, ...] = tuple(call for part in parts for call in part)
+        self.calldata = encode_aggregate3(self.calls)
+
+    def to_json(self) -> str:
+        """The topology, for the journal."""
+        return _TOPOLOGY.dump_json(self.topology).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> "Portfolio":
+        """Raises ProtocolError when the text is not a topology that this version wrote."""
+        try:
+            return cls(_TOPOLOGY.validate_json(text))
+        except ValidationError as error:
+            raise ProtocolError(
+                f"the stored topology cannot be read: {error.error_count()} fields are wrong"
+            ) from error
+
+    def enrolments(self) -> list[Enrolment]:
+        """How each subaccount is enrolled in the guard, in the order of a snapshot's subaccounts."""
+        return [enrolment for adapter in self.adapters for enrolment in adapter.enrolments()]
+
+    def pairs(self) -> list[Pair]:
+        """What the default thresholds of each subaccount depend on, in the order of a snapshot's subaccounts."""
+        return [pair for adapter in self.adapters for pair in adapter.pairs()]
+
+    def decode(self, block: Block, answer: bytes) -> Snapshot:
+        """The snapshot in one answer of `aggregate3`.
+
+        A part that failed is named in the snapshot. Raises ProtocolError for an answer that is not Multicall3's, and
+        ChainError for one of another block than `block`: nothing in such an answer can be believed.
+        """
+        results = decode_aggregate3(answer, len(self.calls))
+        parts = _cut(results, self._lengths)
+        (clock,), of_keeper, of_guard, of_feeds, *of_adapters = parts
+        if (answered_at := _word(clock)) != block.timestamp:
+            raise ChainError(
+                f"the node was asked for block {block.number} of time {block.timestamp} and answered for one of time "
+                f"{answered_at}; ask again, or another node"
+            )
+        guard, guard_problem = self._decode_guard(of_guard)
+        rounds, readings = self._decode_feeds(of_feeds, block.timestamp)
+        around = Around(block, guard, enrolled(guard.accounts) if guard else {}, readings)
+        subaccounts: list[Subaccount] = []
+        for adapter, part in zip(self.adapters, of_adapters, strict=True):
+            subaccounts += adapter.decode(part, around)
+        usd = ((token, usd_price(feed, rounds, readings)) for token, feed in self.topology.usd_feeds.items())
+        usd_per_unit: dict[Address, Wad] = {token: price for token, price in usd if price is not None}
+        return Snapshot(
+            self.topology.chain_id,
+            block,
+            tuple(subaccounts),
+            guard,
+            guard_problem,
+            tuple(rounds.values()),
+            usd_per_unit,
+            usd_price(self.topology.native_usd_feed, rounds, readings),
+            _word(of_keeper[0]) if of_keeper else None,
+        )
+
+    def _decode_guard(self, results: Sequence[CallResult]) -> tuple[GuardState | None, str | None]:
+        if self._guard is None:
+            return None, None
+        decoded = self._guard.decode(results)
+        return (None, decoded.reason) if isinstance(decoded, Unknown) else (decoded, None)
+
+    def _decode_feeds(
+        self, results: Sequence[CallResult], now: int
+    ) -> tuple[dict[Address, FeedRound], dict[Address, Reading]]:
+        rounds: dict[Address, FeedRound] = {}
+        readings: dict[Address, Reading] = {}
+        for feed, result in zip(self.topology.feeds, results, strict=True):
+            decoded = decode_round(feed, result)
+            if isinstance(decoded, Unknown):
+                readings[feed.address] = decoded
+            else:
+                rounds[feed.address] = decoded
+                readings[feed.address] = judge(decoded, now, self.topology.heartbeat_slack_seconds)
+        return rounds, readings
+
+
+def _cut(results: Sequence[CallResult], lengths: Iterable[int]) -> list[Sequence[CallResult]]:
+    parts: list[Sequence[CallResult]] = []
+    start = 0
+    for length in lengths:
+        parts.append(results[start : start + length])
+        start += length
+    return parts
+
+
+def _word(result: CallResult) -> int | None:
+    """The number in a one-word answer; None when it failed or is something else."""
+    return int.from_bytes(result.data) if result.success and len(result.data) == 32 else None
