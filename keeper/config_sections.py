@@ -59,7 +59,7 @@ class ChainSection(Section):
         default=2, gt=0, le=100, description="blocks until a transaction sent now is expected to take effect"
     )
     finality_blocks: int = Field(
-        default=12, gt=0, le=10_000, description="blocks on top after which a mined transaction is taken as final"
+        default=8, gt=0, le=10_000, description="blocks on top after which a mined transaction is taken as final"
     )
 
     @property
@@ -230,8 +230,8 @@ class FeesSection(Section):
 
     max_fee: Wei = Field(default=500 * 10**9, gt=0, description="the most ever paid per unit of gas, tip included")
     tip: Wei = Field(default=10**9, ge=0, description="the priority fee offered first")
-    bump_after: Milliseconds = Field(
-        default=36_000, gt=0, description="a transaction not mined by then is sent again with fees raised by an eighth"
+    bump_after: Seconds = Field(
+        default=24, gt=0, description="a transaction not mined by then is sent again with fees raised by an eighth"
     )
     fee_share_of_value: Bps = Field(
         default=2_000, gt=0, le=10_000, description="the most that a rescue may cost, of the loss that it avoids"

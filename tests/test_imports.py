@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "protocols": {"core", "errors"},
     "journal": {"core", "errors"},
     "config": {"core", "errors"},
-    "telemetry": {"core", "errors"},
+    "telemetry": {"config", "core", "errors"},
     "report": {"core", "errors"},
     "control": {"errors"},
     "chain": {"config", "core", "errors", "journal", "protocols", "telemetry"},
