@@ -8,6 +8,7 @@ initial are the same.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import cached_property
 from typing import Literal
 
 from eth_utils.crypto import keccak
@@ -47,9 +48,12 @@ FEED_GETTERS = ("BASE_FEED_1", "BASE_FEED_2", "QUOTE_FEED_1", "QUOTE_FEED_2")
 # Markets --------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Market:
-    """What is fixed about a market; `feeds` is None when its oracle does not name its aggregators."""
+    """What is fixed about a market; `feeds` is None when its oracle does not name its aggregators.
+
+    Not slotted, because what follows from it is kept: it is asked for every block.
+    """
 
     id: str
     loan: Token
@@ -64,10 +68,28 @@ class Market:
         """`MarketParams`."""
         return self.loan.address, self.collateral.address, self.oracle, self.irm, self.lltv
 
-    @property
+    @cached_property
+    def subaccount(self) -> SubaccountId:
+        return SubaccountId(NAME, self.id)
+
+    @cached_property
     def label(self) -> str:
         percent = Decimal(self.lltv).scaleb(-16).normalize()
         return f"{self.collateral.symbol}/{self.loan.symbol} {percent:f}%"
+
+    @cached_property
+    def penalty_bps(self) -> int:
+        return penalty_bps(self.lltv)
+
+    @cached_property
+    def value_scale(self) -> int:
+        """From raw units of the loan token to WAD, exact."""
+        return 10 ** (18 - self.loan.decimals)
+
+    @cached_property
+    def price_scale(self) -> int:
+        """From `oracle.price()` to WAD per whole collateral token, over 1e36."""
+        return self.value_scale * 10**self.collateral.decimals
 
 
 def discover(
@@ -174,14 +196,14 @@ class MorphoBlue:
 
     def pairs(self) -> list[Pair]:
         return [
-            Pair(SubaccountId(NAME, market.id), market.lltv, market.collateral.symbol, market.loan.symbol)
+            Pair(market.subaccount, market.lltv, market.collateral.symbol, market.loan.symbol)
             for market in self.markets
         ]
 
     def enrolments(self) -> list[Enrolment]:
         return [
             Enrolment(
-                SubaccountId(NAME, market.id),
+                market.subaccount,
                 market.label,
                 GuardProtocol.MORPHO,
                 self.owner,
@@ -246,7 +268,7 @@ class MorphoBlue:
             total_borrow_shares,
             price_known,
             market.lltv,
-            _value_scale(market),
+            market.value_scale,
             rate,
         )
         debt = Debt(market.loan, margin.borrowed_raw())
@@ -256,17 +278,22 @@ class MorphoBlue:
 
     def _reading(self, market: Market, price: CallResult, quoted: int, around: Around) -> Reading:
         """How well a position with debt is known, its totals being known."""
-        oracle = f"oracle {short(market.oracle)} of {market.label}"
+        problem = None
         if not price.success:
-            return Unknown(f"{oracle} does not answer: {explain_revert(price.data)}")
-        if len(price.data) != 32:
-            return Unknown(f"{oracle} answers {len(price.data)} bytes instead of a price")
-        if not any(price.data):
-            return Unknown(f"{oracle} answers a price of zero")
-        if quoted > UINT256_MAX:
-            return Unknown(f"{oracle} answers a price that overflows Morpho's own arithmetic")
+            problem = f"does not answer: {explain_revert(price.data)}"
+        elif len(price.data) != 32:
+            problem = f"answers {len(price.data)} bytes instead of a price"
+        elif not any(price.data):
+            problem = "answers a price of zero"
+        elif quoted > UINT256_MAX:
+            problem = "answers a price that overflows Morpho's own arithmetic"
+        if problem:
+            return Unknown(f"oracle {short(market.oracle)} of {market.label} {problem}")
         if market.feeds is None:
-            return FreshnessUnverified(f"{oracle} does not name its price feeds, so their age cannot be judged")
+            return FreshnessUnverified(
+                f"oracle {short(market.oracle)} of {market.label} does not name its price feeds, so their age cannot "
+                "be judged"
+            )
         return worst([around.feeds[feed] for feed in market.feeds])
 
     def _described(
@@ -280,9 +307,7 @@ class MorphoBlue:
         around: Around,
         cannot_give: str | None,
     ) -> Subaccount:
-        # Loan per whole collateral token and per raw unit of it, both WAD.
-        scaled = price * _value_scale(market)
-        weight = scaled * market.lltv // ORACLE_PRICE_SCALE
+        weight = price * market.value_scale * market.lltv // ORACLE_PRICE_SCALE
         line = CollateralLine(
             market.collateral,
             collateral_raw,
@@ -290,11 +315,11 @@ class MorphoBlue:
             UINT128_MAX - collateral_raw,
             weight,
             weight,
-            scaled * 10**market.collateral.decimals // ORACLE_PRICE_SCALE,
+            price * market.price_scale // ORACLE_PRICE_SCALE,
         )
         enrolment = around.enrolled.get((GuardProtocol.MORPHO, self.owner, self.morpho, market.id))
         return Subaccount(
-            SubaccountId(NAME, market.id),
+            market.subaccount,
             market.label,
             self.owner,
             enrolment.index if enrolment else None,
@@ -302,19 +327,15 @@ class MorphoBlue:
             (line,),
             debt,
             margin,
-            penalty_bps(market.lltv),
+            market.penalty_bps,
             reading,
             market.feeds or (),
             cannot_give,
         )
 
 
-def _value_scale(market: Market) -> int:
-    return 10 ** (18 - market.loan.decimals)
-
-
 def _debt_free(market: Market, collateral_raw: int, price: int) -> MorphoMargin:
-    return MorphoMargin(market.collateral.address, collateral_raw, 0, 0, 0, price, market.lltv, _value_scale(market), 0)
+    return MorphoMargin(market.collateral.address, collateral_raw, 0, 0, 0, price, market.lltv, market.value_scale, 0)
 
 
 def _decode_totals(market: Market, results: Sequence[CallResult], now: int) -> tuple[int, int, Wad] | Unknown:

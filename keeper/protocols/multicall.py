@@ -5,7 +5,7 @@ call may change state for the ones after it.
 """
 
 from collections.abc import Sequence
-from struct import unpack_from
+from struct import Struct, unpack_from
 
 from keeper.core.units import Address
 from keeper.errors import ProtocolError
@@ -18,9 +18,10 @@ _WORD_32 = (32).to_bytes(32)
 _WORD_64 = (64).to_bytes(32)
 _WORD_96 = (96).to_bytes(32)
 _TRUE = (1).to_bytes(32)
-_FALSE = bytes(32)
-_SUCCESS_HEAD = _TRUE + _WORD_64
-_FAILURE_HEAD = _FALSE + _WORD_64
+# A result: success, the offset of its data, the data's length. Only the last 8 bytes of the length are ever needed.
+_SUCCESS_HEAD = _TRUE + _WORD_64 + bytes(24)
+_FAILURE_HEAD = bytes(32) + _WORD_64 + bytes(24)
+_unpack_head = Struct(">88sQ").unpack_from
 
 
 def encode_aggregate3(calls: Sequence[Call]) -> bytes:
@@ -47,23 +48,29 @@ def decode_aggregate3(answer: bytes, count: int) -> list[CallResult]:
     Takes only what Multicall3 itself encodes, back to back and whole. Raises ProtocolError for anything else: an answer
     that is cut or shifted would give one account the numbers of another.
     """
-    head = 64 + 32 * count
-    if len(answer) < head or answer[:32] != _WORD_32 or int.from_bytes(answer[32:64]) != count:
+    first = 64 + 32 * count
+    if len(answer) < first or answer[:32] != _WORD_32 or int.from_bytes(answer[32:64]) != count:
         raise ProtocolError(f"Multicall3 did not answer with {count} results ({len(answer)} bytes)")
-    # The low 8 bytes of each offset suffice: the whole is compared with what the parts before it add up to.
-    offsets = unpack_from(f">{4 * count}Q", answer, 64)[3::4]
+    quarters = unpack_from(f">{4 * count}Q", answer, 64)
+    if any(quarters[0::4]) or any(quarters[1::4]) or any(quarters[2::4]):
+        raise ProtocolError("Multicall3's answer points outside of itself")
     results: list[CallResult] = []
-    cursor = head
-    for offset in offsets:
-        start = cursor + 96
-        leading = answer[cursor : cursor + 64]
-        if offset + 64 != cursor or (leading != _SUCCESS_HEAD and leading != _FAILURE_HEAD):
+    cursor, end = first, len(answer)
+    for offset in quarters[3::4]:
+        if offset + 64 != cursor or cursor + 96 > end:
             raise ProtocolError(f"result {len(results)} of {count} in Multicall3's answer is not where it should be")
-        length = int.from_bytes(answer[cursor + 64 : start])
-        cursor = start + length + (-length % 32)
-        if cursor > len(answer):
+        head, length = _unpack_head(answer, cursor)
+        if head == _SUCCESS_HEAD:
+            success = True
+        elif head == _FAILURE_HEAD:
+            success = False
+        else:
+            raise ProtocolError(f"result {len(results)} of {count} in Multicall3's answer is not a result")
+        start = cursor + 96
+        cursor = start + (length + 31) // 32 * 32
+        if cursor > end:
             raise ProtocolError(f"Multicall3's answer ends inside result {len(results)} of {count}")
-        results.append(CallResult(leading == _SUCCESS_HEAD, answer[start : start + length]))
-    if cursor != len(answer):
-        raise ProtocolError(f"Multicall3's answer has {len(answer) - cursor} bytes too many")
+        results.append(CallResult(success, answer[start : start + length]))
+    if cursor != end:
+        raise ProtocolError(f"Multicall3's answer has {end - cursor} bytes too many")
     return results
