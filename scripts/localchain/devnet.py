@@ -56,8 +56,8 @@ class Devnet:
 
 
 @contextmanager
-def running(folder: Path, *, port: int = 0, block_seconds: int = 0) -> Generator[Devnet]:
-    """A devnet that ends with the block. `block_seconds` 0: a block for each transaction, at once."""
+def running(folder: Path, *, port: int = 0, block_seconds: float = 0) -> Generator[Devnet]:
+    """A devnet that ends with the `with`; arguments as for `start`."""
     devnet = start(folder, port=port, block_seconds=block_seconds)
     try:
         yield devnet
@@ -67,8 +67,11 @@ def running(folder: Path, *, port: int = 0, block_seconds: int = 0) -> Generator
         forget(folder)
 
 
-def start(folder: Path, *, port: int = 0, block_seconds: int = 0) -> Devnet:
+def start(folder: Path, *, port: int = 0, block_seconds: float = 0, is_clock_outside: bool = False) -> Devnet:
     """Starts anvil with the deployed world and writes keeper.toml, keystore and password into `folder`.
+
+    A block each `block_seconds`, or one for each transaction when that is 0; with `is_clock_outside` none but those
+    that the caller mines, who promises one each `block_seconds`.
 
     Raises AnvilError, ArtefactMissingError or NodeError, and leaves nothing running then.
     """
@@ -80,8 +83,10 @@ def start(folder: Path, *, port: int = 0, block_seconds: int = 0) -> Devnet:
         # Hundreds of small blocks have driven the base fee to nothing; gas should cost something again.
         node.set_next_base_fee(BASE_FEE_WEI)
         node.mine()
-        if block_seconds:
-            node.set_interval_mining(block_seconds)
+        if is_clock_outside:
+            node.set_automine(False)
+        elif block_seconds:
+            node.set_interval_mining(max(1, round(block_seconds)))
         keeper_files.write(folder, process.port, deployment, block_seconds)
         _write_record(folder, process, deployment)
     except BaseException:

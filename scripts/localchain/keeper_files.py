@@ -20,7 +20,7 @@ SCRYPT_COST = 1024
 OF_AN_EARLIER_CHAIN = ("keeper.sqlite", "keeper.sqlite-wal", "keeper.sqlite-shm", "keeper.sock")
 
 
-def write(folder: Path, port: int, deployment: Deployment, block_seconds: int) -> None:
+def write(folder: Path, port: int, deployment: Deployment, block_seconds: float) -> None:
     """Writes the three files, readable by their owner alone; forgets what a keeper remembered of an earlier chain."""
     forget_earlier_chain(folder)
     password = secrets.token_hex(16)
@@ -42,7 +42,7 @@ def _write_private(path: Path, text: str) -> None:
         file.write(text)
 
 
-def render(port: int, deployment: Deployment, block_seconds: int) -> str:
+def render(port: int, deployment: Deployment, block_seconds: float) -> str:
     """The text of keeper.toml."""
     markets = [deployment.markets[position.market] for position in world.POSITIONS]
     usd = {spec.token: deployment.feeds[spec.name] for spec in world.FEEDS if spec.name.endswith("/USD")}
@@ -53,7 +53,7 @@ def render(port: int, deployment: Deployment, block_seconds: int) -> str:
         f'rpc_url = "http://127.0.0.1:{port}"',
         f'ws_url = "ws://127.0.0.1:{port}"',
         f"chain_id = {CHAIN_ID}",
-        f'block_time = "{block_seconds or 1}s"',
+        f'block_time = "{round(1_000 * (block_seconds or 1))}ms"',
         "requests_per_second = 200",
         "inclusion_blocks = 1",
         "",
@@ -95,7 +95,7 @@ def render(port: int, deployment: Deployment, block_seconds: int) -> str:
         *_limits(world.CORRELATED),
         "",
         "[fees]",
-        f'bump_after = "{3 * (block_seconds or 1)}s"',
+        f'bump_after = "{round(3_000 * (block_seconds or 1))}ms"',
         "",
         "[telemetry]",
         f'listen = "127.0.0.1:{_free_port()}"',

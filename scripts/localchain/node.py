@@ -108,17 +108,18 @@ class Node:
         *,
         value_wei: int = 0,
         gas: int | None = None,
-        fee_wei: int | None = None,
+        fee_wei_max: int | None = None,
+        tip_wei: int = GWEI,
         nonce: int | None = None,
     ) -> str:
-        """Hands a transaction to the pool and returns its hash; `fee_wei` sets both fee fields and thus its place."""
+        """Hands a transaction to the pool and returns its hash; `fee_wei_max` decides its place in the block."""
         transaction: dict[str, Any] = {"from": sender, "data": "0x" + data.hex(), "value": hex(value_wei)}
         if to is not None:
             transaction["to"] = to
         if gas is not None:
             transaction["gas"] = hex(gas)
-        if fee_wei is not None:
-            transaction |= {"maxFeePerGas": hex(fee_wei), "maxPriorityFeePerGas": hex(fee_wei)}
+        if fee_wei_max is not None:
+            transaction |= {"maxFeePerGas": hex(fee_wei_max), "maxPriorityFeePerGas": hex(tip_wei)}
         if nonce is not None:
             transaction["nonce"] = hex(nonce)
         return self.request("eth_sendTransaction", transaction)

@@ -125,9 +125,9 @@ class PositionSpec:
 POSITIONS = (
     PositionSpec("WETH/USDC 86%", 20 * 10**18, 35_250 * 10**6),  # health 1.22
     PositionSpec("WETH/DAI 77%", 16 * 10**18, 23_700 * 10**18),  # 1.30
-    PositionSpec("WBTC/USDC 86%", 10**8, 40_300 * 10**6),  # 1.28
+    PositionSpec("WBTC/USDC 86%", 10**8, 42_640 * 10**6),  # 1.21
     PositionSpec("WETH/USDC 91.5%", 50 * 10**18, 42_000 * 10**6),  # 2.72: can give although it owes
-    PositionSpec("wstETH/WETH 94.5%", 10 * 10**18, 10_440 * 10**15),  # 1.09, and ETH's price is on both sides
+    PositionSpec("wstETH/WETH 94.5%", 10 * 10**18, 9_000 * 10**15),  # 1.26, and ETH's price is on both sides
     PositionSpec("WETH/DAI 86%", 3 * 10**18, 0),
 )
 
