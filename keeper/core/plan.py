@@ -58,7 +58,8 @@ class Rescue:
     stage: Stage
     lane: Lane
     min_health_after: Wad
-    """Enforced on-chain; a little below the planned health, never below `survive`."""
+    """Enforced on-chain: what the planned health becomes if prices fall by a whole shock on the way, never below
+    `survive`. Nearer to the planned health it would refuse rescues in the very crash that they are for."""
     effect: Effect
     donors: tuple[Effect, ...]
     """One per distinct donor with debt, in order of first use."""
@@ -98,7 +99,11 @@ class Plan:
 
     block: Block
     rescues: tuple[Rescue, ...]
+    """In execution order."""
     verdicts: Mapping[SubaccountId, Verdict]
+    """One for every subaccount of the snapshot, in its order."""
+    notes: tuple[str, ...] = ()
+    """What had to be decided on less than usual, as sentences: a price that is missing, for example."""
 
     @property
     def lane(self) -> Lane:

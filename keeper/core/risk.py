@@ -73,3 +73,14 @@ def cushion(health: Wad, shock_bps: int) -> Wad:
     if health >= INFINITE_HEALTH:
         return INFINITE_HEALTH
     return mul_div_down(survivable_fall(health), BPS, max(shock_bps, 1))
+
+
+def health_at_cushion(cushion: Wad, shock_bps: int) -> Wad:
+    """The least health whose cushion is at least this, rounded up; `INFINITE_HEALTH` when no finite one is.
+
+    The inverse of `cushion`: a fall of `cushion` shocks is survived by a health of 1 / (1 - fall).
+    """
+    fall = -(-cushion * max(shock_bps, 1) // BPS)
+    if fall >= WAD:
+        return INFINITE_HEALTH
+    return -(-WAD * WAD // (WAD - fall))

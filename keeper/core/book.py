@@ -1,0 +1,167 @@
+"""Where every account stands while a plan grows.
+
+A book holds what moved so far; every question is answered by the accounts' own exact arithmetic with those moves in it,
+so a later rescue never counts on what an earlier one took. Healths are at the expected inclusion.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keeper.core import sizing
+from keeper.core.plan import Transfer
+from keeper.core.policy import SubaccountPolicy, Thresholds
+from keeper.core.risk import Risk, cushion
+from keeper.core.snapshot import NOTHING, Fresh, FreshnessUnverified, Horizon, Subaccount, SubaccountId
+from keeper.core.units import BPS, WAD, Address, Wad
+
+UINT128_MAX = 2**128 - 1
+"""Amounts are uint128 in the guard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A subaccount with what holds for it: its policy, the guard's limits already in `limits`."""
+
+    subaccount: Subaccount
+    settings: SubaccountPolicy
+    limits: Thresholds
+    falls_bps: Mapping[Address, int]
+    """Its own shock, on every asset that backs it."""
+
+    @property
+    def id(self) -> SubaccountId:
+        return self.subaccount.id
+
+    @property
+    def has_debt(self) -> bool:
+        return self.subaccount.has_debt
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether its prices are good enough to take from an account with debt because of them."""
+        match self.subaccount.reading:
+            case Fresh():
+                return True
+            case FreshnessUnverified():
+                return self.settings.accept_unchecked_age
+            case _:
+                return False
+
+    def cushion(self, health: Wad) -> Wad:
+        return cushion(health, self.settings.shock_bps)
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """What a donor with debt must be left with."""
+
+    health: Wad
+    health_after_shock: Wad = 0
+
+
+Moves = dict[tuple[SubaccountId, Address], int]
+SpareMemo = dict[tuple[SubaccountId, Address, Keep, tuple[int, ...]], int]
+
+
+class Book:
+    """The moves of a plan in progress, on top of one snapshot."""
+
+    __slots__ = ("_caps_raw", "_horizon", "_margin_bps", "_memo", "_moves", "donors", "received")
+
+    def __init__(self, donors: Sequence[Account], caps_raw: Mapping[Address, int], horizon: Horizon, margin_bps: int):
+        self.donors = tuple(donors)
+        """The accounts that may give at all, whatever their margin says."""
+        self.received = frozenset[SubaccountId]()
+        """What an earlier rescue of this plan left is not taken away again."""
+        self._caps_raw = dict(caps_raw)
+        self._horizon = horizon
+        self._margin_bps = margin_bps
+        self._moves: Moves = {}
+        # A spare depends on nothing but the account, what it must keep and what already moved in it.
+        self._memo: SpareMemo = {}
+
+    def fork(self) -> "Book":
+        """A copy to try something on."""
+        copy = Book(self.donors, self._caps_raw, self._horizon, self._margin_bps)
+        copy.received = self.received
+        copy._moves = dict(self._moves)
+        copy._memo = self._memo
+        return copy
+
+    def move(self, transfer: Transfer) -> None:
+        token, amount = transfer.token.address, transfer.amount_raw
+        self._moves[transfer.donor, token] = self._moves.get((transfer.donor, token), 0) - amount
+        self._moves[transfer.recipient, token] = self._moves.get((transfer.recipient, token), 0) + amount
+        self._caps_raw[token] = self._caps_raw.get(token, 0) - amount
+        self.received |= {transfer.recipient}
+
+    # Margin -----------------------------------------------------------------------------------------------------------
+
+    def risk(
+        self, account: Account, token: Address | None = None, change: int = 0, *, is_shocked: bool = False
+    ) -> Risk:
+        """The risk at the expected inclusion, with a further change of one token."""
+        deltas = {
+            line.token.address: moved
+            for line in account.subaccount.collateral
+            if (moved := self._moves.get((account.id, line.token.address), 0))
+        }
+        if token is not None and change:
+            deltas[token] = deltas.get(token, 0) + change
+        falls = account.falls_bps if is_shocked else NOTHING
+        return account.subaccount.margin.risk(deltas, self._horizon, falls)
+
+    def health(self, account: Account) -> Wad:
+        return self.risk(account).health_factor
+
+    # Amounts ----------------------------------------------------------------------------------------------------------
+
+    def room(self, account: Account, token: Address) -> int:
+        """What may still arrive: the protocol's limit and the guard's cap."""
+        line = account.subaccount.line(token)
+        if line is None:
+            return 0
+        arrived = self._moves.get((account.id, token), 0)
+        return max(min(line.receivable_raw_max - arrived, self._caps_raw.get(token, 0), UINT128_MAX), 0)
+
+    def available(self, account: Account, token: Address) -> int:
+        """What its protocol and permissions let leave, whatever its margin says."""
+        line = account.subaccount.line(token)
+        if line is None:
+            return 0
+        moved = self._moves.get((account.id, token), 0)
+        return max(min(line.movable_raw_max, line.amount_raw) + moved, 0)
+
+    def need(self, account: Account, token: Address, health: Wad) -> int | None:
+        """The smallest amount that brings it to a health; None when no amount of this token does."""
+        line = account.subaccount.line(token)
+        if line is None:
+            return None
+        probe = max(line.amount_raw, 10**line.token.decimals)
+        return sizing.smallest(lambda amount: _slack(self.risk(account, token, amount), health), probe, UINT128_MAX)
+
+    def spare(self, account: Account, token: Address, keep: Keep) -> int:
+        """The largest amount that may leave while the account keeps what it must, less the margin for a later block.
+
+        All of what is available without debt.
+        """
+        available = self.available(account, token)
+        if not account.has_debt or not available:
+            return available
+        moved = tuple(self._moves.get((account.id, line.token.address), 0) for line in account.subaccount.collateral)
+        key = (account.id, token, keep, moved)
+        if key not in self._memo:
+            exact = sizing.largest(lambda amount: self._kept(account, token, amount, keep), available)
+            self._memo[key] = exact * (BPS - self._margin_bps) // BPS
+        return self._memo[key]
+
+    def _kept(self, account: Account, token: Address, amount: int, keep: Keep) -> tuple[int, ...]:
+        risk = self.risk(account, token, -amount)
+        slacks = (_slack(risk, keep.health), risk.initial_collateral_value - risk.initial_debt_value)
+        if not keep.health_after_shock:
+            return slacks
+        return (*slacks, _slack(self.risk(account, token, -amount, is_shocked=True), keep.health_after_shock))
+
+
+def _slack(risk: Risk, health: Wad) -> int:
+    return risk.collateral_value * WAD - risk.debt_value * health

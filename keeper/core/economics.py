@@ -1,0 +1,163 @@
+"""Whether a rescue is worth its gas, and what gas may cost: the one place in the core that computes with floats.
+
+Whatever leaves for policy, sizing or fees is rounded up to an integer first (basis points, wei, WAD of USD), so that a
+decision can be repeated bit for bit from what was written down.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from keeper.core.plan import Kind, Lane, Rescue
+from keeper.core.snapshot import Snapshot, Subaccount, Token
+from keeper.core.units import BPS, WAD, Wad, mul_div_up
+
+DAY_SECONDS = 86_400
+
+# Volatility -----------------------------------------------------------------------------------------------------------
+
+HALF_LIFE_SECONDS = DAY_SECONDS
+"""The weight of a price move halves in a day: a storm is believed within hours and forgotten within a week."""
+ROUNDS_MIN = 12
+"""Fewer price changes than this are not a measurement."""
+
+
+def volatility_bps_per_day(rounds: Sequence[tuple[int, int]]) -> int | None:
+    """The standard deviation of a day's price move, basis points, rounded up; None with too few rounds to tell.
+
+    `rounds` are (unix seconds, answer) of one feed in order of time. Exponentially weighted: the squared log returns
+    over the time that they took (a feed answers at irregular times), each with the weight of its age.
+    """
+    moves = [
+        (later_at - earlier_at, math.log(later / earlier), later_at)
+        for (earlier_at, earlier), (later_at, later) in itertools.pairwise(rounds)
+        if later_at > earlier_at and earlier > 0 and later > 0
+    ]
+    if len(moves) < ROUNDS_MIN:
+        return None
+    newest = moves[-1][2]
+    weights = [0.5 ** ((newest - at) / HALF_LIFE_SECONDS) for _, _, at in moves]
+    squares = sum(weight * move * move for weight, (_, move, _) in zip(weights, moves, strict=True))
+    seconds = sum(weight * elapsed for weight, (elapsed, _, _) in zip(weights, moves, strict=True))
+    return math.ceil(math.sqrt(squares / seconds * DAY_SECONDS) * BPS)
+
+
+# The chance of liquidation --------------------------------------------------------------------------------------------
+
+DEFERRAL_SECONDS = DAY_SECONDS
+"""How long putting a routine rescue off is judged over. The next block is no fair horizon: what is put off is made in
+the next storm, when gas costs twenty times as much and a block decides."""
+JUMPS_PER_DAY = 0.02
+"""Falls too quick to act on: about seven a year of the kind seen on 2020-03-12, 2021-05-19, 2024-08-05, 2025-10-10."""
+JUMP_MEAN = 0.08
+"""Their size, exponentially distributed: one in seven exceeds 16 %, what ETH lost within six minutes of 2024-08-05."""
+
+
+def liquidation_probability(fall: float, volatility_per_day: float, seconds: float) -> float:
+    """The chance that a price falls by the share `fall` within `seconds`, by diffusion or by a jump.
+
+    Diffusion: first passage of a driftless log-normal price, 2 N(ln(1 - fall) / sigma) (reflection principle). Jumps:
+    Poisson arrivals with exponentially distributed sizes.
+    """
+    if fall <= 0:
+        return 1.0
+    if fall >= 1:
+        return 0.0
+    days = seconds / DAY_SECONDS
+    jump = 1 - math.exp(-JUMPS_PER_DAY * days * math.exp(-fall / JUMP_MEAN))
+    sigma = volatility_per_day * math.sqrt(days)
+    touch = math.erfc(-math.log(1 - fall) / (sigma * math.sqrt(2))) if sigma > 0 else 0.0
+    return 1 - (1 - touch) * (1 - jump)
+
+
+def probability_bps(health: Wad, volatility_bps: int, seconds: int) -> int:
+    """The chance of touching liquidation from a health within `seconds`, basis points, rounded up."""
+    fall = 1 - WAD / health if health > WAD else 0.0
+    return math.ceil(liquidation_probability(fall, volatility_bps / BPS, seconds) * BPS)
+
+
+# Gas ------------------------------------------------------------------------------------------------------------------
+
+BATCH_GAS = 30_000
+"""A transaction's own 21k, its calldata, and what the guard does once per batch."""
+NATIVE_RESCUE_GAS = 220_000
+"""One Morpho withdrawal and supply with every check, measured on the real Morpho (223.5k with BATCH_GAS at most)."""
+CROSS_RESCUE_GAS = 150_000
+"""From the wallet into Morpho: no withdrawal, no donor to check."""
+FURTHER_TRANSFER_GAS = 150_000
+"""Each further transfer of a rescue: recipient and token are warm."""
+
+
+def rescue_gas(rescue: Rescue) -> int:
+    """About what a rescue adds to a batch; a limit for sending comes from a simulation instead."""
+    first, *further = rescue.transfers
+    return (NATIVE_RESCUE_GAS if first.kind is Kind.NATIVE else CROSS_RESCUE_GAS) + FURTHER_TRANSFER_GAS * len(further)
+
+
+def plan_gas(rescues: Sequence[Rescue]) -> int:
+    """About what a batch uses; 0 for none."""
+    return BATCH_GAS + sum(rescue_gas(rescue) for rescue in rescues) if rescues else 0
+
+
+# Dollars --------------------------------------------------------------------------------------------------------------
+
+
+def usd_value(snapshot: Snapshot, token: Token, amount_raw: int) -> Wad | None:
+    """USD, WAD, rounded up; None without a price."""
+    price = snapshot.usd_per_unit.get(token.address)
+    return None if price is None else mul_div_up(amount_raw, price, 10**token.decimals)
+
+
+def loss_usd(snapshot: Snapshot, subaccount: Subaccount) -> Wad | None:
+    """What a liquidation of the whole debt takes, USD, WAD, rounded up; 0 without debt, None without a price."""
+    if subaccount.debt is None:
+        return 0
+    value = usd_value(snapshot, subaccount.debt.token, subaccount.debt.amount_raw)
+    return None if value is None else mul_div_up(value, subaccount.penalty_bps, BPS)
+
+
+def gas_cost_usd(snapshot: Snapshot, gas: int, gas_price_wei: int) -> Wad | None:
+    """USD, WAD, rounded up; None without a price of the native coin."""
+    if snapshot.usd_per_native is None:
+        return None
+    return mul_div_up(gas * gas_price_wei, snapshot.usd_per_native, WAD)
+
+
+def fee_ceiling_wei(snapshot: Snapshot, rescues: Sequence[Rescue], gas: int, share_bps: int, most_wei: int) -> int:
+    """The most to pay per gas for a batch: a share of the loss that it avoids, and never over `most_wei`.
+
+    It grows with what is at stake, because a constant fails exactly in a crash. With a price in USD missing the stake
+    is not known and the owner's `most_wei` alone limits.
+    """
+    losses = [rescue.loss_avoided_usd for rescue in rescues]
+    known = [loss for loss in losses if loss is not None]
+    if len(known) < len(losses) or not snapshot.usd_per_native or gas <= 0:
+        return most_wei
+    stake_wei = mul_div_up(sum(known), WAD, snapshot.usd_per_native)
+    return min(-(-stake_wei * share_bps // (BPS * gas)), most_wei)
+
+
+def expected_loss_usd(
+    snapshot: Snapshot, subaccount: Subaccount, health: Wad, volatility_bps: int, seconds: int = DEFERRAL_SECONDS
+) -> Wad | None:
+    """The chance of liquidation within `seconds` times what it takes, USD, WAD, rounded up; None without a price."""
+    loss = loss_usd(snapshot, subaccount)
+    return None if loss is None else mul_div_up(loss, probability_bps(health, volatility_bps, seconds), BPS)
+
+
+def pair_volatility_bps(subaccount: Subaccount, measured: Sequence[int], shock_bps: int) -> int:
+    """A day's deviation of an account's collateral in its debt: of all its feeds together where each was measured.
+
+    Feeds count as independent, which overstates pairs that move together; without measurements it is half of its shock,
+    as in the default thresholds.
+    """
+    if subaccount.feeds and len(measured) == len(subaccount.feeds):
+        return math.isqrt(sum(one * one for one in measured)) + 1
+    return -(-shock_bps // 2)
+
+
+def is_worth_it(lane: Lane, benefit_usd: Wad | None, cost_usd: Wad | None, multiple: int) -> bool:
+    """Whether to make a rescue: always in the critical lane, and when a price in USD is missing."""
+    if lane is Lane.CRITICAL or benefit_usd is None or cost_usd is None:
+        return True
+    return benefit_usd > multiple * cost_usd

@@ -1,0 +1,317 @@
+"""Decides: one verdict for every subaccount, and the rescues of this cycle.
+
+`make_plan` is pure, deterministic and bounded by counts, never by a clock:
+
+1. Who is in need, and who cannot be helped and why.
+2. Who gets what (`keeper.core.triage`), in order of priority, then of the loss at stake.
+3. Every rescue is assessed once more with exact arithmetic in execution order. A routine one that does not pay for its
+   gas is left out and the rest planned anew.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keeper.core import economics, verdict
+from keeper.core.book import Account, Book
+from keeper.core.plan import Effect, History, Lane, Plan, Rescue, Stage
+from keeper.core.policy import Policy, enforced
+from keeper.core.snapshot import NOTHING, GuardState, Snapshot, Subaccount, SubaccountId, Token, Unknown
+from keeper.core.triage import Funding, Need, Run, Triage
+from keeper.core.units import BPS, INFINITE_HEALTH, WAD, Wad, mul_div_down
+from keeper.core.verdict import Verdict
+
+RESCUES_PER_BATCH_MAX = 16
+"""MAX_RESCUES of the guard: more would not fit into a block's gas on every chain."""
+
+
+def make_plan(snapshot: Snapshot, policy: Policy, history: History) -> Plan:
+    """The rescues to send now and a verdict for every subaccount of the snapshot."""
+    planning = _Planning(snapshot, policy, history)
+    in_flight = history.in_flight
+    waiting_for = frozenset[SubaccountId]() if in_flight is None else in_flight.recipients
+    plan = planning.plan(waiting_for)
+    if in_flight is not None and in_flight.lane is Lane.ROUTINE and plan.rescues and plan.lane is Lane.CRITICAL:
+        # A critical batch takes the place of the routine one in flight, so it must serve that one's recipients too.
+        return planning.plan(frozenset())
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A need with what the verdict and the economics want to know about it."""
+
+    need: Need
+    lane: Lane
+    loss_usd: Wad | None
+
+    @property
+    def id(self) -> SubaccountId:
+        return self.need.account.id
+
+
+class _Planning:
+    """One cycle's inputs, and what follows from them for every account."""
+
+    def __init__(self, snapshot: Snapshot, policy: Policy, history: History):
+        self._snapshot = snapshot
+        self._policy = policy
+        self._history = history
+        self._accounts = {
+            subaccount.id: _account(subaccount, policy, snapshot.guard)
+            for subaccount in snapshot.subaccounts
+            if subaccount.id in policy.subaccounts
+        }
+        caps = NOTHING if snapshot.guard is None else snapshot.guard.remaining_cap_raw
+        donors = [account for account in self._accounts.values() if self._may_give(account)]
+        self._book = Book(donors, caps, policy.inclusion, policy.amount_margin_bps)
+        self._triage = Triage(policy.last_stand, policy.amount_margin_bps)
+        self._notes: list[str] = []
+
+    def plan(self, waiting_for: frozenset[SubaccountId]) -> Plan:
+        """The plan, with the subaccounts in `waiting_for` served already by a batch on its way."""
+        self._notes = []
+        verdicts: dict[SubaccountId, Verdict] = {}
+        due: list[tuple[Account, Wad]] = []
+        for subaccount in self._snapshot.subaccounts:
+            found = self._judged(subaccount, waiting_for)
+            if isinstance(found, int):
+                due.append((self._accounts[subaccount.id], found))
+            else:
+                verdicts[subaccount.id] = found
+        cases = self._ranked(due)
+        for case in cases[RESCUES_PER_BATCH_MAX:]:
+            verdicts[case.id] = verdict.Blocked(
+                f"the batch is full: it holds {RESCUES_PER_BATCH_MAX} rescues, and this one comes next"
+            )
+        rescues = self._decided(cases[:RESCUES_PER_BATCH_MAX], verdicts)
+        ordered = {subaccount.id: verdicts[subaccount.id] for subaccount in self._snapshot.subaccounts}
+        return Plan(self._snapshot.block, rescues, ordered, tuple(self._notes))
+
+    # Who is in need ---------------------------------------------------------------------------------------------------
+
+    def _judged(self, subaccount: Subaccount, waiting_for: frozenset[SubaccountId]) -> Verdict | Wad:
+        """The verdict, or the health at inclusion of one that is due."""
+        if isinstance(subaccount.reading, Unknown):
+            return verdict.Unknown(subaccount.reading.reason)
+        guard = self._snapshot.guard
+        if guard is not None and (subaccount.guard_index is None or guard.account(subaccount.guard_index) is None):
+            return verdict.NotProtected()
+        account = self._accounts.get(subaccount.id)
+        if account is None:
+            return verdict.Unknown("no thresholds are known for it yet; they come with the next look at the topology")
+        if not subaccount.has_debt:
+            return verdict.Healthy()
+        health = self._book.health(account)
+        if health >= account.limits.target:
+            return verdict.Healthy()
+        if health >= account.limits.trigger:
+            return verdict.Watching()
+        if subaccount.id in waiting_for:
+            return verdict.Rescue(in_flight=True)
+        obstacle = self._obstacle(account, guard)
+        if obstacle is not None:
+            return verdict.Blocked(obstacle)
+        until = self._history.last_rescue_at.get(subaccount.id, 0) + self._policy.cooldown_seconds
+        if health >= account.limits.critical and until > self._snapshot.block.timestamp:
+            return verdict.CoolingDown(until)
+        return health
+
+    def _obstacle(self, account: Account, guard: GuardState | None) -> str | None:
+        """What forbids to put anything into an account that is due."""
+        subaccount = account.subaccount
+        if guard is None:
+            return self._snapshot.guard_problem or "no guard is configured; run `keeper setup`"
+        if guard.is_paused:
+            return "the guard is paused; only its owner can unpause it"
+        if subaccount.cannot_receive is not None:
+            return subaccount.cannot_receive
+        if account.id in self._history.refused:
+            return f"the simulation refused its rescue: {self._history.refused[account.id]}"
+        now = subaccount.margin.risk().health_factor
+        if now >= account.limits.rescue_ceiling:
+            return (
+                f"the guard puts nothing into it from its rescue ceiling {_decimal(account.limits.rescue_ceiling)} "
+                f"upwards, and its health is {_decimal(now)}; the owner should raise the ceiling above the trigger"
+            )
+        tokens = [line.token for line in subaccount.collateral]
+        if tokens and not any(guard.remaining_cap_raw.get(token.address) for token in tokens):
+            symbols = ", ".join(token.symbol for token in tokens)
+            if all(token.address not in guard.remaining_cap_raw for token in tokens):
+                return (
+                    f"the guard has no cap for {symbols}, so nothing of it may move; the owner has to set one (setCaps)"
+                )
+            return f"the guard's cap for {symbols} is used up in this window; wait, or let the owner raise it"
+        return None
+
+    def _may_give(self, account: Account) -> bool:
+        """Whether anything may leave it at all; its margin is another question."""
+        subaccount, guard = account.subaccount, self._snapshot.guard
+        return (
+            guard is not None
+            and subaccount.guard_index is not None
+            and guard.account(subaccount.guard_index) is not None
+            and subaccount.cannot_give is None
+            and not account.settings.never_donate
+            and not isinstance(subaccount.reading, Unknown)
+            and not (subaccount.has_debt and self._history.protect_only)
+        )
+
+    def _ranked(self, due: Sequence[tuple[Account, Wad]]) -> list[_Case]:
+        """By priority, then by the loss at stake: in USD when all of them have a price, else relative to themselves."""
+        usd = {account.id: economics.loss_usd(self._snapshot, account.subaccount) for account, _ in due}
+        missing = sorted(str(id) for id, loss in usd.items() if loss is None)
+        if missing:
+            self._notes.append(f"no USD price for the debt of {', '.join(missing)}: losses are compared relatively")
+        cases: list[_Case] = []
+        for account, health in due:
+            loss = usd[account.id]
+            rank = _relative_loss(self._book, account) if missing or loss is None else loss
+            is_critical = health < account.limits.critical
+            need = Need(account, is_critical, health, rank)
+            cases.append(_Case(need, Lane.CRITICAL if is_critical else Lane.ROUTINE, loss))
+        return sorted(cases, key=lambda case: (-case.need.account.settings.priority, -case.need.loss, case.id))
+
+    # Who gets what ----------------------------------------------------------------------------------------------------
+
+    def _decided(self, cases: Sequence[_Case], verdicts: dict[SubaccountId, Verdict]) -> tuple[Rescue, ...]:
+        """The rescues for these cases; writes the verdict of each of them."""
+        left = list(cases)
+        while True:
+            run = self._triage.decide(self._book, [case.need for case in left])
+            rescues: list[Rescue] = []
+            book = self._book.fork()
+            for case in left:
+                funding = run.funded.get(case.id)
+                if funding is None:
+                    verdicts[case.id] = self._unfunded(case.need.account, run)
+                    continue
+                assessed, book = self._assessed(book, case, funding)
+                if isinstance(assessed, Rescue):
+                    verdicts[case.id] = verdict.Rescue()
+                    rescues.append(assessed)
+                else:
+                    verdicts[case.id] = assessed
+            uneconomic = self._uneconomic(rescues)
+            if not uneconomic:
+                return tuple(rescues)
+            verdicts |= uneconomic
+            left = [case for case in left if case.id not in uneconomic]
+
+    def _assessed(self, book: Book, case: _Case, funding: Funding) -> tuple[Rescue | verdict.Blocked, Book]:
+        """The rescue as it will be after those before it, or what is wrong with it, and the book after it."""
+        recipient = case.need.account
+        after = book.fork()
+        for transfer in funding.transfers:
+            after.move(transfer)
+        effect = _effect(book, after, recipient)
+        donors = [self._accounts[id] for id in dict.fromkeys(transfer.donor for transfer in funding.transfers)]
+        indebted = [donor for donor in donors if donor.has_debt]
+        effects = tuple(_effect(book, after, donor) for donor in indebted)
+        problem = None
+        if effect.after < recipient.limits.survive:
+            problem = f"it would end at {_decimal(effect.after)}, below {_decimal(recipient.limits.survive)}"
+        reached = recipient.cushion(effect.after)
+        for donor, donor_effect in zip(indebted, effects, strict=True):
+            least = donor.limits.hard_floor if funding.stage is Stage.LAST_STAND else donor.limits.floor
+            if donor_effect.after < least or not after.risk(donor).lets_collateral_leave:
+                problem = f"{donor.id} would end at {_decimal(donor_effect.after)} and must keep {_decimal(least)}"
+            elif donor.cushion(donor_effect.after) < reached:
+                problem = f"{donor.id} would end with a smaller cushion than the account that it saves"
+        if problem is not None:
+            return verdict.Blocked(f"its rescue fails the exact check: {problem}"), book
+        # Prices may fall by a whole shock on the way: what then still survives is better than nothing.
+        min_health_after = max(
+            mul_div_down(min(effect.after_shock, effect.after), BPS - self._policy.amount_margin_bps, BPS),
+            recipient.limits.survive,
+        )
+        rescue = Rescue(
+            recipient.id, funding.transfers, funding.stage, case.lane, min_health_after, effect, effects, case.loss_usd
+        )
+        return rescue, after
+
+    def _uneconomic(self, rescues: Sequence[Rescue]) -> dict[SubaccountId, Verdict]:
+        """The routine rescues that cost more than they save. A batch that is sent anyway carries its own fixed cost."""
+        price = max(self._history.gas_price_wei, self._snapshot.block.base_fee_wei)
+        fixed = 0 if any(rescue.lane is Lane.CRITICAL for rescue in rescues) else economics.BATCH_GAS
+        found: dict[SubaccountId, Verdict] = {}
+        for rescue in rescues:
+            account = self._accounts[rescue.recipient]
+            cost = economics.gas_cost_usd(self._snapshot, economics.rescue_gas(rescue) + fixed, price)
+            benefit = economics.expected_loss_usd(
+                self._snapshot, account.subaccount, rescue.effect.before, self._volatility_bps(account)
+            )
+            if cost is None:
+                self._note("no USD price for the native coin: whether routine rescues pay for their gas is not judged")
+            if not economics.is_worth_it(rescue.lane, benefit, cost, self._policy.min_benefit_multiple):
+                found[rescue.recipient] = verdict.Uneconomic(cost or 0, benefit or 0)
+        return found
+
+    def _volatility_bps(self, account: Account) -> int:
+        known = self._history.volatility_bps_per_day
+        measured = [known[feed] for feed in account.subaccount.feeds if feed in known]
+        return economics.pair_volatility_bps(account.subaccount, measured, account.settings.shock_bps)
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)
+
+    def _unfunded(self, account: Account, run: Run) -> verdict.Unfunded:
+        """What it needs, what was within reach, and what the owner can do."""
+        reached = run.reachable.get(account.id, self._book.health(account))
+        what = f"what may move brings it to {_decimal(reached)}; it needs {_decimal(account.limits.target)}"
+        repay = _repayment(self._book, account)
+        for line in account.subaccount.collateral:
+            need = self._book.need(account, line.token.address, account.limits.target)
+            if need is not None:
+                todo = f"deposit {_amount(need, line.token)} or repay {repay}"
+                return verdict.Unfunded(need, line.token.symbol, f"{what}: {todo}")
+        return verdict.Unfunded(0, "", f"no amount of its collateral helps: repay {repay}")
+
+
+def _account(subaccount: Subaccount, policy: Policy, guard: GuardState | None) -> Account:
+    settings = policy.subaccounts[subaccount.id]
+    return Account(
+        subaccount,
+        settings,
+        enforced(settings.thresholds, guard, subaccount.guard_index),
+        {line.token.address: settings.shock_bps for line in subaccount.collateral},
+    )
+
+
+def _effect(before: Book, after: Book, account: Account) -> Effect:
+    shocked = after.risk(account, is_shocked=True).health_factor
+    return Effect(account.id, before.health(account), after.health(account), shocked)
+
+
+def _relative_loss(book: Book, account: Account) -> int:
+    """The share of its collateral that a liquidation takes, WAD: the penalty on the debt over the collateral."""
+    risk = book.risk(account)
+    if risk.collateral_value == 0:
+        return 0
+    return account.subaccount.penalty_bps * WAD * risk.debt_value // (BPS * risk.collateral_value)
+
+
+def _repayment(book: Book, account: Account) -> str:
+    """The debt whose repayment alone brings an account to its target, as a text."""
+    debt, risk = account.subaccount.debt, book.risk(account)
+    if debt is None or risk.debt_value == 0:
+        return "nothing"
+    bearable = mul_div_down(risk.collateral_value, WAD, account.limits.target)
+    share = max(risk.debt_value - bearable, 0)
+    return _amount(-(-debt.amount_raw * share // risk.debt_value), debt.token)
+
+
+def _amount(raw: int, token: Token) -> str:
+    """`1.2401 WETH`: at most four decimals, rounded up, so that doing what it says is enough."""
+    unit = 10 ** max(token.decimals - 4, 0)
+    rounded = -(-raw // unit) * unit
+    whole, part = divmod(rounded, 10**token.decimals)
+    digits = f"{part:0{token.decimals}}".rstrip("0") if token.decimals else ""
+    return f"{whole}.{digits} {token.symbol}" if digits else f"{whole} {token.symbol}"
+
+
+def _decimal(health: Wad) -> str:
+    """`1.0412`, rounded down: a health just below a limit must not print as the limit."""
+    if health >= INFINITE_HEALTH:
+        return "∞"
+    return f"{health // WAD}.{health % WAD // 10**14:04}"

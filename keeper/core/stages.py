@@ -1,0 +1,252 @@
+"""The two stages of a donation: what a recipient can get, and from whom.
+
+Normal: donors without debt first, then those with debt, each down to its floor and no further than its trigger after a
+shock. Best fit: the smallest donor that covers the rest alone, else the largest, so that few accounts are touched.
+
+Last stand: donors and recipient share a cushion. Every donor is drawn down to one common cushion, like water to one
+level, as long as the recipient stays at or below it and no donor passes its hard floor. Solved on straight lines, then
+checked with the exact arithmetic.
+
+No stage leaves a donor with a smaller cushion than the account that it saved.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from keeper.core.book import Account, Book, Keep
+from keeper.core.plan import Kind, Stage, Transfer
+from keeper.core.risk import health_at_cushion
+from keeper.core.snapshot import CollateralLine, SubaccountId, Token
+from keeper.core.units import BPS, INFINITE_HEALTH, WAD, Address, Wad, mul_div_down
+
+TRANSFERS_PER_RESCUE_MAX = 8
+"""MAX_TRANSFERS of the guard."""
+DUST_SHARE = 100
+"""A transfer of less than a hundredth of a rescue costs gas like any other: left out when the rescue can do so."""
+LEVEL_BITS = 40
+"""How finely the common cushion is looked for; the exact arithmetic decides afterwards."""
+GOAL_SLACK = 10**6
+"""A goal is overshot by a millionth rather than missed by a rounding."""
+SHRINK_ROUNDS = 8
+"""How often the amounts of a last stand are reduced, each time by twice as much, until the exact check holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The transfers of a rescue and the health that they reach."""
+
+    transfers: tuple[Transfer, ...]
+    stage: Stage
+    health_after: Wad
+
+
+def donors_for(book: Book, recipient: Account, token: Address) -> list[Account]:
+    """Who may give this token to this recipient, margins aside.
+
+    On a price that cannot be trusted, the donor's own or the recipient's, nothing leaves an account with debt.
+    """
+    return [
+        donor
+        for donor in book.donors
+        if donor.id != recipient.id
+        and donor.id not in book.received
+        and donor.subaccount.line(token) is not None
+        and (not donor.has_debt or (donor.is_trusted and recipient.is_trusted))
+    ]
+
+
+# Normal ---------------------------------------------------------------------------------------------------------------
+
+
+def normal(
+    book: Book, recipient: Account, goal: Wad, least: Wad, transfers_max: int = TRANSFERS_PER_RESCUE_MAX
+) -> Draft:
+    """As much of what brings the recipient to `goal` as donors can spare at their floors; possibly nothing.
+
+    Transfers that are dust are left out unless the recipient ends below `least` without them.
+    """
+    trial = book.fork()
+    chosen: list[Transfer] = []
+    worthwhile: list[Transfer] = []
+    # One part in 10^4 above the goal: the recipient's exact amount is rounded up, and its cushion with it.
+    cushion = recipient.cushion(goal + goal // BPS)
+    for line in recipient.subaccount.collateral:
+        token = line.token.address
+        room = trial.room(recipient, token)
+        need = trial.need(recipient, token, goal)
+        wanted = rest = room if need is None else min(need, room)
+        if not wanted:
+            continue
+        spares = [
+            (trial.spare(donor, token, _kept(donor, cushion)), donor) for donor in donors_for(book, recipient, token)
+        ]
+        for has_debt in (False, True):
+            pool = [(spare, donor) for spare, donor in spares if spare and donor.has_debt is has_debt]
+            while rest and pool and len(chosen) < transfers_max:
+                spare, donor = best = _best_fit(pool, rest)
+                pool.remove(best)
+                transfer = _transfer(donor, recipient, line.token, min(spare, rest))
+                rest -= transfer.amount_raw
+                trial.move(transfer)
+                chosen.append(transfer)
+                if transfer.amount_raw * DUST_SHARE >= wanted:
+                    worthwhile.append(transfer)
+    if len(worthwhile) < len(chosen):
+        draft = _draft(book, recipient, worthwhile)
+        if draft.health_after >= least:
+            return draft
+    return Draft(tuple(chosen), Stage.NORMAL, trial.health(recipient))
+
+
+def _draft(book: Book, recipient: Account, transfers: Sequence[Transfer]) -> Draft:
+    trial = book.fork()
+    for transfer in transfers:
+        trial.move(transfer)
+    return Draft(tuple(transfers), Stage.NORMAL, trial.health(recipient))
+
+
+def _kept(donor: Account, recipient_cushion: Wad) -> Keep:
+    limits = donor.limits
+    least = health_at_cushion(recipient_cushion, donor.settings.shock_bps)
+    return Keep(max(limits.floor, least), limits.trigger)
+
+
+def _best_fit(pool: Iterable[tuple[int, Account]], rest: int) -> tuple[int, Account]:
+    """The smallest that covers the rest alone, else the largest; the lowest id of equals."""
+    return min(pool, key=lambda one: (one[0] < rest, one[0] if one[0] >= rest else -one[0], one[1].id))
+
+
+# Last stand -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What one donor can bring in, as a straight line between nothing and its limit."""
+
+    donor: Account
+    line: CollateralLine
+    limit_raw: int
+    """The most that may leave: down to its hard floor."""
+    collateral_value: Wad
+    debt_value: Wad
+    value_lost: Wad
+    """At the limit, in the donor's unit of account."""
+    value_gained: Wad
+    """At the limit, in the recipient's."""
+
+    def amount_at(self, cushion: Wad) -> int:
+        """What it gives when drawn down to a cushion; donors without debt have nothing to keep."""
+        if not self.donor.has_debt:
+            return self.limit_raw
+        health = health_at_cushion(cushion, self.donor.settings.shock_bps)
+        if health >= INFINITE_HEALTH:
+            return 0
+        above = self.collateral_value - -(-self.debt_value * health // WAD)
+        if above <= 0:
+            return 0
+        return self.limit_raw if above >= self.value_lost else above * self.limit_raw // self.value_lost
+
+
+def last_stand(book: Book, recipient: Account, goal: Wad, least: Wad, margin_bps: int) -> Draft:
+    """The largest cushion that recipient and donors can share, up to `goal`; possibly nothing.
+
+    Transfers that are dust are left out unless the recipient ends below `least` without them.
+    """
+    sources = _sources(book, recipient)
+    level = _common_cushion(book, recipient, goal, margin_bps, sources)
+    amounts = [(source, source.amount_at(level)) for source in sources]
+    total = sum(mul_div_down(source.value_gained, amount, source.limit_raw) for source, amount in amounts)
+    worthwhile = [
+        (source, amount)
+        for source, amount in amounts
+        if mul_div_down(source.value_gained, amount, source.limit_raw) * DUST_SHARE >= total
+    ]
+    draft = _checked(book, recipient, worthwhile, margin_bps)
+    if draft.health_after < least and len(worthwhile) < len(amounts):
+        return _checked(book, recipient, amounts, margin_bps)
+    return draft
+
+
+def _sources(book: Book, recipient: Account) -> list[_Source]:
+    """The donors that bring in most, at most as many as a rescue may have; those without debt first."""
+    before = book.risk(recipient).collateral_value
+    best: dict[SubaccountId, _Source] = {}
+    for line in recipient.subaccount.collateral:
+        token = line.token.address
+        room = book.room(recipient, token)
+        if not room:
+            continue
+        for donor in donors_for(book, recipient, token):
+            limit = min(book.spare(donor, token, Keep(donor.limits.hard_floor)), room)
+            if not limit:
+                continue
+            gained = book.risk(recipient, token, limit).collateral_value - before
+            if gained <= 0 or (donor.id in best and best[donor.id].value_gained >= gained):
+                continue
+            risk = book.risk(donor)
+            lost = risk.collateral_value - book.risk(donor, token, -limit).collateral_value if donor.has_debt else 0
+            best[donor.id] = _Source(donor, line, limit, risk.collateral_value, risk.debt_value, max(lost, 1), gained)
+    ordered = sorted(best.values(), key=lambda source: (source.donor.has_debt, -source.value_gained, source.donor.id))
+    return ordered[:TRANSFERS_PER_RESCUE_MAX]
+
+
+def _common_cushion(book: Book, recipient: Account, goal: Wad, margin_bps: int, sources: Sequence[_Source]) -> Wad:
+    """The lowest cushion to draw donors down to: the recipient then has no more than that, and no more than `goal`.
+
+    The margin keeps the donors above the recipient when its interest runs slower than theirs.
+    """
+    ceiling = goal + goal // GOAL_SLACK
+    risk = book.risk(recipient)
+    room = {line.token.address: book.room(recipient, line.token.address) for line in recipient.subaccount.collateral}
+
+    def is_high_enough(cushion: Wad) -> bool:
+        left = dict(room)
+        gained = 0
+        for source in sources:
+            token = source.line.token.address
+            amount = min(source.amount_at(cushion), left[token])
+            left[token] -= amount
+            gained += mul_div_down(source.value_gained, amount, source.limit_raw)
+        health = mul_div_down(risk.collateral_value + gained, WAD, risk.debt_value)
+        return health <= ceiling and recipient.cushion(health) * (BPS + margin_bps) <= cushion * BPS
+
+    cushions = [source.donor.cushion(book.health(source.donor)) for source in sources if source.donor.has_debt]
+    low, high = 0, max(cushions, default=0)
+    while high - low > max(high >> LEVEL_BITS, 1):
+        middle = (low + high) // 2
+        if is_high_enough(middle):
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _checked(book: Book, recipient: Account, amounts: Sequence[tuple[_Source, int]], margin_bps: int) -> Draft:
+    """These amounts, with those of donors with debt reduced until no donor has a smaller cushion than the recipient."""
+    for attempt in range(SHRINK_ROUNDS):
+        kept_bps = BPS - (margin_bps * (2**attempt - 1))
+        if kept_bps <= 0:
+            break
+        trial = book.fork()
+        chosen: list[Transfer] = []
+        for source, full in amounts:
+            amount = full if not source.donor.has_debt else full * kept_bps // BPS
+            amount = min(amount, trial.room(recipient, source.line.token.address))
+            if amount:
+                chosen.append(_transfer(source.donor, recipient, source.line.token, amount))
+                trial.move(chosen[-1])
+        after = trial.health(recipient)
+        reached = recipient.cushion(after)
+        drawn = {transfer.donor for transfer in chosen}
+        lowest = min(
+            (source.donor.cushion(trial.health(source.donor)) for source, _ in amounts if source.donor.id in drawn),
+            default=reached,
+        )
+        if lowest >= reached:
+            return Draft(tuple(chosen), Stage.LAST_STAND, after)
+    return Draft((), Stage.LAST_STAND, book.health(recipient))
+
+
+def _transfer(donor: Account, recipient: Account, token: Token, amount_raw: int) -> Transfer:
+    kind = Kind.NATIVE if donor.id.protocol == recipient.id.protocol else Kind.CROSS
+    return Transfer(kind, donor.id, recipient.id, token, amount_raw)
