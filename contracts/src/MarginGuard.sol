@@ -38,26 +38,21 @@ contract MarginGuard is IMarginGuard {
 
     /* STORAGE */
 
-    /// @dev What never changes about an account; written once as a `Record`. `market` is empty for a wallet.
+    /// @dev All that a rescue needs of an account, written as one `Record`. `market` is empty for a wallet.
     struct Facts {
+        uint16 index;
         Protocol protocol;
         address holder;
         address target;
+        bytes32 key;
         MarketParams market;
         address[] assets;
+        Policy policy;
     }
 
     struct Enrolled {
         address record;
         bool retired;
-        Policy policy;
-    }
-
-    /// @dev An account as a rescue sees it.
-    struct Party {
-        uint16 index;
-        Facts facts;
-        Policy policy;
     }
 
     bool private transient _entered;
@@ -106,17 +101,17 @@ contract MarginGuard is IMarginGuard {
     /// @notice Takes accounts out for good: their indexes are never used again. Permissions given remain to be revoked.
     function retire(uint16[] calldata indexes) external onlyOwner {
         for (uint256 i; i < indexes.length; ++i) {
-            Party memory party = _unretired(indexes[i]);
+            Facts memory facts = abi.decode(_unretired(indexes[i]), (Facts));
             _enrolled[indexes[i]].retired = true;
-            delete _live[_identity(party.facts)];
+            delete _live[_identity(facts)];
             emit AccountRetired(indexes[i]);
         }
     }
 
     function setPolicy(uint16 index, Policy calldata policy) external onlyOwner {
-        _requireInOrder(_unretired(index).facts.protocol, policy);
-        _enrolled[index].policy = policy;
-        emit PolicySet(index, policy);
+        Facts memory facts = abi.decode(_unretired(index), (Facts));
+        facts.policy = policy;
+        _write(facts);
     }
 
     /// @notice Limits what may move of each underlying. Without a cap nothing of it moves.
@@ -209,35 +204,34 @@ contract MarginGuard is IMarginGuard {
         if (transfers.length == 0) revert NoTransfers();
         if (transfers.length > MAX_TRANSFERS) revert TooManyTransfers(transfers.length);
 
-        Party memory recipient = _participant(rescue.to);
-        healthBefore = _accruedHealth(recipient.facts);
+        Facts memory recipient = abi.decode(_unretired(rescue.to), (Facts));
+        _requireJoined(recipient);
+        healthBefore = _accruedHealth(recipient);
         if (healthBefore == NO_DEBT) revert RecipientHasNoDebt(rescue.to);
         if (healthBefore >= recipient.policy.rescueCeiling) {
             revert RecipientIsHealthy(rescue.to, healthBefore, recipient.policy.rescueCeiling);
         }
 
-        Party[] memory donors = new Party[](transfers.length);
-        for (uint256 i; i < transfers.length;) i = _moveIntoOneAsset(planId, rescue, i, recipient, donors);
+        for (uint256 i; i < transfers.length;) i = _moveIntoOneAsset(planId, transfers, i, recipient);
 
-        healthAfter = _health(recipient.facts);
+        healthAfter = _health(recipient);
         uint256 minimum = _max(_max(recipient.policy.minAfter, rescue.minHealthAfter), healthBefore);
         if (healthAfter < minimum) revert RecipientBelowMinimum(rescue.to, healthAfter, minimum);
-        _requireAboveHardFloor(donors);
     }
 
     /* READS */
 
     function account(uint16 index) public view returns (Account memory) {
-        Party memory party = _known(index);
+        Facts memory facts = abi.decode(_known(index), (Facts));
         return Account({
-            protocol: party.facts.protocol,
+            protocol: facts.protocol,
             retired: _enrolled[index].retired,
-            joined: _takesPart(party.facts.holder),
-            holder: party.facts.holder,
-            target: party.facts.target,
-            key: _key(party.facts),
-            assets: party.facts.assets,
-            policy: party.policy
+            joined: _takesPart(facts.holder),
+            holder: facts.holder,
+            target: facts.target,
+            key: facts.key,
+            assets: facts.assets,
+            policy: facts.policy
         });
     }
 
@@ -258,7 +252,7 @@ contract MarginGuard is IMarginGuard {
     /// @notice Health of an account at this block, as the guard judges it; the largest uint128 without debt.
     /// @dev Meant for `eth_call`; it changes nothing but the interest that anybody can have Morpho accrue.
     function health(uint16 index) external returns (uint256) {
-        return _accruedHealth(_known(index).facts);
+        return _accruedHealth(abi.decode(_known(index), (Facts)));
     }
 
     /* INTERNAL: A BATCH */
@@ -300,85 +294,74 @@ contract MarginGuard is IMarginGuard {
 
     /// @dev Carries out the transfers from `first` on that arrive in the same asset, and supplies their sum at once.
     /// @return next The first transfer that was left.
-    function _moveIntoOneAsset(
-        bytes32 planId,
-        Rescue calldata rescue,
-        uint256 first,
-        Party memory recipient,
-        Party[] memory donors
-    ) private returns (uint256 next) {
-        uint8 toAsset = rescue.transfers[first].toAsset;
+    function _moveIntoOneAsset(bytes32 planId, Transfer[] calldata transfers, uint256 first, Facts memory recipient)
+        private
+        returns (uint256 next)
+    {
+        uint8 toAsset = transfers[first].toAsset;
         address underlying = _underlying(recipient, toAsset);
         uint256 balanceBefore = underlying.ownBalance();
         uint256 total;
 
-        for (next = first; next < rescue.transfers.length; ++next) {
-            Transfer calldata transfer = rescue.transfers[next];
-            if (transfer.toAsset != toAsset) break;
-            Party memory donor = donors[next] = _participant(transfer.from);
-            _requireFitting(transfer, donor, recipient, underlying);
-            if (!_caps[underlying].spend(transfer.amount)) {
-                revert CapExceeded(underlying, transfer.amount, _caps[underlying].remaining());
-            }
-
-            _withdraw(donor.facts, underlying, transfer.amount);
+        for (next = first; next < transfers.length && transfers[next].toAsset == toAsset; ++next) {
+            Transfer calldata transfer = transfers[next];
+            _take(transfer, recipient, underlying);
             total += transfer.amount;
             uint256 received = underlying.ownBalance() - balanceBefore;
             if (received != total) revert ReceivedAmountDiffers(underlying, total, received);
-            emit Moved(planId, transfer.from, rescue.to, underlying, transfer.amount);
+            emit Moved(planId, transfer.from, recipient.index, underlying, transfer.amount);
         }
 
-        _supply(recipient.facts, total);
+        _supply(recipient, total);
         uint256 balanceAfter = underlying.ownBalance();
         if (balanceAfter != balanceBefore) revert BalanceChanged(underlying, balanceBefore, balanceAfter);
     }
 
+    /// @dev From here on nothing but another transfer lowers the donor's health, so it can be judged at once.
+    function _take(Transfer calldata transfer, Facts memory recipient, address underlying) private {
+        Facts memory donor = abi.decode(_unretired(transfer.from), (Facts));
+        _requireJoined(donor);
+        _requireFitting(transfer, donor, recipient, underlying);
+        if (!_caps[underlying].spend(transfer.amount)) {
+            revert CapExceeded(underlying, transfer.amount, _caps[underlying].remaining());
+        }
+        _withdraw(donor, underlying, transfer.amount);
+        uint256 donorHealth = _health(donor);
+        if (donorHealth < donor.policy.hardFloor) {
+            revert DonorBelowHardFloor(donor.index, donorHealth, donor.policy.hardFloor);
+        }
+    }
+
     function _requireFitting(
         Transfer calldata transfer,
-        Party memory donor,
-        Party memory recipient,
+        Facts memory donor,
+        Facts memory recipient,
         address underlying
     ) private pure {
         if (donor.index == recipient.index) revert DonorIsRecipient(donor.index);
         if (transfer.amount == 0) revert AmountIsZero();
-        Kind kind = donor.facts.protocol == recipient.facts.protocol ? Kind.Native : Kind.Cross;
+        Kind kind = donor.protocol == recipient.protocol ? Kind.Native : Kind.Cross;
         if (transfer.kind != kind) revert WrongKind(donor.index, recipient.index, kind);
         address source = _underlying(donor, transfer.fromAsset);
         if (source != underlying) revert UnderlyingsDiffer(source, underlying);
     }
 
-    function _requireAboveHardFloor(Party[] memory donors) private view {
-        for (uint256 i; i < donors.length; ++i) {
-            Party memory donor = donors[i];
-            if (_appearsBefore(donors, i)) continue;
-            uint256 donorHealth = _health(donor.facts);
-            if (donorHealth < donor.policy.hardFloor) {
-                revert DonorBelowHardFloor(donor.index, donorHealth, donor.policy.hardFloor);
-            }
-        }
-    }
-
-    function _appearsBefore(Party[] memory donors, uint256 end) private pure returns (bool) {
-        for (uint256 i; i < end; ++i) if (donors[i].index == donors[end].index) return true;
-        return false;
-    }
-
-    function _underlying(Party memory party, uint8 asset) private pure returns (address) {
-        if (asset >= party.facts.assets.length) revert AssetUnknown(party.index, asset);
-        return party.facts.assets[asset];
+    function _underlying(Facts memory a, uint8 asset) private pure returns (address) {
+        if (asset >= a.assets.length) revert AssetUnknown(a.index, asset);
+        return a.assets[asset];
     }
 
     /* INTERNAL: WHAT DIFFERS BY PROTOCOL */
 
     function _accruedHealth(Facts memory a) private returns (uint256) {
         if (a.protocol == Protocol.Wallet) return NO_DEBT;
-        return IMorpho(a.target).accruedHealth(a.market, a.holder);
+        return IMorpho(a.target).accruedHealth(a.key, a.market, a.holder);
     }
 
     /// @dev For accounts whose interest is accrued in this transaction: the recipient, and donors that gave.
     function _health(Facts memory a) private view returns (uint256) {
         if (a.protocol == Protocol.Wallet) return NO_DEBT;
-        return IMorpho(a.target).health(a.market, a.holder);
+        return IMorpho(a.target).health(a.key, a.market, a.holder);
     }
 
     function _withdraw(Facts memory a, address underlying, uint256 amount) private {
@@ -391,25 +374,18 @@ contract MarginGuard is IMarginGuard {
         IMorpho(a.target).supply(a.market, a.holder, amount);
     }
 
-    function _key(Facts memory a) private pure returns (bytes32) {
-        return a.protocol == Protocol.Wallet ? bytes32(0) : MorphoBlue.idOf(a.market);
-    }
-
     /* INTERNAL: ENROLMENT */
 
     function _enrol(Enrolment calldata enrolment) private {
-        uint16 index = uint16(accountCount);
-        if (index == MAX_ACCOUNTS) revert TooManyAccounts();
-        _requireInOrder(enrolment.protocol, enrolment.policy);
+        if (accountCount == MAX_ACCOUNTS) revert TooManyAccounts();
         Facts memory facts = _facts(enrolment);
         bytes32 identity = _identity(facts);
         if (_live[identity] != 0) revert AlreadyEnrolled(uint16(_live[identity] - 1));
-
-        accountCount = index + 1;
-        _live[identity] = index + 1;
-        _enrolled[index] = Enrolled({record: Record.write(abi.encode(facts)), retired: false, policy: enrolment.policy});
-        emit AccountEnrolled(index, enrolment.protocol, enrolment.holder, enrolment.target, enrolment.key);
-        emit PolicySet(index, enrolment.policy);
+        facts.index = uint16(accountCount);
+        accountCount = facts.index + 1;
+        _live[identity] = facts.index + 1;
+        emit AccountEnrolled(facts.index, facts.protocol, facts.holder, facts.target, facts.key);
+        _write(facts);
     }
 
     function _facts(Enrolment calldata enrolment) private view returns (Facts memory facts) {
@@ -417,6 +393,8 @@ contract MarginGuard is IMarginGuard {
         facts.protocol = enrolment.protocol;
         facts.holder = enrolment.holder;
         facts.target = enrolment.target;
+        facts.key = enrolment.key;
+        facts.policy = enrolment.policy;
         if (enrolment.protocol == Protocol.Wallet) {
             if (enrolment.target != address(0) || enrolment.key != 0) revert WalletHasNoTarget();
             _requireDistinctTokens(enrolment.assets);
@@ -429,6 +407,12 @@ contract MarginGuard is IMarginGuard {
         }
     }
 
+    function _write(Facts memory facts) private {
+        _requireInOrder(facts.protocol, facts.policy);
+        _enrolled[facts.index].record = Record.write(abi.encode(facts));
+        emit PolicySet(facts.index, facts.policy);
+    }
+
     function _requireDistinctTokens(address[] calldata tokens) private view {
         if (tokens.length == 0) revert NoAssets();
         if (tokens.length > MAX_ASSETS) revert TooManyAssets(tokens.length);
@@ -438,7 +422,7 @@ contract MarginGuard is IMarginGuard {
         }
     }
 
-    function _requireInOrder(Protocol protocol, Policy calldata p) private pure {
+    function _requireInOrder(Protocol protocol, Policy memory p) private pure {
         bool inOrder = protocol == Protocol.Wallet
             ? p.hardFloor == 0 && p.minAfter == 0 && p.rescueCeiling == 0
             : 1e18 < p.hardFloor && p.hardFloor <= p.minAfter && p.minAfter <= p.rescueCeiling;
@@ -447,22 +431,20 @@ contract MarginGuard is IMarginGuard {
 
     /* INTERNAL: LOOKING UP */
 
-    function _known(uint16 index) private view returns (Party memory party) {
+    /// @return The account's facts, still encoded: functions that return structs allocate them twice.
+    function _known(uint16 index) private view returns (bytes memory) {
         address record = _enrolled[index].record;
         if (record == address(0)) revert AccountUnknown(index);
-        party.index = index;
-        party.facts = abi.decode(Record.read(record), (Facts));
-        party.policy = _enrolled[index].policy;
+        return Record.read(record);
     }
 
-    function _unretired(uint16 index) private view returns (Party memory party) {
-        party = _known(index);
+    function _unretired(uint16 index) private view returns (bytes memory) {
         if (_enrolled[index].retired) revert AccountIsRetired(index);
+        return _known(index);
     }
 
-    function _participant(uint16 index) private view returns (Party memory party) {
-        party = _unretired(index);
-        if (!_takesPart(party.facts.holder)) revert HolderHasNotJoined(index, party.facts.holder);
+    function _requireJoined(Facts memory a) private view {
+        if (!_takesPart(a.holder)) revert HolderHasNotJoined(a.index, a.holder);
     }
 
     function _takesPart(address holder) private view returns (bool) {
@@ -471,7 +453,7 @@ contract MarginGuard is IMarginGuard {
 
     /// @dev What no two accounts that are not retired have in common.
     function _identity(Facts memory a) private pure returns (bytes32) {
-        return keccak256(abi.encode(a.holder, a.target, _key(a)));
+        return keccak256(abi.encode(a.holder, a.target, a.key));
     }
 
     function _max(uint256 x, uint256 y) private pure returns (uint256) {

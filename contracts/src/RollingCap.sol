@@ -15,12 +15,10 @@ library RollingCap {
 
     /// @return Whether it was spent; if not, nothing changed.
     function spend(Counter storage self, uint128 amount) internal returns (bool) {
-        if (amount > remaining(self)) return false;
-        (uint128 previous, uint128 current) = _spent(self);
-        uint64 epoch = _epoch(self.window);
-        // The second slot changes only when an epoch begins.
-        if (epoch != self.epoch) (self.epoch, self.previous) = (epoch, previous);
-        self.current = current + amount;
+        Counter memory now_ = _now(self);
+        if (amount > _remaining(now_)) return false;
+        now_.current += amount;
+        _store(self, now_);
         return true;
     }
 
@@ -28,28 +26,41 @@ library RollingCap {
     /// @dev With another window the epochs differ: everything still counted then counts as spent now.
     /// What the old window had forgotten stays forgotten, also when the new one is longer.
     function set(Counter storage self, uint128 amount, uint32 window) internal {
-        (uint128 previous, uint128 current) = _spent(self);
-        if (window != self.window) (previous, current) = (0, previous + current);
-        self.amount = amount;
-        self.current = current;
-        self.previous = previous;
-        self.window = window;
-        self.epoch = _epoch(window);
+        Counter memory now_ = _now(self);
+        if (window != now_.window) {
+            (now_.previous, now_.current) = (0, now_.previous + now_.current);
+            (now_.window, now_.epoch) = (window, _epoch(window));
+        }
+        now_.amount = amount;
+        _store(self, now_);
     }
 
     function remaining(Counter storage self) internal view returns (uint256) {
-        (uint128 previous, uint128 current) = _spent(self);
-        uint256 spent = uint256(previous) + current;
-        return spent < self.amount ? self.amount - spent : 0;
+        return _remaining(_now(self));
     }
 
-    /// @return previous Spent in the epoch before this one.
-    /// @return current Spent in this epoch.
-    function _spent(Counter storage self) private view returns (uint128 previous, uint128 current) {
-        if (self.window == 0) return (0, 0);
-        uint64 passed = _epoch(self.window) - self.epoch;
-        if (passed == 0) return (self.previous, self.current);
-        if (passed == 1) return (self.current, 0);
+    function _remaining(Counter memory now_) private pure returns (uint256) {
+        uint256 spent = uint256(now_.previous) + now_.current;
+        return spent < now_.amount ? now_.amount - spent : 0;
+    }
+
+    /// @dev The counter as it stands in the epoch of this block.
+    function _now(Counter storage self) private view returns (Counter memory now_) {
+        now_ = self;
+        if (now_.window == 0) return now_;
+        uint64 epoch = _epoch(now_.window);
+        if (epoch == now_.epoch) return now_;
+        now_.previous = epoch == now_.epoch + 1 ? now_.current : 0;
+        now_.current = 0;
+        now_.epoch = epoch;
+    }
+
+    function _store(Counter storage self, Counter memory now_) private {
+        self.amount = now_.amount;
+        self.current = now_.current;
+        self.previous = now_.previous;
+        self.window = now_.window;
+        self.epoch = now_.epoch;
     }
 
     function _epoch(uint32 window) private view returns (uint64) {

@@ -18,28 +18,32 @@ library MorphoBlue {
 
     error MarketUnknown(address morpho, bytes32 id);
 
-    function idOf(MarketParams memory market) internal pure returns (bytes32) {
-        return keccak256(abi.encode(market));
-    }
-
     /// @dev The id is the hash of the parameters, so a target that answers another market's is found out.
     function marketOf(IMorpho morpho, bytes32 id) internal view returns (MarketParams memory market) {
         market = morpho.idToMarketParams(id);
-        if (market.collateralToken == address(0) || idOf(market) != id) revert MarketUnknown(address(morpho), id);
+        bool isIts = keccak256(abi.encode(market)) == id && market.collateralToken != address(0);
+        if (!isIts) revert MarketUnknown(address(morpho), id);
     }
 
     /// @notice Health at this block, interest included.
-    function accruedHealth(IMorpho morpho, MarketParams memory market, address holder) internal returns (uint256) {
+    function accruedHealth(IMorpho morpho, bytes32 id, MarketParams memory market, address holder)
+        internal
+        returns (uint256)
+    {
         morpho.accrueInterest(market);
-        return health(morpho, market, holder);
+        return health(morpho, id, market, holder);
     }
 
     /// @notice How often the maximal borrow covers the debt, WAD, rounded down; the oracle is asked only if there is debt.
     /// @dev Exact only where interest is accrued to this block, as after `accruedHealth` or `withdraw`.
     /// Morpho._isHealthy, morpho-blue 1.0.0: healthy there if and only if at least 1e18 here.
-    function health(IMorpho morpho, MarketParams memory market, address holder) internal view returns (uint256) {
+    function health(IMorpho morpho, bytes32 id, MarketParams memory market, address holder)
+        internal
+        view
+        returns (uint256)
+    {
         (uint256 borrowShares, uint256 collateral, uint256 totalBorrowAssets, uint256 totalBorrowShares) =
-            _read(morpho, idOf(market), holder);
+            _read(morpho, id, holder);
         if (borrowShares == 0) return type(uint128).max;
 
         uint256 debt = _mulDivUp(borrowShares, totalBorrowAssets + VIRTUAL_ASSETS, totalBorrowShares + VIRTUAL_SHARES);
