@@ -95,7 +95,7 @@ def render(port: int, deployment: Deployment, block_seconds: float) -> str:
         *_limits(world.CORRELATED),
         "",
         "[fees]",
-        f'bump_after = "{round(3_000 * (block_seconds or 1))}ms"',
+        f'bump_after = "{max(2, round(3 * (block_seconds or 1)))}s"',
         "",
         "[telemetry]",
         f'listen = "127.0.0.1:{_free_port()}"',
