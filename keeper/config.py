@@ -118,7 +118,10 @@ def _is_unknown_variable(name: str) -> bool:
 
 def _sentence(problem: ErrorDetails, path: Path) -> str:
     """One problem: where it is, what was found unless that may be a secret, and what belongs there."""
-    loc = tuple(part for part in problem["loc"] if part not in {"morpho_blue", "wallet"})
+    loc = problem["loc"]
+    if loc[:1] == ("protocols",):
+        # pydantic names the kind of an entry as if it were a key.
+        loc = (*loc[:2], *loc[3:])
     variable = ENVIRONMENT_PREFIX + "__".join(str(part) for part in loc).upper()
     is_from_environment = variable in {name.upper() for name in os.environ}
     where = variable if is_from_environment else f"{path.name}: {_place(loc)}"
@@ -152,7 +155,8 @@ def _is_consequence(problem: ErrorDetails) -> bool:
 
 def _shown(value: object) -> str:
     if isinstance(value, str):
-        return f'"{value}"' if len(value) <= 80 else f'"{value[:60]}…"'
+        # Long enough to be a key in the wrong place: its beginning says which value is meant.
+        return f'"{value}"' if len(value) <= 48 else f'"{value[:10]}…"'
     if isinstance(value, bool):
         return str(value).lower()
     return str(value) if isinstance(value, int | Decimal) else f"a {type(value).__name__}"

@@ -4,7 +4,7 @@ The commented file that `keeper init` writes and the table in the README come fr
 """
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,11 +28,9 @@ from keeper.config_values import (
     WebSocketEndpoint,
     Wei,
     config_folder,
-    listed,
     render_health,
 )
 from keeper.core.units import WAD, Address
-from keeper.errors import ConfigError
 
 
 class Section(BaseModel):
@@ -146,6 +144,9 @@ class AccountPolicy(Section):
     shock: Bps | None = Field(
         default=None, gt=0, lt=10_000, description="the fall of its collateral's price that it is tested against"
     )
+    correlated: bool | None = Field(
+        default=None, description="whether collateral and debt move together (as wstETH and WETH; told by their LLTV)"
+    )
     priority: int | None = Field(
         default=None, ge=0, le=100, description="higher is saved first when not all can be (0 unless said)"
     )
@@ -162,13 +163,6 @@ class AccountPolicy(Section):
         if problem:
             raise ValueError(problem)
         return self
-
-    def over(self, wallet: "AccountPolicy") -> "AccountPolicy":
-        """These values where given, else the wallet's."""
-        given = self.model_dump(exclude_none=True)
-        return AccountPolicy.model_construct(
-            **{name: given.get(name, getattr(wallet, name)) for name in AccountPolicy.model_fields}
-        )
 
 
 class PolicySection(AccountPolicy):
@@ -196,33 +190,6 @@ class PolicySection(AccountPolicy):
         default_factory=dict[str, AccountPolicy],
         description="the same thresholds and limits for one subaccount, by its id or an unambiguous beginning of it",
     )
-
-    def for_subaccounts(self, ids: Sequence[str]) -> Mapping[str, AccountPolicy]:
-        """The policy of each subaccount: its override where it has one, else the wallet's.
-
-        Raises ConfigError for an override that names none of them, or several, or whose thresholds are out of order
-        together with the wallet's.
-        """
-        chosen: dict[str, AccountPolicy] = dict.fromkeys(ids, self)
-        overridden: dict[str, str] = {}
-        for key, override in self.overrides.items():
-            beginning = key.removesuffix("…").lower()
-            exact = [id for id in ids if id.lower() == beginning]
-            matches = exact or [id for id in ids if id.lower().startswith(beginning)]
-            where = f'[policy.overrides."{key}"]'
-            if not matches:
-                raise ConfigError(f"{where} names no subaccount; there are {listed(ids)}.")
-            if len(matches) > 1:
-                raise ConfigError(f"{where} could be {listed(matches, 'or')}; write more of the id.")
-            if matches[0] in overridden:
-                raise ConfigError(f'{where} and [policy.overrides."{overridden[matches[0]]}"] are the same subaccount.')
-            merged = override.over(self)
-            problem = order_problem(merged)
-            if problem:
-                raise ConfigError(f"{where} together with [policy]: {problem}.")
-            overridden[matches[0]] = key
-            chosen[matches[0]] = merged
-        return chosen
 
 
 class FeesSection(Section):
@@ -310,7 +277,7 @@ class Key:
     """One key, for the commented file that `init` writes and for the documentation."""
 
     section: str
-    """As it stands in the file: `[chain]`, `[[protocols]]`."""
+    """As it stands in the file: `[chain]`; `[[protocols]] kind = "wallet"` where a kind decides the keys."""
     name: str
     description: str
     default: str | None
@@ -322,8 +289,8 @@ TABLES: tuple[tuple[str, type[Section]], ...] = (
     ("[chain]", ChainSection),
     ("[signer]", SignerSection),
     ("[guard]", GuardSection),
-    ("[[protocols]]", MorphoBlueSection),
-    ("[[protocols]]", WalletSection),
+    ('[[protocols]] kind = "morpho_blue"', MorphoBlueSection),
+    ('[[protocols]] kind = "wallet"', WalletSection),
     ("[prices]", PricesSection),
     ("[[prices.feeds]]", FeedSection),
     ("[policy]", PolicySection),

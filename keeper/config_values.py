@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from eth_utils.address import is_checksum_address
 from pydantic import BeforeValidator, PlainValidator
 from pydantic_core import PydanticCustomError
+from pydantic_settings import NoDecode
 
 from keeper.core.units import WAD, Address
 from keeper.errors import ConfigError
@@ -190,7 +191,7 @@ def parse_secret(value: object) -> Secret:
     return Secret(value, config_folder.get())
 
 
-SecretReference = Annotated[Secret, PlainValidator(parse_secret), Form(str)]
+SecretReference = Annotated[Secret, NoDecode, PlainValidator(parse_secret), Form(str)]
 
 _SCHEMES = {"http": ("http", "https"), "ws": ("ws", "wss")}
 
@@ -255,8 +256,8 @@ def _parse_endpoint(kind: str) -> Callable[[object], Endpoint]:
     return parse
 
 
-HttpEndpoint = Annotated[Endpoint, PlainValidator(_parse_endpoint("http")), Form(str)]
-WebSocketEndpoint = Annotated[Endpoint, PlainValidator(_parse_endpoint("ws")), Form(str)]
+HttpEndpoint = Annotated[Endpoint, NoDecode, PlainValidator(_parse_endpoint("http")), Form(str)]
+WebSocketEndpoint = Annotated[Endpoint, NoDecode, PlainValidator(_parse_endpoint("ws")), Form(str)]
 
 
 # Local addresses ------------------------------------------------------------------------------------------------------
@@ -286,7 +287,7 @@ def parse_listen(value: object) -> Listen:
     return Listen(match[1] or match[2], int(match[3]))
 
 
-ListenAddress = Annotated[Listen, PlainValidator(parse_listen), Form(str)]
+ListenAddress = Annotated[Listen, NoDecode, PlainValidator(parse_listen), Form(str)]
 
 
 def listed(words: Sequence[str], conjunction: str = "and") -> str:

@@ -22,7 +22,15 @@ MAY_IMPORT = {
 }
 """Each layer and the layers that it may use; a module counts as the first layer whose name it starts with."""
 
-LAYER_OF = {"alerts": "telemetry", "commands": "cli", "documents": "report", "pausing": "control"}
+LAYER_OF = {
+    "alerts": "telemetry",
+    "commands": "cli",
+    "documents": "report",
+    "history": "daemon",
+    "pausing": "control",
+    "records": "daemon",
+    "session": "daemon",
+}
 """Modules that belong to a layer without bearing its name."""
 
 IO_MODULES = {
