@@ -8,17 +8,7 @@ from keeper.core.intent import Receipt
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
 from keeper.errors import BadAnswer
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """One event as the chain keeps it."""
-
-    address: Address
-    topics: tuple[bytes, ...]
-    data: bytes
-    block_number: int
-    transaction_hash: str
+from keeper.protocols.base import Log
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +133,6 @@ def log_from_json(item: object) -> Log:
         address=Address(as_hex(fields.get("address")).lower()),
         topics=tuple(as_bytes(topic) for topic in as_list(fields.get("topics"))),
         data=as_bytes(fields.get("data")),
-        block_number=as_int(fields.get("blockNumber")),
-        transaction_hash=as_hex(fields.get("transactionHash")).lower(),
     )
 
 

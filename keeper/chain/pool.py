@@ -6,16 +6,17 @@ is what the rest of the keeper talks to; it is itself a web3 provider, so that w
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from asyncio_throttle import Throttler
 from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
 from keeper.chain.provider import HttpProvider
-from keeper.errors import BadAnswer, NodeUnreachable, WrongChain
+from keeper.errors import BadAnswer, ChainError, NodeUnreachable, WrongChain
 
 
 class Traffic(Enum):
@@ -113,6 +114,14 @@ class Node:
             self._verified_link = link
 
 
+Observer: TypeAlias = Callable[[str, str], None]
+"""Told of every request: its method, and `answered`, `refused` or the name of the fault."""
+
+
+def ignore(_method: str, _result: str) -> None:
+    pass
+
+
 class EndpointPool(AsyncJSONBaseProvider):
     """All endpoints of the chain behind one `request`; as a web3 provider it serves `AsyncWeb3(pool, middleware=[])`.
 
@@ -121,9 +130,10 @@ class EndpointPool(AsyncJSONBaseProvider):
 
     global_ccip_read_enabled = False
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, observe: Observer = ignore) -> None:
         super().__init__()
         self._node = node
+        self._observe = observe
 
     @property
     def label(self) -> str:
@@ -136,7 +146,13 @@ class EndpointPool(AsyncJSONBaseProvider):
 
     async def request(self, method: str, params: Any, traffic: Traffic = Traffic.READ) -> RPCResponse:
         """As `Node.request`."""
-        return await self._node.request(method, params, traffic)
+        try:
+            answer = await self._node.request(method, params, traffic)
+        except ChainError as fault:
+            self._observe(method, type(fault).__name__)
+            raise
+        self._observe(method, "refused" if answer.get("error") else "answered")
+        return answer
 
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """web3's way in."""
@@ -152,7 +168,7 @@ class EndpointPool(AsyncJSONBaseProvider):
         await self.disconnect()
 
 
-def connect(url: str, chain_id: int, limits: Limits | None = None) -> EndpointPool:
+def open_pool(url: str, chain_id: int, limits: Limits | None = None, observe: Observer = ignore) -> EndpointPool:
     """A pool of the one endpoint at `url`; nothing is opened before the first request. Closed by `disconnect`
     or on leaving it as a context manager."""
-    return EndpointPool(Node(HttpProvider(url), chain_id, limits or Limits()))
+    return EndpointPool(Node(HttpProvider(url), chain_id, limits or Limits()), observe)

@@ -100,6 +100,8 @@ class HttpProvider(AsyncJSONBaseProvider):
             raise NodeRefused(
                 f"{self.label} refuses access (HTTP {status} to {method}); check the key in its URL.", code=status
             )
+        if status == 413:
+            raise NodeRefused(f"{self.label} refuses {method}: the request is too large for it.", code=status)
         answer = self._parse(method, status, response.body)
         if answer.get("id") != request_id and not ("error" in answer and answer.get("id") is None):
             raise BadAnswer(f"{self.label} answered {method} with the id of another request.")

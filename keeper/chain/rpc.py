@@ -11,7 +11,6 @@ from typing import Any, cast
 from keeper.chain.answers import (
     FeeHistory,
     KnownTransaction,
-    Log,
     MinedTransaction,
     SimulatedCall,
     SimulatedResult,
@@ -31,10 +30,11 @@ from keeper.chain.answers import (
     to_hex,
 )
 from keeper.chain.pool import EndpointPool, Traffic
-from keeper.chain.reverts import classify_revert
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
 from keeper.errors import BadAnswer, BlockGone, CallReverted, ChainError, NodeRefused
+from keeper.protocols.abi import explain_revert
+from keeper.protocols.base import Log
 
 LOG_RANGE_MAX = 2_000
 """Blocks per eth_getLogs request; most providers refuse more than a few thousand."""
@@ -168,6 +168,20 @@ class Rpc:
         answer = await self._ask("eth_getTransactionByHash", [hash])
         return None if answer is None else known_from_json(answer, hash)
 
+    async def estimate_gas(self, sender: Address, to: Address, data: bytes, value_wei: int = 0) -> int:
+        """For single calls only: with the guard's isolated rescues an estimate starves one of them."""
+        call = {"from": sender, "to": to, "data": to_hex(data), "value": hex(value_wei)}
+        return as_int(await self._ask("eth_estimateGas", [call]))
+
+    async def impersonate(self, account: Address) -> None:
+        """Lets a local chain or a fork take unsigned transactions of `account`; any other node refuses."""
+        await self._ask("anvil_impersonateAccount", [account])
+
+    async def send_unsigned(self, sender: Address, to: Address, data: bytes, value_wei: int = 0) -> str:
+        """The hash of a transaction that the node itself signs for."""
+        call = {"from": sender, "to": to, "data": to_hex(data), "value": hex(value_wei)}
+        return as_hex(await self._ask("eth_sendTransaction", [call], Traffic.SEND)).lower()
+
     async def simulate_v1(
         self, calls: Sequence[SimulatedCall], block_hash: str, timestamp: int
     ) -> tuple[SimulatedResult, ...]:
@@ -200,8 +214,8 @@ class Rpc:
         reason = self._pool.redact(str(error.get("message", ""))) or "no reason given"
         data = revert_data(error.get("data"))
         lower = reason.lower()
-        if code == 3 or (method == "eth_call" and any(words in lower for words in REVERTED_WORDS)):
-            return CallReverted(f"A call reverted: {classify_revert(data)}.", data)
+        if code == 3 or (method in ("eth_call", "eth_estimateGas") and any(words in lower for words in REVERTED_WORDS)):
+            return CallReverted(f"A call reverted: {explain_revert(data)}.", data)
         if code == -32001 or any(words in lower for words in BLOCK_GONE_WORDS):
             return BlockGone(
                 f"{self.label} does not have the block asked for ({method}: {reason}).", code, reason, data

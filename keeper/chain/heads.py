@@ -1,0 +1,182 @@
+"""The newest block, again and again: what paces the keeper.
+
+Asking over HTTP is the truth. A WebSocket that announces heads makes it quicker and, when it carries the whole header,
+saves the request; when it falls silent the asking goes on by itself. Heads never go back: a node that answers with an
+older block of the same chain is behind and is passed over. No new head for too long is an event as well.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from keeper.chain.clock import Clock
+from keeper.core.snapshot import Block
+from keeper.errors import ChainError, RateLimited
+
+REMEMBERED_HEADS = 64
+"""How deep a reorganisation is recognised as one."""
+POLL_SECONDS_MIN = 0.1
+POLL_SECONDS_MAX = 1.0
+BACK_OFF_SECONDS_MAX = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class NewHead:
+    block: Block
+    reorganised: int = 0
+    """How many of the heads reported before are not in the chain any more."""
+    missed: int = 0
+    """How many blocks came between the last head and this one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No new head for `age_seconds`; said again each time that as much has passed."""
+
+    age_seconds: float
+    reason: str
+    """What the node did instead, as a sentence."""
+
+
+HeadEvent = NewHead | Silence
+
+
+class HeadSource(Protocol):
+    async def head(self) -> Block: ...
+
+
+class HintSource(Protocol):
+    """What `NewHeads` offers."""
+
+    arrived: asyncio.Event
+
+    def take(self) -> list[Block | None]: ...
+
+
+class Heads:
+    """An endless iterator of events. While its consumer is busy heads pass unreported: only the newest matters."""
+
+    def __init__(
+        self,
+        source: HeadSource,
+        clock: Clock,
+        *,
+        block_seconds: float,
+        silence_seconds: float,
+        hints: HintSource | None = None,
+    ) -> None:
+        """`block_seconds`: the usual time between two blocks; `silence_seconds`: how long without one is too long."""
+        self._source = source
+        self._clock = clock
+        self._hints = hints
+        self._silence_seconds = silence_seconds
+        self._period = block_seconds
+        self._poll_seconds = min(max(block_seconds / 8, POLL_SECONDS_MIN), POLL_SECONDS_MAX)
+        self._hashes: dict[int, str] = {}
+        self._last: Block | None = None
+        self._reorganised = 0
+        self._heard_at = clock.monotonic()
+        self._next_silence_at = self._heard_at + silence_seconds
+        self._poll_at = self._heard_at
+        self._back_off = self._poll_seconds
+        self._trouble = "the node answers with the same block as before"
+
+    @property
+    def age_seconds(self) -> float:
+        """Since the last new head was seen, or since the start."""
+        return self._clock.monotonic() - self._heard_at
+
+    async def __aiter__(self) -> AsyncIterator[HeadEvent]:
+        while True:
+            event = await self._next()
+            if event is not None:
+                yield event
+
+    async def _next(self) -> HeadEvent | None:
+        before = self._last
+        for hint in await self._hints_until(min(self._poll_at, self._next_silence_at)):
+            if hint is None:
+                self._poll_at = self._clock.monotonic()
+            elif self._accept(hint):
+                # A socket that announces heads is asked after only when it falls behind.
+                self._poll_at = self._clock.monotonic() + max(1.5 * self._period, 2 * self._poll_seconds)
+        if self._last is before and self._clock.monotonic() >= self._poll_at:
+            await self._poll()
+        if self._last is not None and self._last is not before:
+            return self._report(before, self._last)
+        if self._clock.monotonic() >= self._next_silence_at:
+            self._next_silence_at = self._clock.monotonic() + self._silence_seconds
+            return Silence(self.age_seconds, self._trouble)
+        return None
+
+    async def _hints_until(self, deadline: float) -> list[Block | None]:
+        seconds = max(0.0, deadline - self._clock.monotonic())
+        if self._hints is None:
+            await self._clock.sleep(seconds)
+            return []
+        if not self._hints.arrived.is_set():
+            waiting: list[asyncio.Task[object]] = [
+                asyncio.create_task(self._hints.arrived.wait()),
+                asyncio.create_task(self._clock.sleep(seconds)),
+            ]
+            try:
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in waiting:
+                    task.cancel()
+                await asyncio.gather(*waiting, return_exceptions=True)
+        return self._hints.take()
+
+    async def _poll(self) -> None:
+        try:
+            head = await self._source.head()
+        except ChainError as fault:
+            self._trouble = str(fault)
+            told = fault.retry_after_seconds if isinstance(fault, RateLimited) else None
+            self._poll_at = self._clock.monotonic() + max(self._back_off, told or 0.0)
+            self._back_off = min(2 * self._back_off, BACK_OFF_SECONDS_MAX)
+            return
+        self._back_off = self._poll_seconds
+        if self._accept(head):
+            # A quarter of a step early: the moment creeps towards the block's until one answer comes too soon. So one
+            # request per block is nearly always enough, and a head is seen half a step late on average.
+            wait = max(self._period - self._poll_seconds / 4, self._poll_seconds)
+        else:
+            self._trouble = f"the node's newest block is {head.number}, as before"
+            wait = self._poll_seconds
+        self._poll_at = self._clock.monotonic() + wait
+
+    def _accept(self, block: Block) -> bool:
+        """Whether it is a new head; remembers it if so."""
+        last = self._last
+        if last is not None:
+            known = self._hashes.get(block.number)
+            if known == block.hash:
+                return False
+            parent = self._hashes.get(block.number - 1)
+            contradicts = known is not None or (parent is not None and parent != block.parent_hash)
+            if block.number < last.number and not contradicts:
+                return False
+            if contradicts:
+                first_gone = block.number if parent in (None, block.parent_hash) else block.number - 1
+                gone = [number for number in self._hashes if number >= first_gone]
+                self._reorganised += len(gone)
+                for number in gone:
+                    del self._hashes[number]
+            elif block.timestamp > last.timestamp:
+                # Learnt from the chain itself; a slot that was missed must not make it slower.
+                seconds = (block.timestamp - last.timestamp) / (block.number - last.number)
+                self._period = min(self._period, seconds)
+        self._hashes[block.number] = block.hash
+        while len(self._hashes) > REMEMBERED_HEADS:
+            del self._hashes[min(self._hashes)]
+        self._last = block
+        return True
+
+    def _report(self, before: Block | None, block: Block) -> NewHead:
+        self._heard_at = self._clock.monotonic()
+        self._next_silence_at = self._heard_at + self._silence_seconds
+        reorganised, self._reorganised = self._reorganised, 0
+        missed = 0 if before is None else max(0, block.number - before.number - 1)
+        return NewHead(block, reorganised, missed)

@@ -1,0 +1,168 @@
+"""What counts as a new head, and how often the node is asked for one."""
+
+import pytest
+
+from keeper.chain.heads import HeadEvent, Heads, NewHead, Silence
+from keeper.core.snapshot import Block
+from keeper.errors import ChainError, NodeUnreachable, RateLimited
+from tests.fakes import FakeClock, FakeHeads, FakeHints, a_block
+
+
+async def take(heads: Heads, count: int) -> list[HeadEvent]:
+    events: list[HeadEvent] = []
+    async for event in heads:
+        events.append(event)
+        if len(events) == count:
+            break
+    return events
+
+
+def heads_of(clock: FakeClock, *schedule: tuple[float, Block | ChainError], hints: FakeHints | None = None) -> Heads:
+    source = FakeHeads(clock, *schedule)
+    return Heads(source, clock, block_seconds=12, silence_seconds=60, hints=hints)
+
+
+async def test_each_block_is_reported_once() -> None:
+    clock = FakeClock()
+    heads = heads_of(clock, (0, a_block(100)), (12, a_block(101)), (24, a_block(102)))
+    assert await take(heads, 3) == [NewHead(a_block(100)), NewHead(a_block(101)), NewHead(a_block(102))]
+
+
+async def test_blocks_that_were_passed_over_are_counted() -> None:
+    clock = FakeClock()
+    heads = heads_of(clock, (0, a_block(100)), (12, a_block(104)))
+    assert (await take(heads, 2))[1] == NewHead(a_block(104), missed=3)
+
+
+async def test_the_same_height_with_another_hash_is_a_reorganisation() -> None:
+    clock = FakeClock()
+    other = a_block(100, fork="b", parent=a_block(99).hash)
+    heads = heads_of(clock, (0, a_block(99)), (12, a_block(100)), (14, other))
+    assert (await take(heads, 3))[2] == NewHead(other, reorganised=1)
+
+
+async def test_a_parent_that_was_never_reported_is_a_reorganisation() -> None:
+    clock = FakeClock()
+    heads = heads_of(clock, (0, a_block(100)), (12, a_block(101)), (24, a_block(102, fork="b")))
+    assert (await take(heads, 3))[2] == NewHead(a_block(102, fork="b"), reorganised=1)
+
+
+async def test_a_shorter_chain_is_a_reorganisation_when_it_contradicts_what_was_seen() -> None:
+    clock = FakeClock()
+    shorter = a_block(101, fork="b", parent=a_block(100).hash)
+    heads = heads_of(
+        clock, (0, a_block(100)), (12, a_block(101)), (24, a_block(102)), (36, a_block(103)), (38, shorter)
+    )
+    assert (await take(heads, 5))[4] == NewHead(shorter, reorganised=3)
+
+
+async def test_a_node_that_falls_back_to_an_older_block_is_passed_over() -> None:
+    clock = FakeClock()
+    heads = heads_of(clock, (0, a_block(100)), (12, a_block(101)), (13, a_block(100)), (24, a_block(102)))
+    assert await take(heads, 3) == [NewHead(a_block(100)), NewHead(a_block(101)), NewHead(a_block(102))]
+
+
+async def test_no_new_head_for_too_long_is_said_again_and_again() -> None:
+    clock = FakeClock()
+    heads = heads_of(clock, (0, a_block(100)))
+    _, first, second = await take(heads, 3)
+    assert first == Silence(60.0, "the node's newest block is 100, as before")
+    assert second == Silence(120.0, "the node's newest block is 100, as before")
+
+
+async def test_a_node_that_is_down_from_the_start_is_said_with_its_own_reason() -> None:
+    clock = FakeClock()
+    heads = heads_of(clock, (0, NodeUnreachable("no node.")), (70, a_block(100)))
+    silence, head = await take(heads, 2)
+    assert silence == Silence(60.0, "no node.")
+    assert head == NewHead(a_block(100))
+
+
+async def test_a_fault_in_between_costs_no_head() -> None:
+    clock = FakeClock()
+    heads = heads_of(clock, (0, a_block(100)), (1, NodeUnreachable("no node.")), (20, a_block(101)))
+    assert await take(heads, 2) == [NewHead(a_block(100)), NewHead(a_block(101))]
+    assert heads.age_seconds == 0
+
+
+async def test_a_node_that_asks_for_time_gets_it() -> None:
+    clock = FakeClock()
+    source = FakeHeads(clock, (0, RateLimited("slow down.", retry_after_seconds=7)), (5, a_block(100)))
+    await take(Heads(source, clock, block_seconds=12, silence_seconds=60), 1)
+    assert source.asked_at == [0, 7]
+
+
+async def test_about_one_request_per_block_suffices() -> None:
+    clock = FakeClock()
+    blocks = [(12.0 * index, a_block(100 + index)) for index in range(101)]
+    source = FakeHeads(clock, *blocks)
+    events = await take(Heads(source, clock, block_seconds=12, silence_seconds=60), 101)
+    assert [event.block.number for event in events if isinstance(event, NewHead)] == list(range(100, 201))
+    assert len(source.asked_at) == 126
+    assert clock.monotonic() - 1200 < 1, "seen within a second"
+
+
+async def test_a_chain_faster_than_configured_is_followed_at_its_own_pace() -> None:
+    clock = FakeClock()
+    blocks = [(2.0 * index, a_block(100 + index, timestamp=1000 + 2 * index)) for index in range(60)]
+    source = FakeHeads(clock, *blocks)
+    events = await take(Heads(source, clock, block_seconds=12, silence_seconds=60), 50)
+    assert [event.missed for event in events[2:] if isinstance(event, NewHead)] == [0] * 48
+
+
+async def test_an_announced_head_with_its_header_costs_no_request() -> None:
+    clock = FakeClock()
+    hints = FakeHints()
+    source = FakeHeads(clock, (0, a_block(100)))
+    heads = Heads(source, clock, block_seconds=12, silence_seconds=60, hints=hints)
+    seen: list[HeadEvent] = []
+    async for event in heads:
+        seen.append(event)
+        if len(seen) == 20:
+            break
+        clock.advance(12)
+        hints.announce(a_block(100 + len(seen)))
+    assert seen == [NewHead(a_block(100 + index)) for index in range(20)]
+    assert source.asked_at == [0]
+
+
+async def test_an_announcement_without_a_whole_header_is_asked_after() -> None:
+    clock = FakeClock()
+    hints = FakeHints()
+    source = FakeHeads(clock, (0, a_block(100)), (3, a_block(101)))
+    heads = aiter(Heads(source, clock, block_seconds=12, silence_seconds=60, hints=hints))
+    await anext(heads)
+    clock.advance(3)
+    hints.announce(None)
+    assert await anext(heads) == NewHead(a_block(101))
+    assert source.asked_at == [0, 3]
+
+
+async def test_announcements_that_piled_up_are_one_head() -> None:
+    clock = FakeClock()
+    hints = FakeHints()
+    heads = aiter(Heads(FakeHeads(clock, (0, a_block(100))), clock, block_seconds=12, silence_seconds=60, hints=hints))
+    await anext(heads)
+    hints.announce(a_block(101), a_block(102), a_block(103))
+    assert await anext(heads) == NewHead(a_block(103), missed=2)
+
+
+async def test_when_announcements_stop_the_node_is_asked_again() -> None:
+    clock = FakeClock()
+    hints = FakeHints()
+    source = FakeHeads(clock, (0, a_block(100)), (24, a_block(102)))
+    heads = aiter(Heads(source, clock, block_seconds=12, silence_seconds=60, hints=hints))
+    await anext(heads)
+    clock.advance(12)
+    hints.announce(a_block(101))
+    assert await anext(heads) == NewHead(a_block(101))
+    assert await anext(heads) == NewHead(a_block(102))
+    assert source.asked_at == [0, 30], "one and a half block times after the last announcement"
+
+
+@pytest.mark.parametrize(("block_seconds", "asked_at"), [(0.4, 0.1), (4, 0.5), (12, 1.0)])
+async def test_a_node_that_has_nothing_new_is_asked_in_short_steps(block_seconds: float, asked_at: float) -> None:
+    clock = FakeClock()
+    source = FakeHeads(clock, (0, NodeUnreachable("no node.")), (asked_at, a_block(100)))
+    await take(Heads(source, clock, block_seconds=block_seconds, silence_seconds=60), 1)
+    assert source.asked_at == [0, pytest.approx(asked_at)]
