@@ -24,6 +24,7 @@ from keeper.core.snapshot import (
     Token,
 )
 from keeper.core.units import Address
+from keeper.protocols.abi import explain_revert
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,10 @@ class CallResult(NamedTuple):
 
     success: bool
     data: bytes
+
+    def problem(self, wanted: str) -> str:
+        """Why this answer is of no use, where `wanted` (`a price`) was asked for."""
+        return f"{len(self.data)} bytes instead of {wanted}" if self.success else explain_revert(self.data)
 
 
 @dataclass(frozen=True, slots=True)

@@ -227,7 +227,7 @@ class MorphoBlue:
         if result is None:
             return "no guard is configured"
         if not result.success or len(result.data) != 32:
-            return f"whether the guard is authorised on Morpho cannot be read: {explain_revert(result.data)}"
+            return f"whether the guard is authorised on Morpho cannot be read: {result.problem('an answer')}"
         if not any(result.data):
             return "the guard is not authorised on Morpho; the owner has to send setAuthorization(guard, true)"
         return None
@@ -241,7 +241,9 @@ class MorphoBlue:
             cannot_give = cannot_give or f"interest cannot be accrued: {explain_revert(accrual.data)}"
 
         if not position.success or len(position.data) != 96:
-            reading: Reading = Unknown(f"Morpho does not answer for the position: {explain_revert(position.data)}")
+            reading: Reading = Unknown(
+                f"Morpho does not answer for the position in {market.label}: {position.problem('a position')}"
+            )
             return self._described(market, 0, 0, Debt(market.loan, 0), UnknownMargin(), reading, around, reading.reason)
         borrow_shares = int.from_bytes(position.data[32:64])
         collateral_raw = int.from_bytes(position.data[64:96])
@@ -279,10 +281,8 @@ class MorphoBlue:
     def _reading(self, market: Market, price: CallResult, quoted: int, around: Around) -> Reading:
         """How well a position with debt is known, its totals being known."""
         problem = None
-        if not price.success:
-            problem = f"does not answer: {explain_revert(price.data)}"
-        elif len(price.data) != 32:
-            problem = f"answers {len(price.data)} bytes instead of a price"
+        if not price.success or len(price.data) != 32:
+            problem = f"does not answer: {price.problem('a price')}"
         elif not any(price.data):
             problem = "answers a price of zero"
         elif quoted > UINT256_MAX:
@@ -344,8 +344,9 @@ def _decode_totals(market: Market, results: Sequence[CallResult], now: int) -> t
     if not accrual.success:
         return Unknown(f"the interest of {market.label} cannot be accrued: {explain_revert(accrual.data)}")
     # market: totalSupplyAssets, totalSupplyShares, totalBorrowAssets, totalBorrowShares, lastUpdate, fee
-    if not before.success or not after.success or len(before.data) != 192 or len(after.data) != 192:
-        return Unknown(f"Morpho does not answer for the market {market.label}: {explain_revert(after.data)}")
+    for totals in (before, after):
+        if not totals.success or len(totals.data) != 192:
+            return Unknown(f"Morpho does not answer for the market {market.label}: {totals.problem('a market')}")
     if (accrued_at := int.from_bytes(after.data[128:160])) != now:
         return Unknown(f"the interest of {market.label} is accrued to {accrued_at}, not to the block's time {now}")
     total = int.from_bytes(after.data[64:96])

@@ -86,9 +86,10 @@ def taylor_compounded_up(rate: Wad, seconds: int) -> Wad:
 def rate_seen(borrowed_before: int, borrowed_after: int, elapsed_seconds: int) -> Wad:
     """Interest per second from the growth that one accrual added, WAD, rounded up; 0 when no time had passed.
 
-    The contract floors that growth, so up to one raw unit more was due; compounding makes the rate itself no higher.
+    The contract floors that growth, so up to one raw unit more was due, also where it shows none; compounding makes the
+    rate itself no higher.
     """
-    if elapsed_seconds <= 0 or borrowed_before == 0 or borrowed_after == borrowed_before:
+    if elapsed_seconds <= 0 or borrowed_before == 0:
         return 0
     return mul_div_up(borrowed_after - borrowed_before + 1, WAD, borrowed_before * elapsed_seconds)
 

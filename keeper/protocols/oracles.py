@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from keeper.core.snapshot import FeedRound, Fresh, FreshnessUnverified, Reading, Stale, Unknown
 from keeper.core.units import WAD, Address, Wad
 from keeper.errors import ProtocolError
-from keeper.protocols.abi import explain_revert, interface, printable, short, word_int
+from keeper.protocols.abi import interface, printable, short, word_int
 from keeper.protocols.base import Call, CallResult, Discovery
 
 FEED_DECIMALS_MAX = 36
@@ -84,13 +84,9 @@ def round_calls(feeds: Sequence[Feed]) -> list[Call]:
 
 def decode_round(feed: Feed, result: CallResult) -> FeedRound | Unknown:
     """A feed's latest round, or why it cannot be read."""
-    if not result.success:
-        return Unknown(f"price feed {feed.name} {short(feed.address)}: {explain_revert(result.data)}")
     # latestRoundData: roundId, answer, startedAt, updatedAt, answeredInRound
-    if len(result.data) != 160:
-        return Unknown(
-            f"price feed {feed.name} {short(feed.address)} answered {len(result.data)} bytes instead of a round"
-        )
+    if not result.success or len(result.data) != 160:
+        return Unknown(f"price feed {feed.name} {short(feed.address)} does not answer: {result.problem('a round')}")
     return FeedRound(
         feed.address,
         feed.name,

@@ -26,7 +26,7 @@ from keeper.core.snapshot import (
     Unknown,
 )
 from keeper.core.units import Address
-from keeper.protocols.abi import ZERO_ADDRESS, explain_revert, interface
+from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Around, Call, CallResult, Discovery, Enrolment, UnknownMargin
 from keeper.protocols.erc20 import TOKEN_CALLS, decode_token, token_calls
 from keeper.protocols.multicall import MULTICALL3
@@ -151,7 +151,7 @@ def _line(
     """One token; adds to `notes` when something of it cannot be given that could be."""
     of_balance = results[0]
     if not of_balance.success or len(of_balance.data) != 32:
-        return Unknown(f"the balance of {token.symbol} cannot be read: {explain_revert(of_balance.data)}")
+        return Unknown(f"the balance of {token.symbol} cannot be read: {of_balance.problem('a balance')}")
     balance = int.from_bytes(of_balance.data)
     allowance = 0
     if len(results) > 1:
@@ -159,7 +159,9 @@ def _line(
         if of_allowance.success and len(of_allowance.data) == 32:
             allowance = int.from_bytes(of_allowance.data)
         else:
-            notes.append(f"the guard's allowance of {token.symbol} cannot be read: {explain_revert(of_allowance.data)}")
+            notes.append(
+                f"the guard's allowance of {token.symbol} cannot be read: {of_allowance.problem('an allowance')}"
+            )
         is_enrolled = enrolment is None or token.address in enrolment.assets
         if not is_enrolled:
             allowance = 0
