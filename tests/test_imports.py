@@ -29,6 +29,7 @@ LAYER_OF = {
     "history": "daemon",
     "pausing": "control",
     "records": "daemon",
+    "sending": "daemon",
     "session": "daemon",
 }
 """Modules that belong to a layer without bearing its name."""
