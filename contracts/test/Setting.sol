@@ -290,4 +290,29 @@ abstract contract Setting is Test {
         vm.prank(keeper);
         return guard.rebalance(planId, block.timestamp, rescues);
     }
+
+    /// @dev What the guard answers to a batch of this rescue alone: why it was not carried out.
+    function _refusal(IMarginGuard.Rescue memory rescue) internal returns (bytes memory reason) {
+        bytes32 planId = _nextPlanId();
+        vm.prank(keeper);
+        try guard.rebalance(planId, block.timestamp, _batch(rescue)) {
+            revert("the rescue was carried out");
+        } catch (bytes memory answer) {
+            IMarginGuard.Result[] memory results = _nothingRescued(answer);
+            assertEq(results.length, 1);
+            reason = results[0].reason;
+        }
+    }
+
+    function _nothingRescued(bytes memory answer) internal pure returns (IMarginGuard.Result[] memory) {
+        assertEq(bytes4(answer), IMarginGuard.NothingRescued.selector, "another refusal than NothingRescued");
+        bytes memory results = new bytes(answer.length - 4);
+        for (uint256 i; i < results.length; ++i) results[i] = answer[i + 4];
+        return abi.decode(results, (IMarginGuard.Result[]));
+    }
+
+    function _assertGuardIsEmpty(address token) internal view {
+        assertEq(TestToken(token).balanceOf(address(guard)), 0);
+        assertEq(TestToken(token).allowance(address(guard), address(morpho)), 0);
+    }
 }
