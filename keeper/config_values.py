@@ -256,7 +256,9 @@ def _parse_endpoint(kind: str) -> Callable[[object], Endpoint]:
     return parse
 
 
-HttpEndpoint = Annotated[Endpoint, NoDecode, PlainValidator(_parse_endpoint("http")), Form(str)]
+parse_http_endpoint = _parse_endpoint("http")
+
+HttpEndpoint = Annotated[Endpoint, NoDecode, PlainValidator(parse_http_endpoint), Form(str)]
 WebSocketEndpoint = Annotated[Endpoint, NoDecode, PlainValidator(_parse_endpoint("ws")), Form(str)]
 
 
