@@ -109,7 +109,7 @@ MARKETS = (
     MarketSpec("WETH/USDC 86%", "WETH", "USDC", 86 * 10**16, ("ETH/USD",), ("USDC/USD",), 3_000_000 * 10**6),
     MarketSpec("WETH/DAI 77%", "WETH", "DAI", 77 * 10**16, ("ETH/USD",), ("DAI/USD",), 2_000_000 * 10**18),
     MarketSpec("WBTC/USDC 86%", "WBTC", "USDC", 86 * 10**16, ("BTC/USD",), ("USDC/USD",), 3_000_000 * 10**6),
-    MarketSpec("WETH/USDC 91.5%", "WETH", "USDC", 915 * 10**15, ("ETH/USD",), ("USDC/USD",), 3_000_000 * 10**6),
+    MarketSpec("WETH/USDC 77%", "WETH", "USDC", 77 * 10**16, ("ETH/USD",), ("USDC/USD",), 3_000_000 * 10**6),
     MarketSpec("wstETH/WETH 94.5%", "wstETH", "WETH", 945 * 10**15, ("wstETH/ETH",), (), 1_000 * 10**18),
     MarketSpec("WETH/DAI 86%", "WETH", "DAI", 86 * 10**16, ("ETH/USD",), ("DAI/USD",), 2_000_000 * 10**18),
 )
@@ -126,7 +126,7 @@ POSITIONS = (
     PositionSpec("WETH/USDC 86%", 20 * 10**18, 35_250 * 10**6),  # health 1.22
     PositionSpec("WETH/DAI 77%", 16 * 10**18, 23_700 * 10**18),  # 1.30
     PositionSpec("WBTC/USDC 86%", 10**8, 42_640 * 10**6),  # 1.21
-    PositionSpec("WETH/USDC 91.5%", 50 * 10**18, 42_000 * 10**6),  # 2.72: can give although it owes
+    PositionSpec("WETH/USDC 77%", 50 * 10**18, 36_000 * 10**6),  # 2.67: can give although it owes
     PositionSpec("wstETH/WETH 94.5%", 10 * 10**18, 9_000 * 10**15),  # 1.26, and ETH's price is on both sides
     PositionSpec("WETH/DAI 86%", 3 * 10**18, 0),
 )
@@ -153,7 +153,9 @@ class Limits:
     shock: str
 
 
-VOLATILE = Limits("1.02", "1.04", "1.08", "1.15", "1.20", "1.25", "1.30", "15%")
+# The keeper's own defaults for a volatile pair, and for a correlated one rounded; written out, so that what the guard
+# enforces, what keeper.toml says and what the demo measures against are the same numbers.
+VOLATILE = Limits("1.02", "1.04", "1.08", "1.15", "1.20", "1.25", "1.30", "10%")
 CORRELATED = Limits("1.005", "1.01", "1.015", "1.02", "1.03", "1.035", "1.04", "2%")
 CORRELATED_MARKET = "wstETH/WETH 94.5%"
 

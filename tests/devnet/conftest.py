@@ -21,10 +21,11 @@ def devnet(devnet_of_session: Devnet) -> Generator[Devnet]:
     node = devnet_of_session.node
     snapshot = node.snapshot()
     yield devnet_of_session
+    # In this order: a miner that wakes to a full pool would mine it onto what was just restored.
     node.set_interval_mining(0)
-    node.set_automine(True)
     node.drop_pending()
     node.revert(snapshot)
+    node.set_automine(True)
     # Not part of what a snapshot brings back.
     node.set_next_base_fee(BASE_FEE_WEI)
     keeper_files.forget_earlier_chain(devnet_of_session.folder)

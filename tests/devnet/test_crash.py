@@ -149,12 +149,12 @@ def test_a_rescue_is_measured_from_its_logs_and_its_block(run: Run) -> None:
     assert isinstance(event, Rescue)
     assert (event.recipient, event.moves) == (
         "WETH/USDC 86%",
-        (Move("WETH/USDC 91.5%", "WETH", 2 * WAD), Move("wallet", "WETH", WAD // 2)),
+        (Move("WETH/USDC 77%", "WETH", 2 * WAD), Move("wallet", "WETH", WAD // 2)),
     )
     keeper = measure_keeper(devnet.node, OWNER.address, run.observations, run.events)
     (judged,) = keeper.rescues
     assert judged.blocks_to_inclusion == 2
-    assert judged.donors_with_debt == ("WETH/USDC 91.5%",)
+    assert judged.donors_with_debt == ("WETH/USDC 77%",)
     assert judged.donors_below_floor == judged.donors_below_last_stand == ()
     receipt = devnet.node.receipt(devnet.node.block(event.block)["transactions"][-1])
     assert receipt is not None
@@ -170,8 +170,8 @@ def test_a_rescue_is_measured_from_its_logs_and_its_block(run: Run) -> None:
 @pytest.mark.parametrize(
     ("taken", "below_floor", "below_last_stand"),
     [
-        (25 * WAD, (), ()),  # the donor keeps 1.3071
-        (26 * WAD, ("WETH/USDC 91.5%",), ("WETH/USDC 91.5%",)),  # 1.2549, while the recipient gets past 2
+        (24 * WAD, (), ()),  # the donor keeps 1.3347
+        (25 * WAD, ("WETH/USDC 77%",), ("WETH/USDC 77%",)),  # 1.2833, while the recipient gets past 2
     ],
 )
 def test_a_donor_below_its_floor_is_told(
@@ -186,12 +186,12 @@ def test_a_donor_below_its_floor_is_told(
 
 def test_a_donor_below_its_floor_but_no_nearer_to_liquidation_than_the_saved_one_is_a_last_stand(run: Run) -> None:
     rescue(run.devnet, 1, DAI, (NATIVE, DONOR, 0, 0, 18 * WAD))
-    run.tick(prices(WETH=2_100))  # the donor keeps 1.464
+    run.tick(prices(WETH=2_100))  # the donor keeps 1.437
     rescue(run.devnet, 2, MAIN, (NATIVE, DONOR, 0, 0, 4 * WAD))
-    run.tick(None)  # the donor keeps 1.281, the recipient gets to 1.230
+    run.tick(None)  # the donor keeps 1.258, the recipient gets to 1.230
     first, second = measure_keeper(run.devnet.node, OWNER.address, run.observations, run.events).rescues
     assert (first.donors_below_floor, first.donors_below_last_stand) == ((), ())
-    assert (second.donors_below_floor, second.donors_below_last_stand) == (("WETH/USDC 91.5%",), ())
+    assert (second.donors_below_floor, second.donors_below_last_stand) == (("WETH/USDC 77%",), ())
 
 
 def test_a_refused_rescue_is_counted_and_moves_nothing(run: Run) -> None:

@@ -25,7 +25,7 @@ HEALTHS = {
     "WETH/USDC 86%": 1_219_858_156_000_000_000,
     "WETH/DAI 77%": 1_299_578_059_000_000_000,
     "WBTC/USDC 86%": 1_210_131_332_000_000_000,
-    "WETH/USDC 91.5%": 2_723_214_285_000_000_000,
+    "WETH/USDC 77%": 2_673_611_111_000_000_000,
     "wstETH/WETH 94.5%": 1_260_000_000_000_000_000,
 }
 
@@ -213,4 +213,4 @@ def test_the_shell_starts_turns_and_stops_a_chain(tmp_path: Path) -> None:
 def test_the_deployer_lends_and_holds_what_was_borrowed(devnet: Devnet) -> None:
     usdc = devnet.deployment.tokens["USDC"]
     (balance,) = decode_words(["uint256"], devnet.node.call(usdc, encode_call("balanceOf(address)", DEPLOYER.address)))
-    assert balance == 2 * (35_250 + 42_640 + 42_000) * 10**6
+    assert balance == 2 * (35_250 + 42_640 + 36_000) * 10**6
