@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from eth_keyfile.keyfile import create_keyfile_json
-
 from scripts.localchain import world
 from scripts.localchain.anvil import CHAIN_ID
 from scripts.localchain.deploy import Deployment
@@ -22,6 +20,9 @@ OF_AN_EARLIER_CHAIN = ("keeper.sqlite", "keeper.sqlite-wal", "keeper.sqlite-shm"
 
 def write(folder: Path, port: int, deployment: Deployment, block_seconds: float) -> None:
     """Writes the three files, readable by their owner alone; forgets what a keeper remembered of an earlier chain."""
+    # Half a second of imports that only a start needs.
+    from eth_keyfile.keyfile import create_keyfile_json
+
     forget_earlier_chain(folder)
     password = secrets.token_hex(16)
     keystore = create_keyfile_json(bytes.fromhex(KEEPER.key[2:]), password.encode(), iterations=SCRYPT_COST)
