@@ -12,11 +12,12 @@ KeeperError
 │   │   └── BlockGone     the block that was asked for is not in the node's chain (any more, or yet)
 │   └── CallReverted      a call that had to succeed reverted; carries the revert data
 ├── ProtocolError    a contract answered something that its interface does not allow exit 1
+├── SigningRefused   something was to be signed that the hot key never signs         exit 1
 └── JournalError     the journal cannot be opened, written or trusted                exit 1
 ```
 
-What can happen in a healthy world (a rescue refused, a transaction reverted) is a value, not one of these. Every message
-is one sentence: what happened, to which account, what to do next; it never holds a secret.
+What can happen in a healthy world (a rescue refused, a transaction reverted) is a value, not one of these. Every
+message is one sentence: what happened, to which account, what to do next; it never holds a secret.
 """
 
 
@@ -80,6 +81,10 @@ class CallReverted(ChainError):
 
 class ProtocolError(KeeperError):
     """A contract answered something that its interface does not allow."""
+
+
+class SigningRefused(KeeperError):
+    """Something was to be signed that the hot key never signs; nothing was."""
 
 
 class JournalError(KeeperError):
