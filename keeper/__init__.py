@@ -1,7 +1,7 @@
 """Keeps the margin positions of one wallet away from liquidation by moving collateral between them.
 
-What a program needs that decides as the keeper does: the values of a cycle, the planner on them, and the faults. None of
-it does I/O; everything else is reached through the `keeper` command.
+What a program needs that decides as the keeper does: the values of a cycle, the planner on them, and the faults. None
+of it does I/O; everything else is reached through the `keeper` command.
 """
 
 from keeper.core.plan import History, Plan, Rescue, Transfer
