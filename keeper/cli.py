@@ -81,7 +81,7 @@ def init(
         lambda: verb.init(
             owner=owner,
             rpc_url=rpc_url,
-            discover=discover,
+            find_positions=discover,
             morpho=morpho,
             markets=market or [],
             from_block=from_block,

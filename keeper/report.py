@@ -25,6 +25,7 @@ from keeper.core.snapshot import (
     Token,
     Unknown,
 )
+from keeper.core.spare import spare_raw
 from keeper.core.units import INFINITE_HEALTH, WAD, Address, Wad
 from keeper.core.verdict import Verdict
 
@@ -256,3 +257,15 @@ def rescue_paragraph(rescue: Rescue, snapshot: Snapshot, policy: Policy) -> str:
 def _effect_sentence(who: str, effect: Effect) -> str:
     after_shock = f"{health_text(effect.after_shock)} after its shock"
     return f"{who} goes {health_text(effect.before)} → {health_text(effect.after)} ({after_shock})"
+
+
+def spares(snapshot: Snapshot, policy: Policy) -> Mapping[SubaccountId, Mapping[Address, int]]:
+    """What each subaccount could give now without going below its floor, raw units by token."""
+    return {
+        subaccount.id: {
+            line.token.address: spare_raw(subaccount, line.token.address, settings.thresholds.floor)
+            for line in subaccount.collateral
+        }
+        for subaccount in snapshot.subaccounts
+        if (settings := policy.subaccounts.get(subaccount.id)) is not None
+    }

@@ -1,12 +1,13 @@
 """The plan of one cycle: which rescues, from which donors, how much, and a verdict for every subaccount."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 
 from keeper.core.snapshot import Block, SubaccountId, Token
 from keeper.core.units import Address, Wad
-from keeper.core.verdict import Verdict
+from keeper.core.verdict import Blocked, Verdict
+from keeper.core.verdict import Rescue as RescueVerdict
 
 
 class Kind(IntEnum):
@@ -109,3 +110,11 @@ class Plan:
     def lane(self) -> Lane:
         """Critical if one of its rescues is."""
         return Lane.CRITICAL if any(rescue.lane is Lane.CRITICAL for rescue in self.rescues) else Lane.ROUTINE
+
+    def held(self, reason: str) -> "Plan":
+        """The same decision with nothing sent: every rescue that it held is blocked by `reason`."""
+        verdicts = {
+            id: Blocked(reason) if isinstance(decided, RescueVerdict) and not decided.in_flight else decided
+            for id, decided in self.verdicts.items()
+        }
+        return replace(self, rescues=(), verdicts=verdicts)

@@ -1,0 +1,160 @@
+"""`keeper explain SUBACCOUNT`: every number that leads to its verdict, and where it comes from."""
+
+import asyncio
+from pathlib import Path
+
+from rich.console import RenderableType
+
+from keeper.commands.answer import Answer
+from keeper.commands.view import View, view
+from keeper.config import load_config
+from keeper.core.policy import SubaccountPolicy
+from keeper.core.risk import Risk, cushion, survivable_fall
+from keeper.core.snapshot import CollateralLine, Subaccount, Unknown
+from keeper.core.spare import spare_raw
+from keeper.core.units import BPS, WAD
+from keeper.documents import Document, block_document, feed_document, subaccount_document
+from keeper.errors import ConfigError
+from keeper.report import (
+    age_text,
+    amount_text,
+    health_text,
+    liquidation_price,
+    name_of,
+    number_text,
+    percent_text,
+    reading_text,
+    verdict_text,
+)
+from keeper.session import open_session
+
+
+def explain(config_path: Path, subaccount: str) -> Answer:
+    return asyncio.run(_explain(config_path, subaccount))
+
+
+async def _explain(config_path: Path, wanted: str) -> Answer:
+    async with open_session(load_config(config_path)) as session:
+        seen = await view(session)
+    subaccount = find(wanted, seen)
+    settings = session.policy.subaccounts[subaccount.id]
+    parts: list[RenderableType] = [f"{name_of(subaccount)} at block {seen.snapshot.block.number}", ""]
+    if isinstance(subaccount.reading, Unknown):
+        parts.append(f"It is unknown: {subaccount.reading.reason}.")
+    else:
+        parts += _numbers(subaccount, settings)
+    parts += ["", *_prices(subaccount, seen)]
+    parts += ["", f"thresholds: {settings.why}"]
+    verdict = seen.plan.verdicts[subaccount.id]
+    parts += ["", f"verdict: {verdict_text(verdict, seen.snapshot.block.timestamp)}"]
+    return Answer(parts, _document(subaccount, settings, seen))
+
+
+def find(wanted: str, seen: View) -> Subaccount:
+    """The one subaccount whose id, or label, begins so. Raises ConfigError for none or several."""
+    text = wanted.removesuffix("…").lower()
+    all_of_them = seen.snapshot.subaccounts
+    found = [each for each in all_of_them if str(each.id) == text] or [
+        each for each in all_of_them if str(each.id).startswith(text) or each.label.lower().startswith(text)
+    ]
+    match found:
+        case [only]:
+            return only
+        case []:
+            known = ", ".join(name_of(each) for each in all_of_them)
+            raise ConfigError(f"No subaccount is called {wanted!r}; there are {known}.")
+        case _:
+            raise ConfigError(f"{wanted!r} could be {' or '.join(str(each.id) for each in found)}; write more of it.")
+
+
+def _numbers(subaccount: Subaccount, settings: SubaccountPolicy) -> list[RenderableType]:
+    risk = subaccount.margin.risk()
+    lines: list[RenderableType] = [_collateral_sentence(subaccount, line) for line in subaccount.collateral]
+    if subaccount.debt is None or subaccount.unit is None:
+        return [*lines, "It owes nothing, so nothing in it can be liquidated."]
+    unit = subaccount.unit.symbol
+    limits = settings.thresholds
+    health = risk.health_factor
+    lines += [
+        f"It owes {amount_text(subaccount.debt.amount_raw, subaccount.debt.token)}, interest to this block included.",
+        f"Collateral that counts {number_text(risk.collateral_value / WAD)} {unit} / debt "
+        f"{number_text(risk.debt_value / WAD)} {unit} = health {health_text(health)}.",
+        f"It survives a fall of {percent_text(survivable_fall(health) * BPS // WAD)} and is tested against "
+        f"{percent_text(settings.shock_bps)}: a cushion of {health_text(cushion(health, settings.shock_bps))}.",
+    ]
+    at = liquidation_price(subaccount)
+    if at is not None:
+        lines.append(f"It is liquidated when its collateral is worth {number_text(at / WAD)} {unit}.")
+    lines.append(
+        f"It is critical below {health_text(limits.critical)}, due for a rescue below {health_text(limits.trigger)}, "
+        f"brought to {health_text(limits.target)}, gives down to {health_text(limits.floor)} and in a last stand never "
+        f"below {health_text(limits.hard_floor)}."
+    )
+    lines += [_spare_sentence(subaccount, line, settings) for line in subaccount.collateral if line.amount_raw]
+    return lines
+
+
+def _collateral_sentence(subaccount: Subaccount, line: CollateralLine) -> str:
+    amount = amount_text(line.amount_raw, line.token)
+    if subaccount.unit is None or line.price == 0:
+        return f"It holds {amount}, of which {amount_text(line.movable_raw_max, line.token)} may be moved."
+    return f"It holds {amount}, at {number_text(line.price / WAD)} {subaccount.unit.symbol} each."
+
+
+def _spares(subaccount: Subaccount, line: CollateralLine, settings: SubaccountPolicy) -> dict[str, int]:
+    """What could leave at each line that a donor may be held to, raw units."""
+    limits = settings.thresholds
+    return {
+        "maintenance": spare_raw(subaccount, line.token.address, WAD),
+        "hard_floor": spare_raw(subaccount, line.token.address, limits.hard_floor),
+        "floor": spare_raw(subaccount, line.token.address, limits.floor),
+    }
+
+
+def _spare_sentence(subaccount: Subaccount, line: CollateralLine, settings: SubaccountPolicy) -> str:
+    if subaccount.cannot_give is not None:
+        return f"It can give no {line.token.symbol}: {subaccount.cannot_give}."
+    spare = _spares(subaccount, line, settings)
+    return (
+        f"Before its floor it could give {amount_text(spare['floor'], line.token)}, before its hard floor "
+        f"{amount_text(spare['hard_floor'], line.token)}, before the protocol refuses "
+        f"{amount_text(spare['maintenance'], line.token)}."
+    )
+
+
+def _prices(subaccount: Subaccount, seen: View) -> list[RenderableType]:
+    now = seen.snapshot.block.timestamp
+    feeds = [feed for feed in seen.snapshot.feeds if feed.feed in subaccount.feeds]
+    lines: list[RenderableType] = [f"prices: {reading_text(subaccount.reading)}"]
+    for feed in feeds:
+        heartbeat = "unknown" if feed.heartbeat_seconds is None else age_text(feed.heartbeat_seconds)
+        lines.append(
+            f"  {feed.name} ({feed.feed}) answers {number_text(feed.answer / 10**feed.decimals)}, "
+            f"{age_text(now - feed.updated_at)} old, heartbeat {heartbeat}"
+        )
+    return lines
+
+
+def _risk_document(risk: Risk) -> Document:
+    return {
+        "collateral_value_wad": str(risk.collateral_value),
+        "debt_value_wad": str(risk.debt_value),
+        "initial_collateral_value_wad": str(risk.initial_collateral_value),
+        "initial_debt_value_wad": str(risk.initial_debt_value),
+    }
+
+
+def _document(subaccount: Subaccount, settings: SubaccountPolicy, seen: View) -> Document:
+    now = seen.snapshot.block.timestamp
+    spare = {line.token.address: _spares(subaccount, line, settings) for line in subaccount.collateral}
+    floor = {token: amounts["floor"] for token, amounts in spare.items()}
+    verdict = seen.plan.verdicts[subaccount.id]
+    document = {
+        "block": block_document(seen.snapshot),
+        **subaccount_document(subaccount, settings, verdict, floor, now),
+        "feeds": [feed_document(feed, now) for feed in seen.snapshot.feeds if feed.feed in subaccount.feeds],
+        "spare_raw": {token: {at: str(raw) for at, raw in amounts.items()} for token, amounts in spare.items()},
+    }
+    if not isinstance(subaccount.reading, Unknown):
+        document["risk"] = _risk_document(subaccount.margin.risk())
+    return document

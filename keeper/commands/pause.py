@@ -1,0 +1,42 @@
+"""`keeper pause` and `keeper resume`: the owner's hand on the switch, with or without a running daemon."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from keeper.commands.answer import Answer
+from keeper.config import Config, load_config
+from keeper.control import ask_daemon
+from keeper.pausing import Mode, PauseFile
+from keeper.sending import pause_onchain
+
+
+def pause(config_path: Path, *, protect_only: bool, onchain: bool) -> Answer:
+    """The file first: it holds even if everything after it fails."""
+    config = load_config(config_path)
+    mode = Mode.PROTECT_ONLY if protect_only else Mode.PAUSED
+    told = _switch(config, mode)
+    what = "Only debt-free donors may give now" if protect_only else "Nothing is sent any more"
+    parts = [f"{what}; {told}. `keeper resume` undoes it."]
+    document: dict[str, object] = {"mode": mode.value, "onchain_transaction": None}
+    if onchain:
+        hash = asyncio.run(pause_onchain(config))
+        parts.append(f"The guard itself is paused ({hash}); only the owner can unpause it.")
+        document["onchain_transaction"] = hash
+    return Answer(parts, document)
+
+
+def resume(config_path: Path) -> Answer:
+    config = load_config(config_path)
+    was = PauseFile(config.journal.path).read()
+    told = _switch(config, Mode.ACTIVE)
+    sentence = "It was not paused" if was is Mode.ACTIVE else f"It was {was.value} and is active again"
+    return Answer([f"{sentence}; {told}."], {"mode": Mode.ACTIVE.value, "was": was.value})
+
+
+def _switch(config: Config, mode: Mode) -> str:
+    PauseFile(config.journal.path).write(mode)
+    answer = asyncio.run(ask_daemon(config.telemetry.socket, "mode", {"mode": mode.value, "at": int(time.time())}))
+    if answer is None:
+        return "no daemon runs at the moment, and the next one will find it so"
+    return "the daemon has confirmed it"

@@ -1,0 +1,80 @@
+"""`keeper status`: every subaccount, nearest to liquidation first, and what the keeper could do."""
+
+import asyncio
+import time
+from pathlib import Path
+
+from rich.console import RenderableType
+
+from keeper.commands.answer import Answer
+from keeper.commands.view import View, view
+from keeper.config import load_config
+from keeper.core.policy import disagreements
+from keeper.documents import status_document
+from keeper.pausing import Mode
+from keeper.report import age_text, amount_text, name_of, short, spares, status_table, time_text
+from keeper.session import open_session
+
+
+def status(config_path: Path) -> Answer:
+    return asyncio.run(_status(config_path))
+
+
+async def _status(config_path: Path) -> Answer:
+    async with open_session(load_config(config_path)) as session:
+        seen = await view(session)
+    spare_raw = spares(seen.snapshot, seen.session.policy)
+    document = status_document(seen.snapshot, session.policy, seen.plan, spare_raw)
+    document["mode"] = seen.mode.value
+    document["daemon"] = seen.daemon
+    table = status_table(seen.snapshot, session.policy, seen.plan, spare_raw)
+    return Answer([*_header(seen), "", table, *_footer(seen)], document)
+
+
+def _header(seen: View) -> list[RenderableType]:
+    snapshot = seen.snapshot
+    block, guard = snapshot.block, snapshot.guard
+    now = int(time.time())
+    lines: list[RenderableType] = [
+        f"owner {short(seen.session.config.guard.owner)} on chain {snapshot.chain_id}, block {block.number}, "
+        f"{time_text(block.timestamp, now)}"
+    ]
+    if guard is None:
+        lines.append(f"guard: {snapshot.guard_problem or 'none configured'}")
+    else:
+        state = "PAUSED on-chain, only the owner can unpause it" if guard.is_paused else "active"
+        lines.append(f"guard {short(guard.address)} {state}, {guard.last_sequence} batches so far")
+    if seen.daemon is None:
+        lines.append("daemon: not running; nothing is protected until `keeper run` is started")
+    else:
+        lines.append(f"daemon: running since {time_text(seen.daemon['started_at'], now)}")
+    if seen.mode is not Mode.ACTIVE:
+        lines.append(f"MODE: {seen.mode.value.upper()}; `keeper resume` undoes it")
+    return lines
+
+
+def _footer(seen: View) -> list[RenderableType]:
+    snapshot = seen.snapshot
+    lines: list[RenderableType] = []
+    for subaccount in snapshot.subaccounts:
+        lines += [f"{name_of(subaccount)}: {note}" for note in subaccount.notes]
+        if subaccount.cannot_give is not None:
+            lines.append(f"{name_of(subaccount)} cannot give: {subaccount.cannot_give}")
+    if snapshot.guard is not None:
+        lines += [str(each) for each in disagreements(seen.session.policy, snapshot.guard, snapshot.subaccounts)]
+    tokens = {line.token.address: line.token for each in snapshot.subaccounts for line in each.collateral}
+    if snapshot.guard is not None and snapshot.guard.remaining_cap_raw:
+        left = ", ".join(
+            amount_text(amount, tokens[address])
+            for address, amount in snapshot.guard.remaining_cap_raw.items()
+            if address in tokens
+        )
+        lines.append(f"the guard's caps still let move: {left or 'nothing'}")
+    stale = [
+        f"{feed.name} {age_text(snapshot.block.timestamp - feed.updated_at)}"
+        for feed in snapshot.feeds
+        if feed.heartbeat_seconds is not None and snapshot.block.timestamp - feed.updated_at > feed.heartbeat_seconds
+    ]
+    if stale:
+        lines.append(f"older than their heartbeat: {', '.join(stale)}")
+    return ["", *lines] if lines else []

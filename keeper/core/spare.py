@@ -1,0 +1,25 @@
+"""What one subaccount could give at this block, looked at alone: for people; a plan asks its own book."""
+
+from keeper.core.sizing import largest
+from keeper.core.snapshot import Subaccount, Unknown
+from keeper.core.units import WAD, Address, Wad
+
+
+def spare_raw(subaccount: Subaccount, token: Address, keep: Wad) -> int:
+    """The largest amount of a token, raw units, that may leave while health stays at `keep` or above and the protocol
+    lets it leave; 0 when it cannot give at all or is not known."""
+    line = subaccount.line(token)
+    if line is None or subaccount.cannot_give is not None or isinstance(subaccount.reading, Unknown):
+        return 0
+    available = min(line.movable_raw_max, line.amount_raw)
+    if not subaccount.has_debt:
+        return available
+
+    def slacks(amount: int) -> tuple[int, int]:
+        risk = subaccount.margin.risk({token: -amount})
+        return (
+            risk.collateral_value * WAD - risk.debt_value * keep,
+            risk.initial_collateral_value - risk.initial_debt_value,
+        )
+
+    return largest(slacks, available)

@@ -1,0 +1,365 @@
+"""One wallet's keeper: a cycle for each new block, each of them the steps of one picture in their order.
+
+    read ─► decode ─► plan ─► encode ─► simulate ─► sign, send ─► record
+
+Every step takes the value before it; what a transaction did is learnt from the chain, never assumed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from keeper.alerts import Alarm, Alerts
+from keeper.chain.dispatcher import Batch, Dispatcher, Settlement
+from keeper.chain.simulate import Simulator
+from keeper.core import verdict
+from keeper.core.economics import BATCH_GAS, NATIVE_RESCUE_GAS, fee_ceiling_wei, plan_gas
+from keeper.core.intent import Abandoned, Included, Refused, Reverted
+from keeper.core.plan import History, InFlight, Plan
+from keeper.core.planner import make_plan
+from keeper.core.policy import Policy
+from keeper.core.snapshot import Block, Snapshot, Stale, Subaccount, SubaccountId, Unknown
+from keeper.documents import plan_document
+from keeper.history import history_from_journal
+from keeper.journal import CycleRecord, Journal, PlanRecord, RescueOutcome, VerdictNote
+from keeper.pausing import Mode, PauseFile
+from keeper.protocols.guard import Rescued, RescueFailed, decode_events, explain_guard_revert
+from keeper.protocols.guard_batch import (
+    TRANSACTION_GAS_MAX,
+    encode_rebalance,
+    plan_id,
+    rescue_gas,
+    simulated_gas,
+    transaction_gas,
+)
+from keeper.records import history_to_json, policy_to_json
+from keeper.report import health_text, name_of, rescue_paragraph, verdict_text
+from keeper.session import Session
+from keeper.telemetry import Metrics, Vitals
+
+REPLANS_MAX = 3
+"""How often a plan is made anew without what a simulation refused, within one cycle."""
+DEADLINE_BLOCKS = 25
+"""After so many blocks a batch is worth less than a new plan, and the guard refuses it."""
+DEADLINE_SECONDS_MIN = 60
+DAY_SECONDS = 86_400
+GAS_LOW_RESCUES = 10
+"""With less gas money than for so many rescues at twice the present fees somebody is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class CycleReport:
+    """What one cycle saw, decided and did."""
+
+    snapshot: Snapshot
+    plan: Plan
+    policy: Policy
+    batch: Batch | None = None
+    """What was proven by simulation, or None when there was nothing to send."""
+    is_sent: bool = False
+    outcome: str = ""
+    """What became of the batch, as a sentence; empty without one."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a rescue was due that did not go out."""
+        return bool(self.plan.rescues) and not self.is_sent
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A plan whose every rescue succeeded in a simulation, as the transaction that carries it out."""
+
+    plan: Plan
+    history: History
+    batch: Batch | None
+
+
+class Keeper:
+    """Runs cycles. Without a dispatcher it goes the same way and stops before signing."""
+
+    def __init__(
+        self,
+        session: Session,
+        simulator: Simulator,
+        dispatcher: Dispatcher | None,
+        journal: Journal,
+        alerts: Alerts,
+        metrics: Metrics,
+        vitals: Vitals,
+    ) -> None:
+        self._session = session
+        self._simulator = simulator
+        self._dispatcher = dispatcher
+        self._journal = journal
+        self._alerts = alerts
+        self._metrics = metrics
+        self._vitals = vitals
+        self._pause = PauseFile(session.config.journal.path)
+        self._recipients: dict[str, tuple[SubaccountId, ...]] = {}
+        """By plan id. A batch found at start has none here: that it takes effect once is the guard's business."""
+        self._topology = session.portfolio.to_json()
+        self._history = history_from_journal(journal, (), 0)
+
+    async def run_cycle(self, head: Block) -> CycleReport:
+        """One block from its reading to its record. Raises what the chain and the journal raise."""
+        answer = await self._session.reader.read(self._session.portfolio.calldata, head)
+        snapshot = self._session.portfolio.decode(head, answer)
+        self._vitals.saw(head.hash)
+        await self._settle(snapshot)
+        proven = await self._prove(snapshot)
+        report = await self._dispatch(snapshot, proven)
+        self._record(answer, report, proven.history)
+        self._tell(report)
+        return report
+
+    # Deciding ---------------------------------------------------------------------------------------------------------
+
+    async def _prove(self, snapshot: Snapshot) -> Proven:
+        """Plans, and plans again without what a simulation refuses, until all that is left succeeds in it."""
+        history = self._history_at(snapshot)
+        hold = self._reason_to_hold(snapshot)
+        for _ in range(REPLANS_MAX):
+            plan = make_plan(snapshot, self._session.policy, history)
+            if hold is not None:
+                return Proven(plan.held(hold), history, None)
+            if not plan.rescues:
+                return Proven(plan, history, None)
+            batch, refused = await self._simulate(plan, snapshot)
+            if not refused:
+                return Proven(plan, history, batch)
+            history = replace(history, refused={**history.refused, **refused})
+        return Proven(
+            make_plan(snapshot, self._session.policy, history).held("its simulations kept failing"), history, None
+        )
+
+    def _history_at(self, snapshot: Snapshot) -> History:
+        config = self._session.config
+        in_flight = None if self._dispatcher is None else self._dispatcher.in_flight
+        return replace(
+            self._history,
+            in_flight=None
+            if in_flight is None
+            else InFlight(in_flight.plan_id, in_flight.lane, frozenset(self._recipients.get(in_flight.plan_id, ()))),
+            gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip,
+            protect_only=self._pause.read() is Mode.PROTECT_ONLY,
+        )
+
+    def _reason_to_hold(self, snapshot: Snapshot) -> str | None:
+        """Why nothing at all may be sent now, whatever the plan."""
+        if self._pause.read() is Mode.PAUSED:
+            return "the keeper is paused (`keeper resume` undoes it)"
+        hot_key = self._session.portfolio.topology.keeper
+        if snapshot.guard is not None and hot_key is not None and snapshot.guard.keeper != hot_key:
+            return f"the guard's keeper is {snapshot.guard.keeper}, not this hot key {hot_key} (`keeper setup`)"
+        if self._dispatcher is not None and self._dispatcher.in_flight is None and snapshot.keeper_balance_wei == 0:
+            return f"the hot key {hot_key} has nothing to pay gas with; send it some"
+        return None
+
+    async def _simulate(self, plan: Plan, snapshot: Snapshot) -> tuple[Batch | None, Mapping[SubaccountId, str]]:
+        """The batch with its gas, or why rescues were refused, by recipient."""
+        config = self._session.config
+        deadline_seconds = max(DEADLINE_SECONDS_MIN, DEADLINE_BLOCKS * config.chain.block_time // 1000)
+        deadline = snapshot.block.timestamp + deadline_seconds
+        id = self._plan_id(plan, snapshot)
+        budgets = [simulated_gas(rescue) for rescue in plan.rescues]
+        calldata = encode_rebalance(plan, snapshot, id, deadline, budgets)
+        simulation = await self._simulator.simulate(calldata, transaction_gas(calldata, plan, budgets), snapshot.block)
+        names = {each.guard_index: name_of(each) for each in snapshot.subaccounts if each.guard_index is not None}
+        refused = {
+            rescue.recipient: explain_guard_revert(result.reason, names)
+            for rescue, result in zip(plan.rescues, simulation, strict=True)
+            if not result.ok
+        }
+        if refused:
+            return None, refused
+        budgets = [rescue_gas(result.gas_used) for result in simulation]
+        calldata = encode_rebalance(plan, snapshot, id, deadline, budgets)
+        gas = transaction_gas(calldata, plan, budgets)
+        if gas > TRANSACTION_GAS_MAX:
+            last = plan.rescues[-1].recipient
+            return None, {last: "the batch takes more gas than a transaction may have; it follows in the next one"}
+        ceiling = min(
+            fee_ceiling_wei(
+                snapshot, plan.rescues, plan_gas(plan.rescues), config.fees.fee_share_of_value, config.fees.max_fee
+            ),
+            self._budget_left(snapshot.block) // gas,
+        )
+        return Batch("0x" + id.hex(), plan.lane, calldata, gas, deadline, ceiling), {}
+
+    def _plan_id(self, plan: Plan, snapshot: Snapshot) -> bytes:
+        """The guard's next sequence number and a digest of what is to be done."""
+        if snapshot.guard is None:
+            raise ValueError("a plan with rescues needs a guard")
+        document = json.dumps(plan_document(plan, snapshot), sort_keys=True)
+        return plan_id(snapshot.guard.last_sequence + 1, hashlib.sha256(document.encode()).digest())
+
+    def _budget_left(self, block: Block) -> int:
+        """Wei that may still be spent on gas today."""
+        spent = self._journal.spent_since(block.timestamp - DAY_SECONDS)
+        left = max(self._session.config.fees.daily_budget - spent, 0)
+        if left == 0:
+            self._alerts.raise_alarm(
+                Alarm.BUDGET_SPENT,
+                "keeper",
+                f"The day's gas budget is used up ({spent / 10**18:.4f}); raise [fees] daily_budget.",
+            )
+        return left
+
+    # Sending ----------------------------------------------------------------------------------------------------------
+
+    async def _dispatch(self, snapshot: Snapshot, proven: Proven) -> CycleReport:
+        report = CycleReport(snapshot, proven.plan, self._session.policy, proven.batch)
+        if proven.batch is None:
+            return report
+        if self._dispatcher is None:
+            return replace(report, outcome="dry run: proven by simulation, neither signed nor sent")
+        if not self._dispatcher.may_send(proven.batch.lane):
+            return replace(report, outcome="waits for the batch in flight")
+        self._recipients[proven.batch.plan_id] = tuple(rescue.recipient for rescue in proven.plan.rescues)
+        intent = await self._dispatcher.send(proven.batch, snapshot.block)
+        match intent.outcome:
+            case Refused(reason) | Abandoned(reason):
+                self._alerts.raise_alarm(Alarm.RESCUE_FAILED, "keeper", f"A batch was not sent: {reason}.")
+                return replace(report, outcome=f"not sent: {reason}")
+            case _:
+                return replace(report, is_sent=True, outcome=f"sent as {intent.attempts[-1].hash}")
+
+    async def _settle(self, snapshot: Snapshot) -> None:
+        """What became of the batches sent earlier."""
+        if self._dispatcher is None:
+            return
+        for settlement in await self._dispatcher.advance(snapshot.block):
+            self._note(settlement, snapshot)
+
+    def _note(self, settlement: Settlement, snapshot: Snapshot) -> None:
+        plan_id = settlement.intent.plan_id
+        match settlement.intent.outcome:
+            case Included(receipt):
+                self._metrics.gas_spent_wei.inc(receipt.cost_wei)
+                self._metrics.transactions.labels("included").inc()
+                self._note_rescues(settlement, snapshot)
+            case Reverted(receipt):
+                self._metrics.gas_spent_wei.inc(receipt.cost_wei)
+                self._metrics.transactions.labels("reverted").inc()
+                says = f"The batch {receipt.hash} reverted and moved nothing; the next cycle plans anew."
+                self._alerts.raise_alarm(Alarm.RESCUE_FAILED, plan_id, says)
+            case Abandoned(reason) | Refused(reason):
+                self._metrics.transactions.labels("abandoned").inc()
+                says = f"A batch was given up: {reason}; the next cycle plans anew."
+                self._alerts.raise_alarm(Alarm.TRANSACTION_STUCK, plan_id, says)
+            case None:
+                pass
+
+    def _note_rescues(self, settlement: Settlement, snapshot: Snapshot) -> None:
+        """What the rescues of an included batch did, by the guard's own events."""
+        if snapshot.guard is None:
+            return
+        plan_id = settlement.intent.plan_id
+        by_index = {each.guard_index: each for each in snapshot.subaccounts}
+        recipients = self._recipients.get(plan_id, ())
+        outcomes: list[RescueOutcome] = []
+        for event in decode_events(snapshot.guard.address, settlement.logs):
+            match event:
+                case Rescued(_, index, before, after) if index in by_index:
+                    rescued = by_index[index]
+                    outcomes.append(RescueOutcome(str(rescued.id), True, before, after))
+                    self._metrics.rescues.labels("succeeded").inc()
+                    says = f"{name_of(rescued)} was rescued: health {health_text(before)} → {health_text(after)}."
+                    self._alerts.raise_alarm(Alarm.RESCUED, f"{rescued.id} {plan_id}", says)
+                case RescueFailed(_, place, revert):
+                    who = str(recipients[place]) if place < len(recipients) else f"rescue {place}"
+                    reason = explain_guard_revert(revert)
+                    outcomes.append(RescueOutcome(who, False, 0, 0, reason))
+                    self._metrics.rescues.labels("failed").inc()
+                    self._alerts.raise_alarm(
+                        Alarm.RESCUE_FAILED, f"{who} {plan_id}", f"The rescue of {who} failed: {reason}."
+                    )
+                case _:
+                    pass
+        self._journal.record_rescues(plan_id, outcomes, snapshot.block.timestamp)
+
+    # Telling ----------------------------------------------------------------------------------------------------------
+
+    def _record(self, answer: bytes, report: CycleReport, history: History) -> None:
+        """Into the journal, after the batch is on its way: what it takes to make the same decision again."""
+        snapshot, plan = report.snapshot, report.plan
+        now = snapshot.block.timestamp
+        healths = {
+            each.id: None if isinstance(each.reading, Unknown) else each.margin.risk().health_factor
+            for each in snapshot.subaccounts
+        }
+        record = None
+        if report.batch is not None and report.is_sent:
+            record = PlanRecord(
+                report.batch.plan_id,
+                report.batch.lane,
+                policy_to_json(report.policy),
+                history_to_json(history),
+                json.dumps(plan_document(plan, snapshot)),
+                tuple(rescue_paragraph(rescue, snapshot, report.policy) for rescue in plan.rescues),
+            )
+        self._journal.record_cycle(
+            CycleRecord(
+                snapshot.block,
+                hashlib.sha256(answer).hexdigest(),
+                self._topology,
+                answer,
+                snapshot.feeds,
+                {
+                    str(id): VerdictNote(type(decided).__name__, verdict_text(decided, now), healths[id])
+                    for id, decided in plan.verdicts.items()
+                },
+                record,
+            )
+        )
+        self._journal.prune(now)
+        self._history = history_from_journal(self._journal, (feed.feed for feed in snapshot.feeds), now)
+        self._metrics.set_subaccounts(
+            {str(id): type(decided).__name__ for id, decided in plan.verdicts.items()},
+            {str(id): health for id, health in healths.items() if health is not None},
+        )
+        self._metrics.head_block.set(snapshot.block.number)
+        if snapshot.keeper_balance_wei is not None:
+            self._metrics.balance_wei.set(snapshot.keeper_balance_wei)
+
+    def _tell(self, report: CycleReport) -> None:
+        """Alarms for all that a person has to know; repeated ones are held back by `Alerts`."""
+        snapshot = report.snapshot
+        if snapshot.guard is None:
+            self._alerts.raise_alarm(Alarm.GUARD_PROBLEM, "guard", snapshot.guard_problem or "No guard is configured.")
+        elif snapshot.guard.is_paused:
+            self._alerts.raise_alarm(
+                Alarm.GUARD_PROBLEM, "guard", "The guard is paused; only the owner can unpause it."
+            )
+        for subaccount in snapshot.subaccounts:
+            self._tell_of(subaccount, report.plan.verdicts[subaccount.id], snapshot.block.timestamp)
+        balance = snapshot.keeper_balance_wei
+        if (
+            balance is not None
+            and balance < GAS_LOW_RESCUES * (BATCH_GAS + NATIVE_RESCUE_GAS) * 2 * snapshot.block.base_fee_wei
+        ):
+            says = f"The hot key has {balance / 10**18:.4f} left for gas; send it some."
+            self._alerts.raise_alarm(Alarm.GAS_LOW, "keeper", says)
+        if self._journal.is_out_of_space:
+            says = "The journal's disk is full; free some space and start the keeper again."
+            self._alerts.raise_alarm(Alarm.DISK_FULL, "journal", says)
+
+    def _tell_of(self, subaccount: Subaccount, decided: verdict.Verdict, now: int) -> None:
+        subject, says = str(subaccount.id), f"{name_of(subaccount)} is {verdict_text(decided, now)}."
+        match decided:
+            case verdict.Unfunded():
+                self._alerts.raise_alarm(Alarm.UNFUNDED, subject, says)
+            case verdict.Blocked():
+                self._alerts.raise_alarm(Alarm.BLOCKED, subject, says)
+            case verdict.Unknown():
+                self._alerts.raise_alarm(Alarm.UNKNOWN, subject, says)
+            case verdict.NotProtected() if subaccount.has_debt:
+                self._alerts.raise_alarm(Alarm.NOT_PROTECTED, subject, says)
+            case _:
+                pass
+        if isinstance(subaccount.reading, Stale):
+            self._alerts.raise_alarm(Alarm.STALE_PRICE, subject, f"{name_of(subaccount)}: {subaccount.reading.reason}.")
+        if not isinstance(subaccount.reading, Unknown) and subaccount.margin.risk().is_liquidatable:
+            self._alerts.raise_alarm(Alarm.LIQUIDATABLE, subject, f"{name_of(subaccount)} can be liquidated now.")

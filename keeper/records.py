@@ -1,0 +1,78 @@
+"""Policy and history as JSON and back, so that the journal can re-run a decision offline to the same plan."""
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from keeper.core.plan import History, InFlight, Lane
+from keeper.core.policy import Policy, SubaccountPolicy
+from keeper.core.snapshot import Horizon, SubaccountId
+
+_SUBACCOUNT_POLICY = TypeAdapter(SubaccountPolicy)
+
+
+def policy_to_json(policy: Policy) -> str:
+    document = {
+        "subaccounts": {str(id): asdict(settings) for id, settings in policy.subaccounts.items()},
+        "last_stand": policy.last_stand,
+        "inclusion": asdict(policy.inclusion),
+        "amount_margin_bps": policy.amount_margin_bps,
+        "cooldown_seconds": policy.cooldown_seconds,
+        "min_benefit_multiple": policy.min_benefit_multiple,
+    }
+    return json.dumps(document)
+
+
+def policy_from_json(text: str) -> Policy:
+    document: dict[str, Any] = json.loads(text)
+    return Policy(
+        {
+            SubaccountId.parse(id): _SUBACCOUNT_POLICY.validate_python(settings)
+            for id, settings in document["subaccounts"].items()
+        },
+        document["last_stand"],
+        Horizon(**document["inclusion"]),
+        document["amount_margin_bps"],
+        document["cooldown_seconds"],
+        document["min_benefit_multiple"],
+    )
+
+
+def history_to_json(history: History) -> str:
+    in_flight = history.in_flight
+    document = {
+        "last_rescue_at": {str(id): at for id, at in history.last_rescue_at.items()},
+        "in_flight": None
+        if in_flight is None
+        else {
+            "plan_id": in_flight.plan_id,
+            "lane": in_flight.lane.value,
+            "recipients": sorted(str(id) for id in in_flight.recipients),
+        },
+        "refused": {str(id): reason for id, reason in history.refused.items()},
+        "volatility_bps_per_day": dict(history.volatility_bps_per_day),
+        "gas_price_wei": history.gas_price_wei,
+        "protect_only": history.protect_only,
+    }
+    return json.dumps(document)
+
+
+def history_from_json(text: str) -> History:
+    document: dict[str, Any] = json.loads(text)
+    in_flight: dict[str, Any] | None = document["in_flight"]
+    return History(
+        {SubaccountId.parse(id): at for id, at in document["last_rescue_at"].items()},
+        None
+        if in_flight is None
+        else InFlight(
+            in_flight["plan_id"],
+            Lane(in_flight["lane"]),
+            frozenset(SubaccountId.parse(id) for id in in_flight["recipients"]),
+        ),
+        {SubaccountId.parse(id): reason for id, reason in document["refused"].items()},
+        document["volatility_bps_per_day"],
+        document["gas_price_wei"],
+        document["protect_only"],
+    )

@@ -1,0 +1,125 @@
+"""One look at the world: the configuration, a node, the wallet's portfolio and the policy that holds for it.
+
+Every verb starts here, and so does the daemon: what it takes to read a snapshot, and nothing that sends.
+"""
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from keeper.chain.connect import connect
+from keeper.chain.pool import Observer, ignore
+from keeper.chain.reader import Reader
+from keeper.chain.rpc import Rpc
+from keeper.config import Config
+from keeper.config_sections import AccountPolicy, MorphoBlueSection, WalletSection
+from keeper.core.policy import AccountSettings, Policy, PolicySettings, resolve
+from keeper.core.snapshot import Block, Snapshot
+from keeper.core.units import BPS, WAD, Address
+from keeper.errors import ConfigError
+from keeper.protocols.guard_setup import guard_address
+from keeper.protocols.oracles import FeedSettings
+from keeper.protocols.portfolio import MorphoSettings, Portfolio, PortfolioSettings, WalletSettings, discover
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Everything that looking takes."""
+
+    config: Config
+    rpc: Rpc
+    reader: Reader
+    portfolio: Portfolio
+    policy: Policy
+
+    async def look(self, block: Block | None = None) -> Snapshot:
+        """The snapshot at a block, or at the newest one."""
+        block = block or await self.rpc.head()
+        return self.portfolio.decode(block, await self.reader.read(self.portfolio.calldata, block))
+
+
+@asynccontextmanager
+async def open_session(config: Config, observe: Observer = ignore) -> AsyncGenerator[Session]:
+    """Connects, checks the chain, and finds out what is read rarely; `observe` is told of every request.
+
+    Raises ConfigError, ChainError or ProtocolError, each naming what has to be corrected.
+    """
+    async with connect(config, observe) as rpc:
+        reader = Reader(rpc)
+        head = await rpc.head()
+        portfolio = await reader.discover(discover(portfolio_settings(config)), head)
+        policy = resolve(policy_settings(config), portfolio.pairs())
+        yield Session(config, rpc, reader, portfolio, policy)
+
+
+# What the file says, in the words of the core -----------------------------------------------------------------------
+
+
+def portfolio_settings(config: Config) -> PortfolioSettings:
+    """What is to be read. The guard is where `keeper setup` puts it unless the file says otherwise."""
+    return PortfolioSettings(
+        chain_id=config.chain.chain_id,
+        owner=config.guard.owner,
+        guard=config.guard.address or guard_address(config.guard.owner),
+        keeper=None if config.signer is None else keystore_address(config.signer.keystore),
+        protocols=tuple(_protocol_settings(section) for section in config.protocols),
+        feeds=tuple(FeedSettings(feed.address, feed.name, feed.heartbeat) for feed in config.prices.feeds),
+        heartbeat_slack_seconds=config.prices.heartbeat_slack,
+        usd_feeds=config.prices.usd,
+        native_usd_feed=config.prices.native,
+    )
+
+
+def _protocol_settings(section: MorphoBlueSection | WalletSection) -> MorphoSettings | WalletSettings:
+    match section:
+        case MorphoBlueSection():
+            return MorphoSettings(section.address, section.markets)
+        case WalletSection():
+            return WalletSettings(section.tokens)
+
+
+def keystore_address(path: Path) -> Address:
+    """The address that a keystore says it is for, without its password. Raises ConfigError when there is none."""
+    try:
+        document = json.loads(path.read_text())
+        address = str(document["address"]).lower().removeprefix("0x")
+    except OSError as error:
+        raise ConfigError(f"The keystore {path} cannot be read: {error.strerror}; correct [signer] keystore.") from None
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"{path} is not a keystore that names its address; correct [signer] keystore.") from None
+    if len(address) != 40 or any(digit not in "0123456789abcdef" for digit in address):
+        raise ConfigError(f"The keystore {path} names no valid address; correct [signer] keystore.")
+    return Address(f"0x{address}")
+
+
+def policy_settings(config: Config) -> PolicySettings:
+    section = config.policy
+    return PolicySettings(
+        everywhere=_account_settings(section),
+        overrides={key: _account_settings(override) for key, override in section.overrides.items()},
+        last_stand=section.last_stand == "equalise",
+        inclusion_seconds=config.chain.inclusion_seconds,
+        rate_margin=section.rate_margin * WAD // BPS,
+        amount_margin_bps=section.amount_margin,
+        cooldown_seconds=section.cooldown,
+        min_benefit_multiple=section.min_benefit_multiple,
+    )
+
+
+def _account_settings(section: AccountPolicy) -> AccountSettings:
+    return AccountSettings(
+        hard_floor=section.hard_floor,
+        survive=section.survive,
+        critical=section.critical,
+        trigger=section.trigger,
+        rescue_ceiling=section.rescue_ceiling,
+        target=section.target,
+        floor=section.floor,
+        shock_bps=section.shock,
+        is_correlated=section.correlated,
+        priority=section.priority,
+        never_donate=section.never_donate,
+        accept_unchecked_age=None if section.oracle_age is None else section.oracle_age == "unchecked",
+    )
