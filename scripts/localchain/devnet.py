@@ -21,7 +21,7 @@ from scripts.localchain.node import GWEI, Node
 
 STATE_CACHE = ROOT / ".cache" / "devnet"
 STATE_AGE_SECONDS_MAX = 6 * 3600
-BASE_FEE_WEI = 3 * GWEI
+BASE_FEE_WEI = GWEI
 CONTRACTS = ("Multicall3", "Morpho", "IrmMock", "TestToken", "TestFeed", "TwoFeedOracle", "MarginGuard")
 
 

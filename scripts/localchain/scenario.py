@@ -13,6 +13,7 @@ from scripts.localchain.node import GWEI
 
 FALL_BLOCKS, BOUNCE_BLOCKS, SETTLE_BLOCKS = 25, 6, 9
 JUMP_PERCENT = 9
+BASE_FEE_WEI = GWEI
 PPM = 1_000_000
 BTC_SHARE_PERCENT = 62
 """How much of ETH's move BTC makes."""
@@ -34,7 +35,7 @@ def crash(seed: int) -> tuple[Tick, ...]:
     eth_path = [*_fall(random_numbers, start["ETH/USD"])]
     eth_path += _recovery(random_numbers, start["ETH/USD"], eth_path[-1])
     ticks: list[Tick] = []
-    eth, btc, base_fee = start["ETH/USD"], start["BTC/USD"], 3 * GWEI
+    eth, btc, base_fee = start["ETH/USD"], start["BTC/USD"], BASE_FEE_WEI
     for number, price in enumerate(eth_path):
         btc = btc + btc * (price - eth) * BTC_SHARE_PERCENT // (eth * 100)
         eth = price

@@ -79,7 +79,7 @@ def test_stables_and_staked_ether_move_a_little(seed: int) -> None:
 
 
 def test_the_base_fee_moves_no_faster_than_a_chain_lets_it() -> None:
-    fees = [3_000_000_000, *(tick.base_fee_wei for tick in crash(1))]
+    fees = [1_000_000_000, *(tick.base_fee_wei for tick in crash(1))]
     for before, after in itertools.pairwise(fees):
         assert before * 7 // 8 <= after <= before * 9 // 8
     assert max(fees) > 4 * fees[0]
