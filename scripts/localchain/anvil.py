@@ -72,16 +72,12 @@ class Anvil:
         self.stop()
 
 
-def start(log: Path, *, port: int = 0, gas_limit: int | None = None, fork_url: str | None = None) -> Anvil:
+def start(log: Path, *, port: int = 0) -> Anvil:
     """Starts anvil on loopback, mining each transaction at once, and waits until it answers. Port 0 is any free one.
 
     Raises AnvilError with the end of its own output when it does not start.
     """
     command = [str(find_anvil()), "--host", "127.0.0.1", "--port", str(port), "--chain-id", str(CHAIN_ID)]
-    if gas_limit is not None:
-        command += ["--gas-limit", str(gas_limit)]
-    if fork_url is not None:
-        command += ["--fork-url", fork_url]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         # Its own session: Ctrl-C reaches only us, and we stop it when we are done with it.

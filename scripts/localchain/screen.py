@@ -9,6 +9,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from scripts.localchain import world
+from scripts.localchain.abi import artefact, error_name
 from scripts.localchain.events import Event, Liquidation, Rescue, RescueFailure
 from scripts.localchain.measure import KeeperResult, WalletResult
 from scripts.localchain.observe import NO_DEBT, Observation, Position
@@ -125,7 +126,8 @@ def describe(event: Event, seen: Observation) -> Text:
                 style="green",
             )
         case RescueFailure():
-            return Text(f"{event.block}  a rescue was refused on-chain (0x{event.reason[:4].hex()})", style="yellow")
+            why = error_name(artefact("MarginGuard").abi, event.reason) or f"0x{event.reason[:4].hex()}"
+            return Text(f"{event.block}  a rescue was refused on-chain: {why}", style="yellow")
 
 
 def report(console: Console, protected: WalletResult, unprotected: WalletResult, keeper: KeeperResult) -> None:
