@@ -26,6 +26,8 @@ class Screen:
         self._console = console
         self._live = Live(console=console, auto_refresh=False) if console.is_terminal else None
         self._events: list[Text] = []
+        self._liquidated: set[tuple[str, str]] = set()
+        """Borrower and market."""
         self._first: Observation | None = None
 
     def __enter__(self) -> "Screen":
@@ -42,10 +44,12 @@ class Screen:
     def show(self, seen: Observation, events: Sequence[Event]) -> None:
         self._first = self._first or seen
         told = [describe(event, seen) for event in events]
+        self._liquidated |= {(event.borrower, event.market) for event in events if isinstance(event, Liquidation)}
         self._events += told
         if self._live:
             self._live.update(
-                Group(_heading(seen, self._first), _table(seen), *self._events[-EVENTS_SHOWN:]), refresh=True
+                Group(_heading(seen, self._first), _table(seen, self._liquidated), *self._events[-EVENTS_SHOWN:]),
+                refresh=True,
             )
         else:
             lowest = [_health_text(_lowest(seen, person)) for person in (OWNER, UNPROTECTED)]
@@ -79,7 +83,7 @@ def _cell(position: Position) -> Text:
     return Text(text, style=style)
 
 
-def _table(seen: Observation) -> Table:
+def _table(seen: Observation, liquidated: set[tuple[str, str]]) -> Table:
     table = Table(
         "account",
         *(_right(name) for name in ("protected", "collateral", "unprotected", "collateral")),
@@ -90,7 +94,9 @@ def _table(seen: Observation) -> Table:
         cells: list[Text | str] = []
         for person in (OWNER, UNPROTECTED):
             position = seen.positions[person.address][spec.market]
-            cells += [_cell(position), _amount(position.collateral_raw, market.collateral)]
+            is_liquidated = (person.address.lower(), spec.market) in liquidated
+            health = Text("liquidated", style="bold red") if is_liquidated else _cell(position)
+            cells += [health, _amount(position.collateral_raw, market.collateral)]
         table.add_row(spec.market, *cells)
     for symbol in world.WALLET_RAW:
         idle = [_amount(seen.idle_raw[person.address][symbol], symbol) for person in (OWNER, UNPROTECTED)]
