@@ -99,7 +99,7 @@ SETTINGS = PortfolioSettings(
 
 
 def a_chain(*, collateral_raw: int = 10 * 10**18, borrow_shares: int = 17_200 * 10**12) -> FakeChain:
-    """A Morpho position of 10 WETH at 2,500 USDC against 17,200 USDC (health 1.25); 3 WETH and 0.5 WBTC in the wallet."""
+    """A Morpho position of 10 WETH at 2,500 USDC against 17,200 USDC (health 1.25); 3 WETH, 0.5 WBTC in the wallet."""
     chain = FakeChain()
     token, feed, oracle = interface("ERC20"), interface("Aggregator"), interface("MorphoOracle")
     for place, symbol, decimals in ((WETH, "WETH", 18), (USDC, "USDC", 6), (WBTC, "WBTC", 8)):
