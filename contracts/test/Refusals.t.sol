@@ -85,7 +85,7 @@ contract RefusalsTest is Setting {
     }
 
     function test_RevertIf_RecipientEndsWorseThanItBegan() public {
-        // The oracle halves the price while the collateral moves; 0.67 would still be above an owner's... nothing is.
+        // The price falls by 8 % while the collateral moves: 10.5 WETH then cover the debt 1.1868 times, more than minAfter.
         _setPolicy(A, 1.6e18, 1.01e18, 1.005e18);
         PriceDropper dropper = new PriceDropper(usdcOracle.price(), usdcOracle.price() * 92 / 100);
         vm.etch(address(usdcOracle), address(dropper).code);
