@@ -7,20 +7,23 @@ Every step takes the value before it; what a transaction did is learnt from the 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import structlog
+
 from keeper.alerts import Alarm, Alerts
-from keeper.chain.dispatcher import Batch, Dispatcher, Settlement
+from keeper.chain.dispatcher import Batch, Change, Dispatcher
 from keeper.chain.simulate import Simulator
 from keeper.core import verdict
 from keeper.core.economics import BATCH_GAS, NATIVE_RESCUE_GAS, fee_ceiling_wei, plan_gas
-from keeper.core.intent import Abandoned, Included, Refused, Reverted
-from keeper.core.plan import History, InFlight, Plan
+from keeper.core.intent import Abandoned, Included, Refused, Reverted, State
+from keeper.core.plan import History, InFlight, Lane, Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import Policy
 from keeper.core.snapshot import Block, Snapshot, Stale, Subaccount, SubaccountId, Unknown
 from keeper.documents import plan_document
+from keeper.errors import KeeperError
 from keeper.history import history_from_journal
 from keeper.journal import CycleRecord, Journal, PlanRecord, RescueOutcome, VerdictNote
 from keeper.pausing import Mode, PauseFile
@@ -28,6 +31,7 @@ from keeper.protocols.guard import Rescued, RescueFailed, decode_events, explain
 from keeper.protocols.guard_batch import (
     TRANSACTION_GAS_MAX,
     encode_rebalance,
+    pause_calldata,
     plan_id,
     rescue_gas,
     simulated_gas,
@@ -38,12 +42,13 @@ from keeper.report import health_text, name_of, rescue_paragraph, verdict_text
 from keeper.session import Session
 from keeper.telemetry import Metrics, Vitals
 
-REPLANS_MAX = 3
-"""How often a plan is made anew without what a simulation refused, within one cycle."""
+log = structlog.stdlib.get_logger(__name__)
+
 DEADLINE_BLOCKS = 25
 """After so many blocks a batch is worth less than a new plan, and the guard refuses it."""
 DEADLINE_SECONDS_MIN = 60
-DAY_SECONDS = 86_400
+PAUSE_GAS = 100_000
+"""It takes 30,000; there is nothing in it that could take more."""
 GAS_LOW_RESCUES = 10
 """With less gas money than for so many rescues at twice the present fees somebody is told."""
 
@@ -77,7 +82,7 @@ class Proven:
 
 
 class Keeper:
-    """Runs cycles. Without a dispatcher it goes the same way and stops before signing."""
+    """Runs cycles. Without a dispatcher it goes the same way and stops before signing: a dry run."""
 
     def __init__(
         self,
@@ -102,37 +107,95 @@ class Keeper:
         self._topology = session.portfolio.to_json()
         self._history = history_from_journal(journal, (), 0)
 
-    async def run_cycle(self, head: Block) -> CycleReport:
-        """One block from its reading to its record. Raises what the chain and the journal raise."""
+    async def run_cycle(self, head: Block, *, blocks_may_be_gone: bool = False) -> CycleReport:
+        """One block from its reading to its record; `blocks_may_be_gone` after a reorganisation or missed heads.
+
+        Raises ChainError, ProtocolError and JournalError: the next cycle begins from the chain again.
+        """
         answer = await self._session.reader.read(self._session.portfolio.calldata, head)
         snapshot = self._session.portfolio.decode(head, answer)
         self._vitals.saw(head.hash)
-        await self._settle(snapshot)
+        await self.settle(snapshot, blocks_may_be_gone=blocks_may_be_gone)
         proven = await self._prove(snapshot)
         report = await self._dispatch(snapshot, proven)
         self._record(answer, report, proven.history)
         self._tell(report)
         return report
 
+    async def resume(self, snapshot: Snapshot) -> None:
+        """Takes up what an earlier process left on its way; once, before the first cycle."""
+        if self._dispatcher is None:
+            return
+
+        async def still_succeeds(calldata: bytes, gas: int) -> bool:
+            in_next_block = snapshot.block.timestamp + self._block_seconds
+            return await self._simulator.still_succeeds(calldata, gas, snapshot.block, in_next_block)
+
+        for change in await self._dispatcher.start(snapshot.block, still_succeeds):
+            self._note(change, snapshot)
+
+    async def pause_guard(self, block: Block) -> Change:
+        """Sends the guard's own `pause`, which only the owner can undo. Raises KeeperError when nothing can be sent."""
+        if self._dispatcher is None:
+            raise KeeperError("The guard cannot be paused from here: this is a dry run, or no [signer] is configured.")
+        if not self._dispatcher.takes(Lane.CRITICAL):
+            raise KeeperError("A critical batch is on its way; pause the guard again once it is included.")
+        deadline = block.timestamp + self._deadline_seconds
+        ceiling = self._session.config.fees.max_fee
+        batch = Batch(f"pause-{block.number}", Lane.CRITICAL, pause_calldata(), PAUSE_GAS, deadline, ceiling)
+        return (await self._dispatcher.submit(batch, block))[-1]
+
     # Deciding ---------------------------------------------------------------------------------------------------------
 
     async def _prove(self, snapshot: Snapshot) -> Proven:
-        """Plans, and plans again without what a simulation refuses, until all that is left succeeds in it."""
+        """Plans, and tries the plan out; a rescue that fails there is dropped alone and the others are kept."""
         history = self._history_at(snapshot)
+        plan = make_plan(snapshot, self._session.policy, history)
         hold = self._reason_to_hold(snapshot)
-        for _ in range(REPLANS_MAX):
-            plan = make_plan(snapshot, self._session.policy, history)
-            if hold is not None:
-                return Proven(plan.held(hold), history, None)
-            if not plan.rescues:
-                return Proven(plan, history, None)
-            batch, refused = await self._simulate(plan, snapshot)
-            if not refused:
-                return Proven(plan, history, batch)
-            history = replace(history, refused={**history.refused, **refused})
-        return Proven(
-            make_plan(snapshot, self._session.policy, history).held("its simulations kept failing"), history, None
+        if hold is not None:
+            return Proven(plan.held(hold), history, None)
+        if not plan.rescues:
+            return Proven(plan, history, None)
+        id = self._plan_id(plan, snapshot)
+        deadline = snapshot.block.timestamp + self._deadline_seconds
+
+        def encode(places: Sequence[int], budgets: Sequence[int]) -> tuple[bytes, int]:
+            part = plan.only(places)
+            calldata = encode_rebalance(part, snapshot, id, deadline, budgets)
+            return calldata, transaction_gas(calldata, part, budgets)
+
+        rehearsal = await self._simulator.rehearse(
+            len(plan.rescues),
+            lambda places: encode(places, [simulated_gas(plan.rescues[place]) for place in places]),
+            snapshot.block,
+            snapshot.block.timestamp + self._block_seconds,
         )
+        passed = list(rehearsal.passed)
+        calldata, gas = b"", 0
+        while passed:
+            calldata, gas = encode(passed, [rescue_gas(rehearsal.results[place].gas_used) for place in passed])
+            if gas <= TRANSACTION_GAS_MAX:
+                break
+            rehearsal.refused[passed.pop()] = (
+                "the batch takes more gas than a transaction may have; it is in the next one"
+            )
+        refused = {plan.rescues[place].recipient: reason for place, reason in rehearsal.refused.items()}
+        proven = plan.only(passed).blocked(refused)
+        if not passed:
+            return Proven(proven, history, None)
+        fees = self._session.config.fees
+        ceiling = fee_ceiling_wei(
+            snapshot, proven.rescues, plan_gas(proven.rescues), fees.fee_share_of_value, fees.max_fee
+        )
+        return Proven(proven, history, Batch("0x" + id.hex(), proven.lane, calldata, gas, deadline, ceiling))
+
+    @property
+    def _block_seconds(self) -> int:
+        return max(1, self._session.config.chain.block_time // 1000)
+
+    @property
+    def _deadline_seconds(self) -> int:
+        return max(DEADLINE_SECONDS_MIN, DEADLINE_BLOCKS * self._block_seconds)
 
     def _history_at(self, snapshot: Snapshot) -> History:
         config = self._session.config
@@ -150,6 +213,8 @@ class Keeper:
         """Why nothing at all may be sent now, whatever the plan."""
         if self._pause.read() is Mode.PAUSED:
             return "the keeper is paused (`keeper resume` undoes it)"
+        if self._journal.is_out_of_space:
+            return "the journal's disk is full; free some space and start the keeper again"
         hot_key = self._session.portfolio.topology.keeper
         if snapshot.guard is not None and hot_key is not None and snapshot.guard.keeper != hot_key:
             return f"the guard's keeper is {snapshot.guard.keeper}, not this hot key {hot_key} (`keeper setup`)"
@@ -157,55 +222,12 @@ class Keeper:
             return f"the hot key {hot_key} has nothing to pay gas with; send it some"
         return None
 
-    async def _simulate(self, plan: Plan, snapshot: Snapshot) -> tuple[Batch | None, Mapping[SubaccountId, str]]:
-        """The batch with its gas, or why rescues were refused, by recipient."""
-        config = self._session.config
-        deadline_seconds = max(DEADLINE_SECONDS_MIN, DEADLINE_BLOCKS * config.chain.block_time // 1000)
-        deadline = snapshot.block.timestamp + deadline_seconds
-        id = self._plan_id(plan, snapshot)
-        budgets = [simulated_gas(rescue) for rescue in plan.rescues]
-        calldata = encode_rebalance(plan, snapshot, id, deadline, budgets)
-        simulation = await self._simulator.simulate(calldata, transaction_gas(calldata, plan, budgets), snapshot.block)
-        names = {each.guard_index: name_of(each) for each in snapshot.subaccounts if each.guard_index is not None}
-        refused = {
-            rescue.recipient: explain_guard_revert(result.reason, names)
-            for rescue, result in zip(plan.rescues, simulation, strict=True)
-            if not result.ok
-        }
-        if refused:
-            return None, refused
-        budgets = [rescue_gas(result.gas_used) for result in simulation]
-        calldata = encode_rebalance(plan, snapshot, id, deadline, budgets)
-        gas = transaction_gas(calldata, plan, budgets)
-        if gas > TRANSACTION_GAS_MAX:
-            last = plan.rescues[-1].recipient
-            return None, {last: "the batch takes more gas than a transaction may have; it follows in the next one"}
-        ceiling = min(
-            fee_ceiling_wei(
-                snapshot, plan.rescues, plan_gas(plan.rescues), config.fees.fee_share_of_value, config.fees.max_fee
-            ),
-            self._budget_left(snapshot.block) // gas,
-        )
-        return Batch("0x" + id.hex(), plan.lane, calldata, gas, deadline, ceiling), {}
-
     def _plan_id(self, plan: Plan, snapshot: Snapshot) -> bytes:
         """The guard's next sequence number and a digest of what is to be done."""
         if snapshot.guard is None:
             raise ValueError("a plan with rescues needs a guard")
         document = json.dumps(plan_document(plan, snapshot), sort_keys=True)
         return plan_id(snapshot.guard.last_sequence + 1, hashlib.sha256(document.encode()).digest())
-
-    def _budget_left(self, block: Block) -> int:
-        """Wei that may still be spent on gas today."""
-        spent = self._journal.spent_since(block.timestamp - DAY_SECONDS)
-        left = max(self._session.config.fees.daily_budget - spent, 0)
-        if left == 0:
-            self._alerts.raise_alarm(
-                Alarm.BUDGET_SPENT,
-                "keeper",
-                f"The day's gas budget is used up ({spent / 10**18:.4f}); raise [fees] daily_budget.",
-            )
-        return left
 
     # Sending ----------------------------------------------------------------------------------------------------------
 
@@ -215,52 +237,56 @@ class Keeper:
             return report
         if self._dispatcher is None:
             return replace(report, outcome="dry run: proven by simulation, neither signed nor sent")
-        if not self._dispatcher.may_send(proven.batch.lane):
+        if not self._dispatcher.takes(proven.batch.lane):
             return replace(report, outcome="waits for the batch in flight")
         self._recipients[proven.batch.plan_id] = tuple(rescue.recipient for rescue in proven.plan.rescues)
-        intent = await self._dispatcher.send(proven.batch, snapshot.block)
-        match intent.outcome:
-            case Refused(reason) | Abandoned(reason):
-                self._alerts.raise_alarm(Alarm.RESCUE_FAILED, "keeper", f"A batch was not sent: {reason}.")
-                return replace(report, outcome=f"not sent: {reason}")
-            case _:
-                return replace(report, is_sent=True, outcome=f"sent as {intent.attempts[-1].hash}")
+        changes = await self._dispatcher.submit(proven.batch, snapshot.block)
+        for change in changes:
+            self._note(change, snapshot)
+        last = changes[-1]
+        return replace(report, is_sent=last.intent.is_live, outcome=last.did)
 
-    async def _settle(self, snapshot: Snapshot) -> None:
-        """What became of the batches sent earlier."""
+    async def settle(self, snapshot: Snapshot, *, blocks_may_be_gone: bool = False) -> None:
+        """Looks after the batches sent earlier."""
         if self._dispatcher is None:
             return
-        for settlement in await self._dispatcher.advance(snapshot.block):
-            self._note(settlement, snapshot)
+        for change in await self._dispatcher.advance(snapshot.block, blocks_may_be_gone=blocks_may_be_gone):
+            self._note(change, snapshot)
 
-    def _note(self, settlement: Settlement, snapshot: Snapshot) -> None:
-        plan_id = settlement.intent.plan_id
-        match settlement.intent.outcome:
-            case Included(receipt):
+    def _note(self, change: Change, snapshot: Snapshot) -> None:
+        """One line in the log for whatever happens to a batch, and an alarm for what a person has to know."""
+        intent = change.intent
+        log.info("batch", did=change.did, plan_id=intent.plan_id, lane=intent.lane.value, nonce=intent.nonce)
+        match intent.outcome:
+            case Included(receipt) if intent.state is State.MINED:
                 self._metrics.gas_spent_wei.inc(receipt.cost_wei)
                 self._metrics.transactions.labels("included").inc()
-                self._note_rescues(settlement, snapshot)
-            case Reverted(receipt):
+                self._note_rescues(change, snapshot)
+            case Reverted(receipt) if intent.state is State.MINED:
                 self._metrics.gas_spent_wei.inc(receipt.cost_wei)
                 self._metrics.transactions.labels("reverted").inc()
                 says = f"The batch {receipt.hash} reverted and moved nothing; the next cycle plans anew."
-                self._alerts.raise_alarm(Alarm.RESCUE_FAILED, plan_id, says)
-            case Abandoned(reason) | Refused(reason):
+                self._alerts.raise_alarm(Alarm.RESCUE_FAILED, intent.plan_id, says)
+            case Refused(reason):
+                self._metrics.transactions.labels("refused").inc()
+                says = f"A batch was not sent: {reason}."
+                self._alerts.raise_alarm(Alarm.RESCUE_FAILED, "batch", says)
+            case Abandoned(reason):
                 self._metrics.transactions.labels("abandoned").inc()
                 says = f"A batch was given up: {reason}; the next cycle plans anew."
-                self._alerts.raise_alarm(Alarm.TRANSACTION_STUCK, plan_id, says)
-            case None:
+                self._alerts.raise_alarm(Alarm.TRANSACTION_STUCK, intent.plan_id, says)
+            case _:
                 pass
 
-    def _note_rescues(self, settlement: Settlement, snapshot: Snapshot) -> None:
+    def _note_rescues(self, change: Change, snapshot: Snapshot) -> None:
         """What the rescues of an included batch did, by the guard's own events."""
-        if snapshot.guard is None:
+        if snapshot.guard is None or not change.logs:
             return
-        plan_id = settlement.intent.plan_id
+        plan_id = change.intent.plan_id
         by_index = {each.guard_index: each for each in snapshot.subaccounts}
         recipients = self._recipients.get(plan_id, ())
         outcomes: list[RescueOutcome] = []
-        for event in decode_events(snapshot.guard.address, settlement.logs):
+        for event in decode_events(snapshot.guard.address, change.logs):
             match event:
                 case Rescued(_, index, before, after) if index in by_index:
                     rescued = by_index[index]

@@ -14,7 +14,7 @@ from eth_utils.crypto import keccak
 from rich.console import RenderableType
 from rich.text import Text
 
-from keeper.chain.signer import open_keystore
+from keeper.chain.signer import decrypt_keystore
 from keeper.commands.answer import Answer
 from keeper.config import Config, load_config
 from keeper.core.economics import BATCH_GAS, NATIVE_RESCUE_GAS
@@ -98,7 +98,7 @@ def _signer(config: Config) -> Iterator[Finding]:
         yield Finding(Grade.WARNING, "signer", "none is configured: every run is a dry run", "add [signer]")
         return
     try:
-        address = open_keystore(config.signer.keystore, config.signer.password.reveal()).address
+        address = decrypt_keystore(config.signer.keystore, config.signer.password.reveal()).address
     except KeeperError as fault:
         yield Finding(Grade.FAILURE, "signer", str(fault))
         return

@@ -78,7 +78,7 @@ def init(
         f"{output} is written: {len(found.positions)} positions of {wallet} on chain {found.chain_id}.",
         *(f"  {_position_sentence(each)}" for each in found.positions),
         "",
-        "Next: look through the file, add [signer], then `keeper setup` for the owner's transactions and `keeper check`.",
+        "Next: look through the file and add [signer]; then `keeper setup` for the owner's transactions, and `keeper check`.",
     ]
     document = {
         "path": str(output),
@@ -90,7 +90,7 @@ def init(
     return Answer(lines, document)
 
 
-# Finding ----------------------------------------------------------------------------------------------------------------
+# Finding ---------------------------------------------------------------------------------------------------------------
 
 
 async def _find(url: str, owner: Address, morpho: Address, named: Sequence[str], from_block: int | None) -> Found:
@@ -170,7 +170,7 @@ def _holds_something(subaccount: Subaccount) -> bool:
     return isinstance(subaccount.reading, Unknown) or any(line.amount_raw for line in subaccount.collateral)
 
 
-# Writing ----------------------------------------------------------------------------------------------------------------
+# Writing ---------------------------------------------------------------------------------------------------------------
 
 
 def _render(found: Found, owner: Address, rpc_url: str) -> str:

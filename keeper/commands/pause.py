@@ -8,7 +8,7 @@ from keeper.commands.answer import Answer
 from keeper.config import Config, load_config
 from keeper.control import ask_daemon
 from keeper.pausing import Mode, PauseFile
-from keeper.sending import pause_onchain
+from keeper.service import pause_onchain
 
 
 def pause(config_path: Path, *, protect_only: bool, onchain: bool) -> Answer:

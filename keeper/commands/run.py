@@ -5,9 +5,10 @@ from pathlib import Path
 
 from keeper.commands.answer import Answer
 from keeper.config import load_config
-from keeper.daemon import CycleReport, run_daemon, run_once
+from keeper.daemon import CycleReport
 from keeper.documents import Document, plan_document
-from keeper.report import cycle_sentences
+from keeper.report import rescue_paragraph
+from keeper.service import run_daemon, run_once
 
 
 def run(config_path: Path, *, once: bool, dry_run: bool) -> Answer:
@@ -19,11 +20,9 @@ def run(config_path: Path, *, once: bool, dry_run: bool) -> Answer:
 
 
 def answer_to(report: CycleReport) -> Answer:
-    """One cycle as an answer; 1 when a rescue was due and did not take effect."""
-    document: Document = plan_document(report.plan, report.snapshot)
-    document["outcome"] = report.outcome_text
-    return Answer(
-        cycle_sentences(report.plan, report.snapshot, report.policy, report.outcome_text),
-        document,
-        exit_code=1 if report.has_failed else 0,
-    )
+    """One cycle as an answer; exits 1 when a rescue was due and did not go out."""
+    snapshot, plan = report.snapshot, report.plan
+    document: Document = {**plan_document(plan, snapshot), "outcome": report.outcome, "failed": report.has_failed}
+    lines = [rescue_paragraph(rescue, snapshot, report.policy) for rescue in plan.rescues]
+    lines.append(f"Block {snapshot.block.number}: {report.outcome or 'nothing to send'}.")
+    return Answer(lines, document, exit_code=1 if report.has_failed else 0)

@@ -121,7 +121,7 @@ async def _setup(
     return Answer(parts, document)
 
 
-# What is missing --------------------------------------------------------------------------------------------------------
+# What is missing -------------------------------------------------------------------------------------------------------
 
 
 async def missing_calls(session: Session, wanted: Wanted) -> list[OwnerCall]:
@@ -260,7 +260,7 @@ async def _allowance_calls(
     return calls
 
 
-# What the owner typed ---------------------------------------------------------------------------------------------------
+# What the owner typed --------------------------------------------------------------------------------------------------
 
 
 def _address(text: str, where: str) -> Address:
@@ -307,7 +307,7 @@ def _raw(amount: Decimal, token: Token) -> int:
     return int(amount.scaleb(token.decimals))
 
 
-# What it answers --------------------------------------------------------------------------------------------------------
+# What it answers -------------------------------------------------------------------------------------------------------
 
 
 def _call_document(call: OwnerCall) -> Document:

@@ -1,0 +1,313 @@
+"""The daemon as a process: what it opens, what paces it, how it is reached and how it stops."""
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from keeper.alerts import Alarm, Alerts
+from keeper.chain.clock import SystemClock
+from keeper.chain.dispatcher import Dispatcher
+from keeper.chain.fees import FeeOracle
+from keeper.chain.heads import Heads, NewHead, Silence
+from keeper.chain.newheads import NewHeads
+from keeper.chain.signer import KeystoreSigner, Scope, open_keystore
+from keeper.chain.simulate import Simulator
+from keeper.config import Config
+from keeper.control import ControlServer, ask_daemon
+from keeper.core.intent import Abandoned, FeePolicy, Included, Refused, Reverted
+from keeper.core.snapshot import Block
+from keeper.core.units import Address
+from keeper.daemon import CycleReport, Keeper
+from keeper.documents import plan_document
+from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
+from keeper.journal import Journal, Retention, open_writer
+from keeper.pausing import Mode, PauseFile
+from keeper.session import Session, open_session
+from keeper.telemetry import Metrics, Redaction, TelemetryServer, Vitals, set_up_logging
+
+log = structlog.stdlib.get_logger(__name__)
+
+FLUSH_SECONDS_MAX = 3.0
+STOP_SECONDS_MAX = 20.0
+"""How long a cycle under way may take to end after a signal; what is sent by then is in the journal."""
+PAUSE_SECONDS_MAX = 50.0
+"""A little less than whoever asked over the socket waits for an answer."""
+PAUSE_POLL_SECONDS = 0.25
+NO_KEEPER = Address("0x" + 40 * "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A keeper with all that it holds open."""
+
+    config: Config
+    session: Session
+    journal: Journal
+    keeper: Keeper
+    fees: FeeOracle
+    alerts: Alerts
+    metrics: Metrics
+    vitals: Vitals
+    cycles: asyncio.Lock
+    """Held while a cycle runs: one at a time, whoever asks for it."""
+
+    async def cycle(self, head: Block, *, blocks_may_be_gone: bool = False) -> CycleReport:
+        """One cycle, measured. Raises what `Keeper.run_cycle` raises."""
+        async with self.cycles:
+            with self.metrics.cycle_seconds.time():
+                report = await self.keeper.run_cycle(head, blocks_may_be_gone=blocks_may_be_gone)
+        self.metrics.cycles.labels("done").inc()
+        if report.outcome:
+            log.info("cycle", block=head.number, rescues=len(report.plan.rescues), outcome=report.outcome)
+        return report
+
+
+async def run_once(config: Config, *, is_dry_run: bool) -> CycleReport:
+    """One cycle at the newest block. Raises JournalError while a daemon runs: it has the journal."""
+    async with open_keeper(config, is_dry_run=is_dry_run) as running:
+        return await running.cycle(await running.session.rpc.head())
+
+
+async def pause_onchain(config: Config) -> str:
+    """Has the guard paused, by the running daemon or, without one, by this process. Returns the transaction's hash.
+
+    Raises KeeperError when it could not be sent or was not included in time.
+    """
+    answer = await ask_daemon(config.telemetry.socket, "pause_onchain", {})
+    if answer is not None:
+        return str(answer["hash"])
+    async with open_keeper(config, is_dry_run=False) as running:
+        return await _pause_guard(running, is_alone=True)
+
+
+async def _pause_guard(running: Running, *, is_alone: bool) -> str:
+    """`is_alone`: nobody else runs the cycles that would see the receipt."""
+    async with running.cycles:
+        change = await running.keeper.pause_guard(await running.session.rpc.head())
+    plan_id, did = change.intent.plan_id, change.did
+    for _ in range(int(PAUSE_SECONDS_MAX / PAUSE_POLL_SECONDS)):
+        intent = running.journal.intent(plan_id)
+        match None if intent is None else intent.outcome:
+            case Included(receipt):
+                return receipt.hash
+            case Reverted() | Refused() | Abandoned():
+                break
+            case None:
+                await asyncio.sleep(PAUSE_POLL_SECONDS)
+        if is_alone:
+            await running.keeper.settle(await running.session.look())
+    raise KeeperError(f"The guard was not paused: {did}; the owner can pause it as well.")
+
+
+async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
+    """Cycles until SIGTERM or SIGINT; then the cycle under way ends, what is sent stays in the journal, and it returns."""
+    redaction = Redaction()
+    redaction.hide(config.chain.rpc_url.reveal())
+    if config.chain.ws_url is not None:
+        redaction.hide(config.chain.ws_url.reveal())
+    if config.alerts.webhook is not None:
+        redaction.hide(config.alerts.webhook.reveal())
+    set_up_logging(config.telemetry.log_level, redaction)
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(open_keeper(config, is_dry_run=is_dry_run))
+        hints = await _hints(config, stack)
+        heads = Heads(
+            running.session.rpc,
+            SystemClock(),
+            block_seconds=config.chain.block_time / 1000,
+            silence_seconds=config.chain.head_age_max,
+            hints=hints,
+        )
+        started_at = int(time.time())
+        listen = config.telemetry.listen
+        telemetry = TelemetryServer(listen.host, listen.port, running.vitals, running.metrics)
+        await telemetry.start()
+        stack.push_async_callback(telemetry.stop)
+        control = ControlServer(config.telemetry.socket, _handlers(running, started_at, is_dry_run))
+        await control.start()
+        stack.push_async_callback(control.stop)
+        deliveries = asyncio.create_task(running.alerts.run())
+        stack.push_async_callback(_end, deliveries)
+        stopped = _stop_signal()
+        what = "dry run: nothing is signed" if is_dry_run or config.signer is None else "protecting"
+        says = f"The keeper of {config.guard.owner} started ({what})."
+        running.alerts.raise_alarm(Alarm.STARTED, "keeper", says)
+        running.journal.record_event("start", "keeper", says, started_at)
+        cycles = asyncio.create_task(_cycles(running, heads))
+        await asyncio.wait([cycles, asyncio.create_task(stopped.wait())], return_when=asyncio.FIRST_COMPLETED)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS_MAX):
+                await running.cycles.acquire()
+        await _end(cycles)
+        says = "The keeper was told to stop; nothing is protected until it runs again."
+        running.alerts.raise_alarm(Alarm.STOPPED, "keeper", says)
+        running.journal.record_event("stop", "keeper", says, int(time.time()))
+        await _end(deliveries)
+        await running.alerts.flush(FLUSH_SECONDS_MAX)
+
+
+# Opening ---------------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Running]:
+    """The journal first: a second daemon stops here, before it has asked for anything."""
+    metrics = Metrics(CollectorRegistry())
+    async with AsyncExitStack() as stack:
+        journal = open_writer(
+            config.journal.path,
+            Retention(config.journal.keep_cycles, config.journal.keep_prices, config.journal.keep_decisions),
+        )
+        stack.callback(journal.close)
+
+        def observe(method: str, result: str) -> None:
+            metrics.requests.labels(method, result).inc()
+
+        session = await stack.enter_async_context(open_session(config, observe))
+        snapshot = await session.look()
+        topology = session.portfolio.topology
+        if topology.guard is None:
+            raise ConfigError("No guard is configured; name it in [guard].")
+        head_age_max = config.chain.head_age_max
+        vitals = Vitals(time.monotonic, 2 * head_age_max + config.chain.request_timeout / 1000, head_age_max)
+        alerts = _alerts(config, metrics)
+        keeper_address = topology.keeper or (snapshot.guard.keeper if snapshot.guard else NO_KEEPER)
+        simulator = Simulator(session.rpc, topology.guard, keeper_address)
+        fees = FeeOracle(session.rpc, config.fees.tip)
+        dispatcher = None
+        if not is_dry_run and config.signer is not None:
+            signer = await _signer(config, topology.guard)
+            dispatcher = _dispatcher(config, session, signer, journal, fees, topology.guard)
+            await fees.refresh(snapshot.block)
+        keeper = Keeper(session, simulator, dispatcher, journal, alerts, metrics, vitals)
+        await keeper.resume(snapshot)
+        yield Running(config, session, journal, keeper, fees, alerts, metrics, vitals, asyncio.Lock())
+
+
+def _alerts(config: Config, metrics: Metrics) -> Alerts:
+    webhook = None if config.alerts.webhook is None else config.alerts.webhook.reveal()
+    origin = {"chain_id": config.chain.chain_id, "owner": config.guard.owner}
+    return Alerts(webhook, origin, metrics, config.alerts.dedupe, config.alerts.heartbeat)
+
+
+async def _signer(config: Config, guard: Address) -> KeystoreSigner:
+    """Raises ConfigError when there is none, or its keystore cannot be opened."""
+    if config.signer is None:
+        raise ConfigError("No [signer] is configured, so nothing can be signed.")
+    scope = Scope(config.chain.chain_id, guard, config.fees.max_fee)
+    return await open_keystore(config.signer.keystore, config.signer.password.reveal(), scope)
+
+
+def _dispatcher(
+    config: Config, session: Session, signer: KeystoreSigner, journal: Journal, fees: FeeOracle, guard: Address
+) -> Dispatcher:
+    return Dispatcher(
+        session.rpc,
+        signer,
+        journal,
+        fees,
+        FeePolicy(
+            replace_after_seconds=config.fees.bump_after,
+            resend_after_seconds=max(1, config.fees.bump_after // 2),
+            final_after_blocks=config.chain.finality_blocks,
+        ),
+        chain_id=config.chain.chain_id,
+        guard=guard,
+        daily_budget_wei=config.fees.daily_budget,
+    )
+
+
+async def _hints(config: Config, stack: AsyncExitStack) -> NewHeads | None:
+    if config.chain.ws_url is None:
+        return None
+    return await stack.enter_async_context(NewHeads(config.chain.ws_url.reveal(), config.chain.chain_id, SystemClock()))
+
+
+# Running ---------------------------------------------------------------------------------------------------------------
+
+
+async def _cycles(running: Running, heads: Heads) -> None:
+    async for event in heads:
+        running.vitals.beat()
+        match event:
+            case NewHead(block, reorganised, missed):
+                await _guarded_cycle(running, block, blocks_may_be_gone=reorganised > 0 or missed > 0)
+            case Silence(age, reason):
+                says = f"No new block for {age:.0f} s: {reason}. Nothing can be protected until one is seen."
+                running.alerts.raise_alarm(Alarm.NO_FRESH_VIEW, "keeper", says)
+
+
+async def _guarded_cycle(running: Running, block: Block, *, blocks_may_be_gone: bool) -> None:
+    """A cycle that fails is told, and the next block is another chance: nothing that it knew is carried over."""
+    try:
+        await running.cycle(block, blocks_may_be_gone=blocks_may_be_gone)
+        await running.fees.refresh(block)
+    except (ChainError, ProtocolError) as fault:
+        running.metrics.cycles.labels("chain_fault").inc()
+        running.alerts.raise_alarm(Alarm.NODE_FAILING, running.session.rpc.label, str(fault))
+    except JournalError as fault:
+        running.metrics.cycles.labels("journal_fault").inc()
+        running.alerts.raise_alarm(Alarm.DISK_FULL, "journal", str(fault))
+    except Exception as fault:
+        running.metrics.cycles.labels("failed").inc()
+        log.exception("a cycle failed", block=block.number)
+        says = (
+            f"A cycle failed ({type(fault).__name__}); the log has the details, and the next block is another chance."
+        )
+        running.alerts.raise_alarm(Alarm.CYCLE_FAILED, "keeper", says)
+
+
+def _handlers(running: Running, started_at: int, is_dry_run: bool) -> Mapping[str, Any]:
+    pause_file = PauseFile(running.config.journal.path)
+
+    async def status(_: Mapping[str, Any]) -> dict[str, Any]:
+        age = running.vitals.view_age
+        return {
+            "started_at": started_at,
+            "dry_run": is_dry_run,
+            "mode": pause_file.read().value,
+            "view_seconds_ago": None if age is None else round(age, 3),
+        }
+
+    async def mode(payload: Mapping[str, Any]) -> dict[str, Any]:
+        # Once the lock was held, whatever was being sent is sent, and the next cycle finds the file.
+        async with running.cycles:
+            now = pause_file.read()
+        alarm = Alarm.RESUMED if now is Mode.ACTIVE else Alarm.PAUSED
+        says = f"The keeper is {now.value}."
+        running.alerts.forget(Alarm.PAUSED, "keeper")
+        running.alerts.forget(Alarm.RESUMED, "keeper")
+        running.alerts.raise_alarm(alarm, "keeper", says)
+        running.journal.record_event("mode", "keeper", says, int(payload["at"]))
+        return {"mode": now.value}
+
+    async def trigger(_: Mapping[str, Any]) -> dict[str, Any]:
+        report = await running.cycle(await running.session.rpc.head())
+        return {**plan_document(report.plan, report.snapshot), "outcome": report.outcome, "failed": report.has_failed}
+
+    async def pause(_: Mapping[str, Any]) -> dict[str, Any]:
+        return {"hash": await _pause_guard(running, is_alone=False)}
+
+    return {"status": status, "mode": mode, "trigger": trigger, "pause_onchain": pause}
+
+
+def _stop_signal() -> asyncio.Event:
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    return stopped
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
