@@ -2,10 +2,17 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from eth_utils.crypto import keccak
+
+from keeper.chain.answers import FeeHistory, MinedTransaction
+from keeper.chain.signer import decode_signed
+from keeper.core.intent import Fees, Receipt
 from keeper.core.snapshot import Block
-from keeper.errors import ChainError
+from keeper.core.units import Address
+from keeper.errors import ChainError, NodeRefused, NodeUnreachable
 
 
 def a_block(
@@ -85,3 +92,98 @@ class FakeHints:
         self._hints.clear()
         self.arrived.clear()
         return taken
+
+
+# A node's transaction pool --------------------------------------------------------------------------------------------
+
+
+class FakePool:
+    """A node that takes transactions and mines when told to. It replaces at +10 % on both fields, as geth does."""
+
+    def __init__(self, base_fee_wei: int = 10**9) -> None:
+        self.base_fee_wei = base_fee_wei
+        self.nonce = 0
+        self.sent: list[bytes] = []
+        self.asked: list[str] = []
+        """Hashes whose receipt was asked for, in order."""
+        self.faults: deque[ChainError | None] = deque()
+        """Instead of taking the next ones; None takes it."""
+        self.loses_answers = False
+        """Takes a transaction and says nothing."""
+        self.on_send: Callable[[bytes], None] = lambda _: None
+        self._pool: dict[int, tuple[str, Fees]] = {}
+        self._mined: dict[str, MinedTransaction] = {}
+
+    async def transaction_count(self, account: Address) -> int:  # noqa: ARG002
+        return self.nonce
+
+    async def receipt(self, hash: str) -> MinedTransaction | None:
+        self.asked.append(hash)
+        return self._mined.get(hash)
+
+    async def send_raw(self, raw: bytes) -> str:
+        self.on_send(raw)
+        fault = self.faults.popleft() if self.faults else None
+        if fault is not None:
+            raise fault
+        hash = self._take(raw)
+        if self.loses_answers:
+            raise NodeUnreachable("the node closed the connection.")
+        return hash
+
+    def _take(self, raw: bytes) -> str:
+        hash = transaction_hash(raw)
+        signed = decode_signed(raw)
+        if signed.nonce < self.nonce:
+            raise refused_by_node("nonce too low")
+        waiting = self._pool.get(signed.nonce)
+        if waiting is not None and waiting[0] == hash:
+            raise refused_by_node("already known")
+        if waiting is not None and any(
+            10 * new < 11 * old
+            for new, old in (
+                (signed.fees.max_fee_wei, waiting[1].max_fee_wei),
+                (signed.fees.tip_wei, waiting[1].tip_wei),
+            )
+        ):
+            raise refused_by_node("replacement transaction underpriced")
+        self._pool[signed.nonce] = (hash, signed.fees)
+        self.sent.append(raw)
+        return hash
+
+    def mine(self, block: Block, *, hash: str | None = None, succeeds: bool = True) -> None:
+        """Includes the next nonce's transaction in `block`: what is in the pool, or `hash` as another node had it."""
+        included = hash or self._pool[self.nonce][0]
+        receipt = Receipt(included, block.number, block.hash, succeeds, 200_000, self.base_fee_wei)
+        self._mined[included] = MinedTransaction(receipt, ())
+        self._pool.pop(self.nonce, None)
+        self.nonce += 1
+
+    def reorganise(self) -> None:
+        """Undoes the last inclusion and forgets the transaction."""
+        self._mined.popitem()
+        self.nonce -= 1
+
+    def forget(self) -> None:
+        """Drops everything that waits."""
+        self._pool.clear()
+
+
+def transaction_hash(raw: bytes) -> str:
+    return f"0x{keccak(raw).hex()}"
+
+
+def refused_by_node(reason: str) -> NodeRefused:
+    return NodeRefused(f"the node refused eth_sendRawTransaction: {reason}.", -32000, reason)
+
+
+class FakeFees:
+    """eth_feeHistory with the same tips in every block."""
+
+    def __init__(self, routine_wei: int = 10**9, critical_wei: int = 3 * 10**9) -> None:
+        self._tips = (routine_wei, critical_wei)
+        self.asked = 0
+
+    async def fee_history(self, blocks: int, percentiles: Sequence[int]) -> FeeHistory:  # noqa: ARG002
+        self.asked += 1
+        return FeeHistory((10**9,) * (blocks + 1), (self._tips,) * blocks)

@@ -1,0 +1,1 @@
+"""rlp ships no types; what of it is named."""
