@@ -46,7 +46,7 @@ class GuardReader:
 
     def decode(self, results: Sequence[CallResult]) -> GuardState | Unknown:
         """The guard's state, or why it cannot be used."""
-        if any(not result.data for result in results):
+        if not any(result.data or not result.success for result in results):
             return Unknown(f"there is no guard at {self.address}; `keeper setup` deploys it")
         words = [*results[: _STATE_CALLS - 1], *results[_STATE_CALLS:]]
         if any(not result.success or len(result.data) != 32 for result in words):
@@ -229,6 +229,22 @@ _SENTENCES = {
     "CapExceeded": "moving {amount} raw units of {underlying} exceeds the owner's cap, {remaining} are left",
     "ReceivedAmountDiffers": "{received} raw units of {underlying} arrived instead of {expected}",
     "BalanceChanged": "the guard's balance of {underlying} would change from {before} to {afterwards} raw units",
+    "AllowanceLeft": "the guard would leave an allowance of {amount} raw units of {token} to {spender}",
+    "TokenCallFailed": "the token {token} refused: balance or allowance missing, or it does not follow ERC-20",
+    "OwnerIsZero": "a guard needs an owner",
+    "HolderIsZero": "an account needs a holder",
+    "TooManyAccounts": "the guard has no room for more accounts",
+    "TooManyAssets": "{count} assets are more than one account may have",
+    "AlreadyEnrolled": "the account is enrolled already, as {index}",
+    "PolicyOutOfOrder": "the limits are not 1 < hard floor <= survive <= rescue ceiling (or, for a wallet, all zero)",
+    "AssetsAreDerived": "a Morpho account takes no list of assets",
+    "NoAssets": "a wallet needs a list of tokens",
+    "AssetListedTwice": "the token {token} is listed twice",
+    "AssetHasNoCode": "there is no token at {token}",
+    "WalletHasNoTarget": "a wallet has neither target nor key",
+    "MarketUnknown": "Morpho at {morpho} has no market {id}",
+    "RecordNotWritten": "the account's record could not be stored",
+    "WindowIsZero": "the cap of {underlying} has a window of zero seconds",
 }
 _HEALTHS = {"health", "ceiling", "minimum", "hardFloor"}
 _ACCOUNTS = {"index", "from", "to"}
@@ -261,6 +277,8 @@ def explain_guard_revert(data: bytes, account_names: Mapping[int, str] = NO_NAME
             shown[name] = _health(value)
         elif name in _ACCOUNTS and type == "uint16":
             shown[name] = account_names.get(value, f"account {value}")
+        elif type == "bytes32":
+            shown[name] = f"0x{value.hex()}"
         else:
             shown[name] = str(value)
     return _SENTENCES[error.name].format_map(shown)

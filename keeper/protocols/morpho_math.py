@@ -86,7 +86,8 @@ def taylor_compounded_up(rate: Wad, seconds: int) -> Wad:
 def rate_seen(borrowed_before: int, borrowed_after: int, elapsed_seconds: int) -> Wad:
     """Interest per second from the growth that one accrual added, WAD, rounded up.
 
-    0 when no time had passed: whoever looks ahead from a market touched in that very block has the configured margin only.
+    0 when no time had passed: whoever looks ahead from a market touched in that very block has the configured margin
+    only.
 
     The contract floors that growth, so up to one raw unit more was due, also where it shows none; compounding makes the
     rate itself no higher.

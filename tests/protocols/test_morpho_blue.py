@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 
 import pytest
 from eth_abi.abi import encode
@@ -282,7 +283,7 @@ def reverting_position(chain: FakeChain) -> None:
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )  # fmt: skip
-def test_what_cannot_be_read_is_named_and_never_healthy(breaks: "type", reason: str) -> None:
+def test_what_cannot_be_read_is_named_and_never_healthy(breaks: Callable[[FakeChain], None], reason: str) -> None:
     chain = a_chain()
     breaks(chain)
     subaccount = read(chain)
