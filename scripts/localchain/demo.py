@@ -107,8 +107,6 @@ def demo(options: argparse.Namespace, console: Console, folder: Path) -> None:
         report(console, protected, unprotected, work)
         if options.keep:
             started.node.set_interval_mining(max(1, round(options.block_time)))
-            started.process.detach()
-            keeper.detach()
             say_what_to_look_at(console, folder, keeper.pid)
         if options.json:
             result = {
@@ -122,12 +120,14 @@ def demo(options: argparse.Namespace, console: Console, folder: Path) -> None:
     except BaseException:
         if keeper is not None:
             keeper.kill()
-        started.process.stop()
+        devnet.stop(started)
         raise
-    finally:
+    if options.keep:
+        keeper.detach()
+        started.process.detach()
         started.node.close()
-    if not options.keep:
-        started.process.stop()
+    else:
+        devnet.stop(started)
 
 
 def say_what_to_look_at(console: Console, folder: Path, keeper_pid: int) -> None:

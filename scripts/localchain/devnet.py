@@ -62,9 +62,7 @@ def running(folder: Path, *, port: int = 0, block_seconds: float = 0) -> Generat
     try:
         yield devnet
     finally:
-        devnet.node.close()
-        devnet.process.stop()
-        forget(folder)
+        stop(devnet)
 
 
 def start(folder: Path, *, port: int = 0, block_seconds: float = 0, is_clock_outside: bool = False) -> Devnet:
@@ -94,6 +92,13 @@ def start(folder: Path, *, port: int = 0, block_seconds: float = 0, is_clock_out
         process.stop()
         raise
     return Devnet(Chain(node, deployment), process, folder)
+
+
+def stop(devnet: Devnet) -> None:
+    """Ends the chain and forgets where it ran."""
+    devnet.node.close()
+    devnet.process.stop()
+    forget(devnet.folder)
 
 
 # The cached state -----------------------------------------------------------------------------------------------------
