@@ -250,7 +250,10 @@ class Keeper:
         """Looks after the batches sent earlier."""
         if self._dispatcher is None:
             return
-        for change in await self._dispatcher.advance(snapshot.block, blocks_may_be_gone=blocks_may_be_gone):
+        may_send = self._pause.read() is not Mode.PAUSED
+        for change in await self._dispatcher.advance(
+            snapshot.block, blocks_may_be_gone=blocks_may_be_gone, may_send=may_send
+        ):
             self._note(change, snapshot)
 
     def _note(self, change: Change, snapshot: Snapshot) -> None:

@@ -162,18 +162,25 @@ class Dispatcher:
 
     # Every block ------------------------------------------------------------------------------------------------------
 
-    async def advance(self, block: Block, *, blocks_may_be_gone: bool = False) -> list[Change]:
+    async def advance(self, block: Block, *, blocks_may_be_gone: bool = False, may_send: bool = True) -> list[Change]:
         """Looks after everything that was ever sent: once per block. Raises ChainError.
 
         One receipt request per live hash. What is mined is asked for again when it may be final, or when
-        `blocks_may_be_gone`: after a reorganisation, or when heads were missed.
+        `blocks_may_be_gone`: after a reorganisation, or when heads were missed. Without `may_send` nothing is offered
+        to a node again and nothing is replaced: a pause holds for what is on its way as well.
         """
         asked = [intent for intent in self._watched.values() if blocks_may_be_gone or self._is_asked_for(intent, block)]
         mined = await self._receipts(asked)
+        if any(intent.state is State.MINED and not _has_receipt(intent, mined) for intent in asked):
+            # A block with one of ours is gone: the nonce that we know is as well. The nonce first, as at the start.
+            self._chain_nonce = await self._node.transaction_count(self._signer.address)
+            asked = list(self._watched.values())
+            mined = await self._receipts(asked)
         changes: list[Change] = []
         for intent in _settled_first(asked, mined):
             step = next_step(intent, self._view(block, mined), block.timestamp, self._policy)
-            changes += await self._act(intent, step, block, mined)
+            if may_send or not isinstance(step, Sign | Broadcast):
+                changes += await self._act(intent, step, block, mined)
         self._forget()
         return changes
 
@@ -303,7 +310,6 @@ class Dispatcher:
                 signed = decode_signed(intent.attempts[-1].raw)
                 return await self._sign_and_send(intent, replace(signed, fees=fees), block)
             case Broadcast(raw):
-                self._chain_nonce = min(self._chain_nonce, intent.nonce)
                 changes, error = await self._offer(intent, block)
                 fees = self._higher_fees(intent, block) if error in TOO_CHEAP else None
                 if fees is None:
@@ -366,4 +372,8 @@ class Dispatcher:
 
 def _settled_first(intents: Iterable[Intent], mined: Mapping[str, MinedTransaction | None]) -> list[Intent]:
     """Those with a receipt before the others: whoever used a nonce decides about whoever else wanted it."""
-    return sorted(intents, key=lambda intent: not any(mined.get(attempt.hash) for attempt in intent.attempts))
+    return sorted(intents, key=lambda intent: not _has_receipt(intent, mined))
+
+
+def _has_receipt(intent: Intent, mined: Mapping[str, MinedTransaction | None]) -> bool:
+    return any(mined.get(attempt.hash) is not None for attempt in intent.attempts)
