@@ -1,0 +1,550 @@
+"""The dispatcher with a real journal and a transaction pool that does what the test says."""
+
+from collections.abc import Generator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from eth_account import Account
+
+from keeper.chain.dispatcher import Batch, Change, Dispatcher
+from keeper.chain.fees import FeeOracle
+from keeper.chain.signer import KeystoreSigner, Scope, decode_signed
+from keeper.core.intent import Abandoned, FeePolicy, Fees, Included, Refused, Reverted, State
+from keeper.core.plan import Lane
+from keeper.core.snapshot import Block
+from keeper.errors import BadAnswer, NodeUnreachable
+from keeper.journal import Journal, open_reader, open_writer
+from keeper.protocols.abi import interface
+from tests.builders import GUARD
+from tests.fakes import FakeFees, FakePool, a_block, refused_by_node
+
+GWEI = 10**9
+POLICY = FeePolicy(base_fee_multiple=2, replace_after_seconds=36, resend_after_seconds=24, final_after_blocks=5)
+SIGNER_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
+FAR = a_block(10_000).timestamp
+
+
+def a_batch(
+    plan_id: str = "plan-1", lane: Lane = Lane.ROUTINE, *, ceiling_gwei: int = 100, deadline: int = FAR
+) -> Batch:
+    calldata = interface("MarginGuard")["rebalance"].encode(plan_id.encode().ljust(32), deadline, [])
+    return Batch(plan_id, lane, calldata, 300_000, deadline, ceiling_gwei * GWEI)
+
+
+async def yes(_calldata: bytes, _gas: int) -> bool:
+    return True
+
+
+async def no(_calldata: bytes, _gas: int) -> bool:
+    return False
+
+
+class World:
+    """A dispatcher, its journal and its node; `restart` is a new process on the same journal."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.pool = FakePool()
+        self.journal: Journal = open_writer(path)
+        self.daily_budget_wei = 10**18
+        self.dispatcher = self._dispatcher()
+
+    def _dispatcher(self) -> Dispatcher:
+        return Dispatcher(
+            self.pool,
+            KeystoreSigner(Account.from_key(SIGNER_KEY), Scope(1, GUARD, max_fee_wei_max=10**12)),
+            self.journal,
+            FeeOracle(FakeFees(), tip_wei_min=GWEI),
+            POLICY,
+            chain_id=1,
+            guard=GUARD,
+            daily_budget_wei=self.daily_budget_wei,
+        )
+
+    def restart(self) -> Dispatcher:
+        self.journal.close()
+        self.journal = open_writer(self.path)
+        self.dispatcher = self._dispatcher()
+        self.pool.asked.clear()
+        return self.dispatcher
+
+    async def begin(self, number: int = 100) -> Dispatcher:
+        await self.dispatcher.start(a_block(number), yes)
+        return self.dispatcher
+
+    @property
+    def sent(self) -> list[tuple[int, Fees]]:
+        """Nonce and fees of everything that the node took."""
+        return [(signed.nonce, signed.fees) for signed in map(decode_signed, self.pool.sent)]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Generator[World]:
+    world = World(tmp_path / "keeper.sqlite")
+    yield world
+    world.journal.close()
+
+
+def only(changes: list[Change]) -> Change:
+    (change,) = changes
+    return change
+
+
+# The ordinary way -----------------------------------------------------------------------------------------------------
+
+
+async def test_a_batch_is_sent_once_with_twice_the_next_base_fee_and_the_tip(world: World) -> None:
+    dispatcher = await world.begin()
+    change = only(await dispatcher.submit(a_batch(), a_block(100)))
+    assert change.intent.state is State.BROADCAST
+    # 1 gwei may grow to 1.125 in the next block: twice that and 1 gwei of tip.
+    assert world.sent == [(0, Fees(3_250_000_000, GWEI))]
+
+
+async def test_bytes_are_durable_before_a_node_sees_them(world: World) -> None:
+    seen: list[tuple[State, bytes]] = []
+
+    def look(raw: bytes) -> None:
+        reader = open_reader(world.path)
+        (intent,) = reader.open_intents()
+        reader.close()
+        seen.append((intent.state, intent.attempts[-1].raw))
+        assert raw == intent.attempts[-1].raw
+
+    world.pool.on_send = look
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    assert [state for state, _ in seen] == [State.SIGNED]
+
+
+async def test_a_receipt_settles_it_and_the_next_batch_has_the_next_nonce(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    change = only(await dispatcher.advance(a_block(101)))
+    assert isinstance(change.intent.outcome, Included)
+    assert change.intent.outcome.receipt.block_number == 101
+    assert dispatcher.in_flight is None
+    await dispatcher.submit(a_batch("plan-2"), a_block(101))
+    assert [nonce for nonce, _ in world.sent] == [0, 1]
+
+
+async def test_a_transaction_that_reverted_is_an_outcome(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101), succeeds=False)
+    assert isinstance(only(await dispatcher.advance(a_block(101))).intent.outcome, Reverted)
+
+
+async def test_what_is_mined_is_asked_for_again_only_when_it_may_be_final(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    for number in range(101, 106):
+        await dispatcher.advance(a_block(number))
+    assert len(world.pool.asked) == 1
+    change = only(await dispatcher.advance(a_block(106)))
+    assert change.intent.state is State.FINAL
+    assert len(world.pool.asked) == 2
+    assert await dispatcher.advance(a_block(107)) == []
+    assert len(world.pool.asked) == 2
+
+
+async def test_one_receipt_is_asked_for_per_live_hash_and_block(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    await dispatcher.advance(a_block(101))
+    await dispatcher.advance(a_block(102))
+    assert len(world.pool.asked) == 2
+    await dispatcher.advance(a_block(103))  # 36 seconds: replaced
+    world.pool.asked.clear()
+    await dispatcher.advance(a_block(104))
+    assert len(world.pool.asked) == len(set(world.pool.asked)) == 2
+
+
+# Replacement ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("block", "sent"), [(102, 1), (103, 2), (104, 2)])
+async def test_after_the_timeout_it_is_replaced_with_both_fees_raised(world: World, block: int, sent: int) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    for number in range(101, block + 1):
+        await dispatcher.advance(a_block(number))
+    assert len(world.sent) == sent
+    if sent == 2:
+        assert world.sent[1] == (0, Fees(3_656_250_000, 1_125_000_000))
+
+
+async def test_a_replacement_is_never_below_the_market(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    await dispatcher.advance(a_block(103, base_fee_wei=8 * GWEI))
+    assert world.sent[1] == (0, Fees(19_000_000_000, 1_125_000_000))
+
+
+async def test_an_earlier_variant_that_is_included_counts(world: World) -> None:
+    dispatcher = await world.begin()
+    first = only(await dispatcher.submit(a_batch(), a_block(100))).intent.attempts[0].hash
+    await dispatcher.advance(a_block(103))
+    world.pool.mine(a_block(104), hash=first)
+    change = only(await dispatcher.advance(a_block(104)))
+    assert isinstance(change.intent.outcome, Included)
+    assert change.intent.outcome.receipt.hash == first
+    assert dispatcher.in_flight is None
+
+
+async def test_no_replacement_above_what_is_at_risk(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(ceiling_gwei=3), a_block(100))
+    assert world.sent == [(0, Fees(3 * GWEI, GWEI))]
+    for number in range(101, 110):
+        await dispatcher.advance(a_block(number))
+    assert {signed.fees for signed in map(decode_signed, world.pool.sent)} == {Fees(3 * GWEI, GWEI)}
+
+
+async def test_a_critical_batch_takes_the_nonce_of_a_routine_one_and_outbids_it(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    assert dispatcher.takes(Lane.CRITICAL)
+    replaced, sent = await dispatcher.submit(a_batch("plan-2", Lane.CRITICAL), a_block(101))
+    assert replaced.intent.state is State.REPLACED
+    assert replaced.intent.outcome == Abandoned("replaced by plan plan-2")
+    assert sent.intent.plan_id == "plan-2"
+    assert [nonce for nonce, _ in world.sent] == [0, 0]
+    assert world.sent[1][1].max_fee_wei >= 3_656_250_000
+    assert world.sent[1][1].tip_wei >= 1_125_000_000
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(Lane.ROUTINE, Lane.ROUTINE), (Lane.CRITICAL, Lane.ROUTINE), (Lane.CRITICAL, Lane.CRITICAL)],
+)
+async def test_no_other_batch_is_taken_while_one_is_on_its_way(world: World, first: Lane, second: Lane) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(lane=first), a_block(100))
+    assert not dispatcher.takes(second)
+    with pytest.raises(ValueError, match="plan-1 is still on its way"):
+        await dispatcher.submit(a_batch("plan-2", second), a_block(100))
+
+
+async def test_a_replaced_batch_that_lands_all_the_same_ends_the_other(world: World) -> None:
+    dispatcher = await world.begin()
+    old = only(await dispatcher.submit(a_batch(), a_block(100))).intent.attempts[0].hash
+    await dispatcher.submit(a_batch("plan-2", Lane.CRITICAL), a_block(101))
+    world.pool.mine(a_block(102), hash=old)
+    landed, lost = await dispatcher.advance(a_block(102))
+    assert (landed.intent.plan_id, type(landed.intent.outcome)) == ("plan-1", Included)
+    assert lost.intent.outcome == Abandoned("another transaction used nonce 0")
+    await dispatcher.submit(a_batch("plan-3"), a_block(102))
+    assert [nonce for nonce, _ in world.sent] == [0, 0, 1]
+
+
+# Giving up ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds_left", "is_given_up"), [(1, False), (0, True), (-1, True)])
+async def test_at_its_deadline_it_is_given_up(world: World, seconds_left: int, is_given_up: bool) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(deadline=a_block(101).timestamp + seconds_left), a_block(100))
+    changes = await dispatcher.advance(a_block(101))
+    assert bool(changes) is is_given_up
+    assert (dispatcher.in_flight is None) is is_given_up
+
+
+async def test_what_is_given_up_keeps_its_nonce_and_its_fees_are_outbid(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
+    await dispatcher.advance(a_block(101))
+    await dispatcher.submit(a_batch("plan-2"), a_block(102))
+    assert world.sent == [(0, Fees(3_250_000_000, GWEI)), (0, Fees(3_656_250_000, 1_125_000_000))]
+
+
+async def test_what_is_given_up_may_still_land_and_is_reported(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
+    await dispatcher.advance(a_block(101))
+    world.pool.mine(a_block(102))
+    change = only(await dispatcher.advance(a_block(102)))
+    assert isinstance(change.intent.outcome, Included)
+    await dispatcher.submit(a_batch("plan-2"), a_block(102))
+    assert world.sent[-1][0] == 1
+
+
+async def test_gas_above_what_is_at_risk_is_refused_and_nothing_is_signed(world: World) -> None:
+    dispatcher = await world.begin()
+    change = only(await dispatcher.submit(a_batch(ceiling_gwei=1), a_block(100)))
+    assert isinstance(change.intent.outcome, Refused)
+    assert change.intent.attempts == ()
+    assert world.pool.sent == []
+    assert dispatcher.in_flight is None
+
+
+@pytest.mark.parametrize(("budget_wei", "is_sent"), [(637_500_000_000_000, True), (637_499_999_999_999, False)])
+async def test_the_day_s_budget_holds(world: World, budget_wei: int, is_sent: bool) -> None:
+    """300,000 gas at 1.125 gwei and a tip of 1 gwei."""
+    world.daily_budget_wei = budget_wei
+    dispatcher = world.restart()
+    await dispatcher.start(a_block(100), yes)
+    change = only(await dispatcher.submit(a_batch(), a_block(100)))
+    assert isinstance(change.intent.outcome, Refused) is not is_sent
+    assert bool(world.pool.sent) is is_sent
+
+
+async def test_what_was_spent_counts_against_the_budget(world: World) -> None:
+    world.daily_budget_wei = 637_500_000_000_000 + 200_000 * GWEI - 1
+    dispatcher = world.restart()
+    await dispatcher.start(a_block(100), yes)
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    await dispatcher.advance(a_block(101))
+    change = only(await dispatcher.submit(a_batch("plan-2"), a_block(101)))
+    assert isinstance(change.intent.outcome, Refused)
+    assert "200000000000000 wei were spent in 24 hours" in change.intent.outcome.reason
+
+
+async def test_what_the_signer_refuses_is_refused(world: World) -> None:
+    dispatcher = await world.begin()
+    change = only(await dispatcher.submit(replace(a_batch(), calldata=b"\xde\xad\xbe\xef"), a_block(100)))
+    assert isinstance(change.intent.outcome, Refused)
+    assert "calls neither rebalance nor pause" in change.intent.outcome.reason
+    assert dispatcher.in_flight is None
+
+
+# What nodes say -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", [NodeUnreachable("no node."), BadAnswer("half an answer.")])
+async def test_bytes_of_which_nothing_is_known_are_sent_again_unchanged(world: World, fault: NodeUnreachable) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.append(fault)
+    change = only(await dispatcher.submit(a_batch(), a_block(100)))
+    assert change.intent.state is State.SIGNED
+    assert change.did == f"not known to be sent: {fault}"
+    assert only(await dispatcher.advance(a_block(101))).intent.state is State.BROADCAST
+    assert world.pool.sent == [change.intent.attempts[0].raw]
+
+
+async def test_a_send_whose_answer_was_lost_takes_effect_once(world: World) -> None:
+    dispatcher = await world.begin()
+    world.pool.loses_answers = True
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.loses_answers = False
+    change = only(await dispatcher.advance(a_block(101)))
+    assert change.did.startswith("sent before as 0x")
+    assert len(world.pool.sent) == 1
+
+
+@pytest.mark.parametrize("reason", ["insufficient funds for gas * price + value", "invalid chain id for signer"])
+async def test_what_no_node_will_take_is_refused(world: World, reason: str) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.append(refused_by_node(reason))
+    change = only(await dispatcher.submit(a_batch(), a_block(100)))
+    assert change.intent.outcome == Refused(f"the node refuses it: {reason}")
+    assert dispatcher.in_flight is None
+
+
+async def test_bytes_that_a_node_refused_are_outbid_by_the_next_batch(world: World) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.append(refused_by_node("insufficient funds"))
+    await dispatcher.submit(a_batch(), a_block(100))
+    await dispatcher.submit(a_batch("plan-2"), a_block(101))
+    assert world.sent == [(0, Fees(3_656_250_000, 1_125_000_000))]
+
+
+@pytest.mark.parametrize("reason", ["replacement transaction underpriced", "max fee per gas less than block base fee"])
+async def test_fees_that_a_node_finds_too_low_are_raised_at_once(world: World, reason: str) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.append(refused_by_node(reason))
+    change = only(await dispatcher.submit(a_batch(), a_block(100)))
+    assert change.intent.state is State.BROADCAST
+    assert world.sent == [(0, Fees(3_656_250_000, 1_125_000_000))]
+    assert len(change.intent.attempts) == 2, "the refused bytes are remembered as well"
+
+
+async def test_fees_are_raised_three_times_a_block_at_most(world: World) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.extend([refused_by_node("transaction underpriced")] * 10)
+    change = only(await dispatcher.submit(a_batch(), a_block(100)))
+    assert change.intent.state is State.SIGNED
+    assert len(change.intent.attempts) == 3
+
+
+async def test_a_node_with_a_full_pool_is_asked_again(world: World) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.extend([refused_by_node("txpool is full"), refused_by_node("who knows")])
+    await dispatcher.submit(a_batch(), a_block(100))
+    assert only(await dispatcher.advance(a_block(101))).did == "not taken by the node: who knows"
+    assert only(await dispatcher.advance(a_block(102))).intent.state is State.BROADCAST
+
+
+async def test_a_nonce_that_somebody_else_used_is_given_up_and_the_next_one_taken(world: World) -> None:
+    dispatcher = await world.begin()
+    world.pool.nonce = 5
+    change = only(await dispatcher.submit(a_batch(), a_block(100)))
+    assert change.intent.outcome == Abandoned("another transaction used nonce 0")
+    await dispatcher.submit(a_batch("plan-2"), a_block(101))
+    assert [nonce for nonce, _ in world.sent] == [5]
+
+
+async def test_a_nonce_that_an_abandoned_batch_used_reports_that_batch(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
+    await dispatcher.advance(a_block(101))
+    world.pool.mine(a_block(102))
+    landed, lost = await dispatcher.submit(a_batch("plan-2"), a_block(101))
+    assert (landed.intent.plan_id, type(landed.intent.outcome)) == ("plan-1", Included)
+    assert (lost.intent.plan_id, type(lost.intent.outcome)) == ("plan-2", Abandoned)
+
+
+async def test_a_pool_that_forgot_the_transaction_gets_it_again(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.forget()
+    assert await dispatcher.advance(a_block(101)) == []
+    only(await dispatcher.advance(a_block(102)))
+    assert world.pool.sent[0] == world.pool.sent[1]
+
+
+# Reorganisations ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("blocks_later", [1, 5])
+async def test_what_was_reorganised_away_is_sent_again(world: World, blocks_later: int) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    await dispatcher.advance(a_block(101))
+    world.pool.reorganise()
+    block = a_block(101 + blocks_later, fork="b")
+    # A reorganisation that nobody noticed is found when the transaction should be final.
+    change = only(await dispatcher.advance(block, blocks_may_be_gone=blocks_later == 1))
+    assert change.intent.state is State.BROADCAST
+    assert world.pool.sent[0] == world.pool.sent[1]
+    world.pool.mine(a_block(107, fork="b"))
+    assert isinstance(only(await dispatcher.advance(a_block(107, fork="b"))).intent.outcome, Included)
+
+
+async def test_a_batch_sent_after_one_that_was_reorganised_away_keeps_its_own_nonce(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    await dispatcher.advance(a_block(101))
+    world.pool.reorganise()
+    await dispatcher.submit(a_batch("plan-2"), a_block(101))
+    await dispatcher.advance(a_block(102, fork="b"), blocks_may_be_gone=True)
+    assert [nonce for nonce, _ in world.sent] == [0, 1, 0]
+    world.pool.mine(a_block(103, fork="b"))
+    world.pool.mine(a_block(103, fork="b"))
+    await dispatcher.advance(a_block(103, fork="b"))
+    assert dispatcher.in_flight is None
+
+
+# Restart --------------------------------------------------------------------------------------------------------------
+
+
+async def test_bytes_signed_and_never_sent_are_sent_after_a_restart(world: World) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.append(NodeUnreachable("killed here."))
+    signed = only(await dispatcher.submit(a_batch(), a_block(100))).intent.attempts[0]
+    again = world.restart()
+    change = only(await again.start(a_block(101), yes))
+    assert change.did == f"sent as {signed.hash}"
+    assert world.pool.sent == [signed.raw]
+    assert again.in_flight is not None
+
+
+async def test_bytes_that_would_not_succeed_any_more_are_given_up_after_a_restart(world: World) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.append(NodeUnreachable("killed here."))
+    await dispatcher.submit(a_batch(), a_block(100))
+    again = world.restart()
+    change = only(await again.start(a_block(101), no))
+    assert change.intent.outcome == Abandoned("found at start, and it would not succeed any more")
+    assert world.pool.sent == []
+    await again.submit(a_batch("plan-2"), a_block(101))
+    assert world.sent == [(0, Fees(3_656_250_000, 1_125_000_000))], "the nonce is the same, the fees are higher"
+
+
+async def test_what_was_mined_meanwhile_is_settled_after_a_restart_without_a_simulation(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    again = world.restart()
+    change = only(await again.start(a_block(102), no))
+    assert isinstance(change.intent.outcome, Included)
+    await again.submit(a_batch("plan-2"), a_block(102))
+    assert [nonce for nonce, _ in world.sent] == [0, 1]
+
+
+async def test_a_deadline_that_passed_meanwhile_ends_it_after_a_restart(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
+    again = world.restart()
+    change = only(await again.start(a_block(105), yes))
+    assert change.intent.outcome == Abandoned("its deadline passed before it was included")
+    assert len(world.pool.sent) == 1
+
+
+async def test_what_was_given_up_before_a_restart_is_still_watched_and_outbid(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
+    await dispatcher.advance(a_block(101))
+    again = world.restart()
+    assert await again.start(a_block(102), yes) == []
+    await again.submit(a_batch("plan-2"), a_block(102))
+    assert world.sent[1] == (0, Fees(3_656_250_000, 1_125_000_000))
+    world.pool.mine(a_block(103))
+    assert only(await again.advance(a_block(103))).intent.plan_id == "plan-2"
+
+
+async def test_a_replacement_works_on_bytes_from_before_a_restart(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    again = world.restart()
+    await again.start(a_block(101), yes)
+    await again.advance(a_block(103))
+    first, _, last = map(decode_signed, [world.pool.sent[0], world.pool.sent[0], world.pool.sent[-1]])
+    assert last == replace(first, fees=Fees(3_656_250_000, 1_125_000_000))
+
+
+async def test_a_second_restart_changes_nothing(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    await dispatcher.advance(a_block(101))
+    for _ in range(2):
+        again = world.restart()
+        assert await again.start(a_block(102), yes) == []
+    assert len(world.pool.sent) == 1
+
+
+# Fees -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("blocks", "asked"), [(1, 1), (10, 1), (11, 2), (20, 2), (21, 3)])
+async def test_fees_are_asked_for_once_in_ten_blocks(blocks: int, asked: int) -> None:
+    source = FakeFees()
+    oracle = FeeOracle(source, tip_wei_min=GWEI)
+    for number in range(100, 100 + blocks):
+        await oracle.refresh(a_block(number))
+    assert source.asked == asked
+
+
+@pytest.mark.parametrize(
+    ("tips_gwei", "market_gwei"), [((0, 0), (2, 2)), ((2, 2), (2, 2)), ((3, 7), (3, 7)), ((5, 1), (5, 5))]
+)
+async def test_the_tip_is_the_market_s_and_never_below_the_configured_one(
+    tips_gwei: tuple[int, int], market_gwei: tuple[int, int]
+) -> None:
+    oracle = FeeOracle(FakeFees(tips_gwei[0] * GWEI, tips_gwei[1] * GWEI), tip_wei_min=2 * GWEI)
+    await oracle.refresh(a_block(100))
+    market = oracle.market(a_block(100))
+    assert (market.tip_routine_wei, market.tip_critical_wei) == (market_gwei[0] * GWEI, market_gwei[1] * GWEI)
+
+
+@pytest.mark.parametrize(("base_fee", "next_base_fee"), [(8, 9), (1, 2), (10**9, 1_125_000_000), (0, 0)])
+def test_the_next_base_fee_is_the_highest_that_it_can_be(base_fee: int, next_base_fee: int) -> None:
+    block: Block = a_block(base_fee_wei=base_fee)
+    assert FeeOracle(FakeFees(), tip_wei_min=1).market(block).base_fee_wei == next_base_fee
