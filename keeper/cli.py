@@ -39,7 +39,7 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _answer(verb: Callable[[], Answer], as_json: bool) -> NoReturn:
+def answer(verb: Callable[[], Answer], as_json: bool) -> NoReturn:
     try:
         answer = verb()
     except KeeperError as fault:
@@ -77,7 +77,7 @@ def init(
     """Find the owner's positions and write a commented keeper.toml with defaults and their reasons."""
     from keeper.commands import init as verb
 
-    _answer(
+    answer(
         lambda: verb.init(
             owner=owner,
             rpc_url=rpc_url,
@@ -128,7 +128,7 @@ def setup(
     """The owner's transactions that are still missing, and what each of them allows."""
     from keeper.commands import setup as verb
 
-    _answer(
+    answer(
         lambda: verb.setup(
             config,
             keeper=keeper,
@@ -149,7 +149,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> No
     """Look at everything that must be right before the keeper can be relied on; sends nothing."""
     from keeper.commands import check as verb
 
-    _answer(lambda: verb.check(config), json)
+    answer(lambda: verb.check(config), json)
 
 
 @app.command()
@@ -157,7 +157,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> N
     """Every subaccount, nearest to liquidation first."""
     from keeper.commands import status as verb
 
-    _answer(lambda: verb.status(config), json)
+    answer(lambda: verb.status(config), json)
 
 
 @app.command()
@@ -171,7 +171,7 @@ def plan(
     """What would be sent now, why, and what it costs; exits 3 when there is something to do."""
     from keeper.commands import plan as verb
 
-    _answer(lambda: verb.plan(config, shock=shock), json)
+    answer(lambda: verb.plan(config, shock=shock), json)
 
 
 @app.command()
@@ -184,7 +184,7 @@ def run(
     """The daemon."""
     from keeper.commands import run as verb
 
-    _answer(lambda: verb.run(config, once=once, dry_run=dry_run), json)
+    answer(lambda: verb.run(config, once=once, dry_run=dry_run), json)
 
 
 @app.command()
@@ -196,7 +196,7 @@ def explain(
     """How health and verdict come about, number by number, with the block."""
     from keeper.commands import explain as verb
 
-    _answer(lambda: verb.explain(config, subaccount), json)
+    answer(lambda: verb.explain(config, subaccount), json)
 
 
 @app.command()
@@ -209,7 +209,7 @@ def journal(
     """What was seen, decided and sent."""
     from keeper.commands import journal as verb
 
-    _answer(lambda: verb.journal(config, since=since, follow=follow, as_json=json), json)
+    answer(lambda: verb.journal(config, since=since, follow=follow, as_json=json), json)
 
 
 @app.command()
@@ -225,7 +225,7 @@ def pause(
     """Stop every send at once."""
     from keeper.commands import pause as verb
 
-    _answer(lambda: verb.pause(config, protect_only=protect_only, onchain=onchain), json)
+    answer(lambda: verb.pause(config, protect_only=protect_only, onchain=onchain), json)
 
 
 @app.command()
@@ -233,4 +233,4 @@ def resume(config: ConfigOption = DEFAULT_CONFIG, json: JsonOption = False) -> N
     """Undo `pause`."""
     from keeper.commands import pause as verb
 
-    _answer(lambda: verb.resume(config), json)
+    answer(lambda: verb.resume(config), json)
