@@ -181,7 +181,9 @@ def _amount(amount_raw: int, token: Token) -> str:
 
 
 def _duration(seconds: int) -> str:
-    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if seconds % length == 0:
-            return f"{seconds // length} {unit}"
-    return f"{seconds} seconds"
+    unit, length = next(
+        (unit, length)
+        for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
+        if seconds % length == 0
+    )
+    return f"{seconds // length} {unit}{'' if seconds == length else 's'}"

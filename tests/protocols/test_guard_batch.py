@@ -1,0 +1,138 @@
+from collections.abc import Sequence
+
+import pytest
+from eth_abi.abi import encode
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keeper.core.plan import Effect, Kind, Lane, Plan, Rescue, Stage, Transfer
+from keeper.core.snapshot import Snapshot, SubaccountId, Token
+from keeper.errors import ProtocolError
+from keeper.protocols.guard_batch import (
+    encode_rebalance,
+    keeper_selectors,
+    pause_calldata,
+    plan_id,
+    plan_sequence,
+    rescue_gas,
+    simulated_gas,
+    transaction_gas,
+)
+from keeper.protocols.portfolio import discover
+from tests.protocols.fakes import BLOCK, MARKET, SETTINGS, WBTC, WETH, FakeChain, a_chain, set_guard
+
+MORPHO_ID, WALLET_ID = SubaccountId("morpho", MARKET), SubaccountId("wallet")
+WETH_TOKEN = Token(WETH, "WETH", 18)
+ID = b"\x2a" * 32
+TYPES = ["bytes32", "uint256", "(uint16,uint128,uint32,(uint8,uint16,uint8,uint8,uint128)[])[]"]
+
+
+def a_snapshot(chain: FakeChain | None = None) -> Snapshot:
+    chain = chain or a_chain()
+    portfolio, _ = chain.run(discover(SETTINGS))
+    return portfolio.decode(BLOCK, chain.aggregate(portfolio.calls))
+
+
+SNAPSHOT = a_snapshot()
+
+
+def a_rescue(*amounts_raw: int, min_health_after: int = 11 * 10**17, token: Token = WETH_TOKEN) -> Rescue:
+    transfers = tuple(Transfer(Kind.CROSS, WALLET_ID, MORPHO_ID, token, amount) for amount in amounts_raw)
+    effect = Effect(MORPHO_ID, 0, 0, 0)
+    return Rescue(MORPHO_ID, transfers, Stage.NORMAL, Lane.ROUTINE, min_health_after, effect, (), None)
+
+
+def a_plan(*rescues: Rescue) -> Plan:
+    return Plan(BLOCK, rescues, {})
+
+
+# The id ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_plan_id_is_a_sequence_number_and_a_digest() -> None:
+    id = plan_id(42, bytes(range(32)))
+    assert id.hex() == "000000000000002a" + bytes(range(24)).hex()
+    assert plan_sequence(id) == 42
+
+
+@pytest.mark.parametrize("sequence", [1, 2**64 - 1])
+def test_a_sequence_number_fills_64_bits(sequence: int) -> None:
+    assert plan_sequence(plan_id(sequence, b"\xff" * 24)) == sequence
+
+
+def test_a_sequence_number_beyond_64_bits_cannot_be_expressed() -> None:
+    with pytest.raises(OverflowError):
+        plan_id(2**64, bytes(24))
+
+
+# The calldata ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_batch_names_accounts_and_assets_by_enrolment() -> None:
+    data = encode_rebalance(a_plan(a_rescue(10**18)), SNAPSHOT, ID, 1_700_000_060, [500_000])
+    expected = encode(TYPES, [ID, 1_700_000_060, [(1, 11 * 10**17, 500_000, [(1, 0, 0, 0, 10**18)])]])
+    assert data[4:] == expected
+    assert data[:4] in keeper_selectors()
+
+
+AMOUNTS = st.lists(st.lists(st.integers(1, 2**128 - 1), max_size=8), max_size=16)
+
+
+@given(AMOUNTS, st.integers(0, 2**64), st.integers(0, 2**128 - 1), st.integers(0, 2**32 - 1))
+def test_calldata_is_to_the_byte_what_eth_abi_makes(
+    amounts: Sequence[Sequence[int]], deadline: int, health: int, gas: int
+) -> None:
+    plan = a_plan(*(a_rescue(*each, min_health_after=health) for each in amounts))
+    rescues = [(1, health, gas, [(1, 0, 0, 0, amount) for amount in each]) for each in amounts]
+    data = encode_rebalance(plan, SNAPSHOT, ID, deadline, [gas] * len(amounts))
+    assert data[4:] == encode(TYPES, [ID, deadline, rescues])
+
+
+def test_a_budget_must_be_given_for_every_rescue() -> None:
+    with pytest.raises(ValueError, match="zip"):
+        encode_rebalance(a_plan(a_rescue(1), a_rescue(1)), SNAPSHOT, ID, 0, [1])
+
+
+def test_a_subaccount_that_is_not_enrolled_cannot_be_expressed() -> None:
+    chain = a_chain()
+    set_guard(chain, retired=True)
+    with pytest.raises(ProtocolError, match=f"{MORPHO_ID} is not enrolled in the guard"):
+        encode_rebalance(a_plan(a_rescue(1)), a_snapshot(chain), ID, 0, [1])
+
+
+def test_a_token_that_is_not_enrolled_cannot_be_expressed() -> None:
+    with pytest.raises(ProtocolError, match=f"account 0 of the guard does not have {WBTC} as an asset"):
+        encode_rebalance(a_plan(a_rescue(1, token=Token(WBTC, "WBTC", 8))), SNAPSHOT, ID, 0, [1])
+
+
+def test_without_a_guard_nothing_can_be_expressed() -> None:
+    chain = a_chain()
+    set_guard(chain, owner=WETH)
+    with pytest.raises(ProtocolError, match="belongs to"):
+        encode_rebalance(a_plan(a_rescue(1)), a_snapshot(chain), ID, 0, [1])
+
+
+def test_the_hot_key_has_two_selectors() -> None:
+    assert pause_calldata().hex() == "8456cb59"
+    assert {selector.hex() for selector in keeper_selectors()} == {"8456cb59", "f9aa9733"}
+
+
+# The gas --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("used", "gas"), [(0, 60_000), (170_000, 315_000), (170_001, 315_001)])
+def test_a_rescues_budget_leaves_room_over_what_it_took(used: int, gas: int) -> None:
+    assert rescue_gas(used) == gas
+
+
+def test_the_simulation_gets_more_than_any_rescue_takes() -> None:
+    assert simulated_gas(a_rescue(1)) == 600_000
+    assert simulated_gas(a_rescue(*[1] * 8)) == 2_700_000
+
+
+def test_a_transactions_gas_covers_every_budget_in_full() -> None:
+    # 100 bytes, 40 of them zero: 21,000 + 40 * 4 + 60 * 16, then 30,000 + 2 * (12,000 + 2,000) around the budgets,
+    # 300,000 / 63 that a call leaves behind, rounded up, and the 30,000 that the guard wants to keep.
+    data = bytes(40) + b"\x01" * 60
+    plan = a_plan(a_rescue(1), a_rescue(1))
+    assert transaction_gas(data, plan, [300_000, 200_000]) == 22_120 + 58_000 + 500_000 + 4_762 + 30_000

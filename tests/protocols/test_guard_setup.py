@@ -1,0 +1,150 @@
+from decimal import Decimal
+
+import pytest
+from eth_abi.abi import decode
+
+from keeper.core.snapshot import GuardProtocol, SubaccountId, Token
+from keeper.core.units import WAD
+from keeper.protocols.abi import ZERO_ADDRESS, interface
+from keeper.protocols.base import Enrolment
+from keeper.protocols.guard_setup import (
+    DEPLOYER,
+    Cap,
+    Limits,
+    OwnerCall,
+    approve,
+    authorise_on_morpho,
+    deploy_guard,
+    enrol,
+    guard_address,
+    guard_init_code,
+    guard_runtime_code,
+    retire,
+    set_caps,
+    set_keeper,
+    set_policy,
+    unpause,
+)
+from tests.protocols.fakes import GUARD, KEEPER, MARKET, MORPHO, OWNER, WETH
+
+WETH_TOKEN = Token(WETH, "WETH", 18)
+POSITION = Enrolment(SubaccountId("morpho", MARKET), "WETH/USDC 86%", GuardProtocol.MORPHO, OWNER, MORPHO, MARKET, ())
+WALLET = Enrolment(
+    SubaccountId("wallet"), "wallet", GuardProtocol.WALLET, OWNER, ZERO_ADDRESS, "0x" + 64 * "0", (WETH,)
+)  # fmt: skip
+
+
+def limits(ceiling: str, survive: str, floor: str) -> Limits:
+    return Limits(*(int(Decimal(health) * WAD) for health in (ceiling, survive, floor)))
+
+
+LIMITS, NONE = limits("1.2", "1.05", "1.02"), Limits(0, 0, 0)
+
+
+def arguments(call: OwnerCall, function: str) -> tuple[object, ...]:
+    known = interface("MarginGuard")[function]
+    assert (call.to, call.value_wei, call.data[:4]) == (GUARD, 0, known.selector)
+    return decode(known.inputs, call.data[4:])
+
+
+# The code -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_owner_is_the_only_thing_that_tells_two_guards_apart() -> None:
+    ours, theirs = guard_runtime_code(OWNER), guard_runtime_code(KEEPER)
+    assert len(ours) == len(theirs)
+    assert ours != theirs
+    owner_word, keeper_word = (bytes(12) + bytes.fromhex(who[2:]) for who in (OWNER, KEEPER))
+    assert ours.replace(owner_word, keeper_word) == theirs
+    assert guard_init_code(OWNER)[-32:] == owner_word
+    assert guard_address(OWNER) != guard_address(KEEPER)
+
+
+def test_the_guard_goes_through_the_deterministic_deployer() -> None:
+    call = deploy_guard(OWNER)
+    assert call.to == DEPLOYER == "0x4e59b44847b379578588920ca78fbf26c0b4956c"
+    assert call.data == bytes(32) + guard_init_code(OWNER)
+    assert guard_address(OWNER) in call.says
+
+
+# The owner's transactions ---------------------------------------------------------------------------------------------
+
+
+def test_enrolling_says_what_each_account_may_do() -> None:
+    call = enrol(GUARD, [(WALLET, NONE), (POSITION, LIMITS)])
+    assert arguments(call, "enrol") == (
+        (
+            (0, OWNER, ZERO_ADDRESS, bytes(32), (WETH,), (0, 0, 0)),
+            (
+                1, OWNER, MORPHO, bytes.fromhex(MARKET[2:]), (),
+                (1_200_000_000_000_000_000, 1_050_000_000_000_000_000, 1_020_000_000_000_000_000),
+            ),
+        ),
+    )  # fmt: skip
+    assert call.says == (
+        "Enrols wallet (may give within its allowances and the caps), WETH/USDC 86% (receives only below health 1.2 "
+        "and must then reach 1.05, is never left below 1.02 by giving)."
+    )
+
+
+def test_a_policy_is_changed_by_index() -> None:
+    call = set_policy(GUARD, 3, POSITION, LIMITS)
+    assert arguments(call, "setPolicy")[0] == 3
+    assert call.says.startswith("Changes the limits of WETH/USDC 86%: receives only below health 1.2 ")
+
+
+def test_retiring_is_for_good() -> None:
+    call = retire(GUARD, 3, "WETH/USDC 86%")
+    assert arguments(call, "retire") == ((3,),)
+    assert call.says == "Takes WETH/USDC 86% out of the guard for good."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "window"),
+    [
+        (86_400, "1 day"),
+        (172_800, "2 days"),
+        (7_200, "2 hours"),
+        (3_600, "1 hour"),
+        (90 * 60, "90 minutes"),
+        (61, "61 seconds"),
+    ],
+)
+def test_caps_are_said_in_whole_tokens(seconds: int, window: str) -> None:
+    call = set_caps(GUARD, [Cap(WETH_TOKEN, 1_250 * 10**16, seconds)])
+    assert arguments(call, "setCaps") == (((WETH, 12_500_000_000_000_000_000, seconds),),)
+    assert call.says == f"Lets at most 12.5 WETH in any {window} move between the accounts."
+
+
+def test_the_keepers_power_is_said() -> None:
+    call = set_keeper(GUARD, KEEPER)
+    assert arguments(call, "setKeeper") == (KEEPER,)
+    assert KEEPER in call.says
+    assert "nothing to anybody else" in call.says
+
+
+def test_unpausing() -> None:
+    assert arguments(unpause(GUARD), "unpause") == ()
+
+
+@pytest.mark.parametrize("is_authorised", [True, False])
+def test_authorisation_on_morpho_is_given_to_the_guard_or_taken_back(is_authorised: bool) -> None:
+    call = authorise_on_morpho(GUARD, MORPHO, is_authorised)
+    assert call.to == MORPHO
+    assert call.data[:4].hex() == "eecea000"
+    assert decode(["address", "bool"], call.data[4:]) == (GUARD, is_authorised)
+    assert ("all or nothing" in call.says) is is_authorised
+
+
+@pytest.mark.parametrize(
+    ("amount_raw", "says"),
+    [
+        (20 * 10**18, "Lets the guard take at most 20 WETH from the wallet, into the enrolled accounts only."),
+        (12_345 * 10**17, "Lets the guard take at most 1,234.5 WETH from the wallet, into the enrolled accounts only."),
+        (0, "Takes the guard's allowance of WETH back."),
+    ],
+)  # fmt: skip
+def test_an_allowance_is_finite_and_said(amount_raw: int, says: str) -> None:
+    call = approve(GUARD, WETH_TOKEN, amount_raw)
+    assert (call.to, call.says) == (WETH, says)
+    assert decode(["address", "uint256"], call.data[4:]) == (GUARD, amount_raw)
