@@ -66,13 +66,19 @@ SpareMemo = dict[tuple[SubaccountId, Address, Keep, tuple[int, ...]], int]
 class Book:
     """The moves of a plan in progress, on top of one snapshot."""
 
-    __slots__ = ("_caps_raw", "_horizon", "_margin_bps", "_memo", "_moves", "donors", "received")
+    __slots__ = ("_caps_raw", "_horizon", "_margin_bps", "_memo", "_moves", "donors", "given", "received")
 
     def __init__(self, donors: Sequence[Account], caps_raw: Mapping[Address, int], horizon: Horizon, margin_bps: int):
-        self.donors = tuple(donors)
-        """The accounts that may give at all, whatever their margin says."""
+        self.donors: dict[Address, list[Account]] = {}
+        """The accounts that may give at all, whatever their margin says, by token."""
+        for donor in donors:
+            for line in donor.subaccount.collateral:
+                if min(line.movable_raw_max, line.amount_raw) > 0:
+                    self.donors.setdefault(line.token.address, []).append(donor)
         self.received = frozenset[SubaccountId]()
         """What an earlier rescue of this plan left is not taken away again."""
+        self.given = frozenset[SubaccountId]()
+        """Who gave is not filled up again in the same plan: that would only move collateral through it."""
         self._caps_raw = dict(caps_raw)
         self._horizon = horizon
         self._margin_bps = margin_bps
@@ -82,8 +88,9 @@ class Book:
 
     def fork(self) -> "Book":
         """A copy to try something on."""
-        copy = Book(self.donors, self._caps_raw, self._horizon, self._margin_bps)
-        copy.received = self.received
+        copy = Book((), self._caps_raw, self._horizon, self._margin_bps)
+        copy.donors = self.donors
+        copy.received, copy.given = self.received, self.given
         copy._moves = dict(self._moves)
         copy._memo = self._memo
         return copy
@@ -94,6 +101,7 @@ class Book:
         self._moves[transfer.recipient, token] = self._moves.get((transfer.recipient, token), 0) + amount
         self._caps_raw[token] = self._caps_raw.get(token, 0) - amount
         self.received |= {transfer.recipient}
+        self.given |= {transfer.donor}
 
     # Margin -----------------------------------------------------------------------------------------------------------
 

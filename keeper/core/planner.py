@@ -180,11 +180,10 @@ class _Planning:
             run = self._triage.decide(self._book, [case.need for case in left])
             rescues: list[Rescue] = []
             book = self._book.fork()
-            for case in left:
-                funding = run.funded.get(case.id)
-                if funding is None:
-                    verdicts[case.id] = self._unfunded(case.need.account, run)
-                    continue
+            by_id = {case.id: case for case in left}
+            verdicts |= {case.id: self._unfunded(case.need.account, run) for case in left if case.id not in run.funded}
+            for id, funding in run.funded.items():
+                case = by_id[id]
                 assessed, book = self._assessed(book, case, funding)
                 if isinstance(assessed, Rescue):
                     verdicts[case.id] = verdict.Rescue()

@@ -23,7 +23,7 @@ TRANSFERS_PER_RESCUE_MAX = 8
 """MAX_TRANSFERS of the guard."""
 DUST_SHARE = 100
 """A transfer of less than a hundredth of a rescue costs gas like any other: left out when the rescue can do so."""
-LEVEL_BITS = 40
+LEVEL_BITS = 24
 """How finely the common cushion is looked for; the exact arithmetic decides afterwards."""
 GOAL_SLACK = 10**6
 """A goal is overshot by a millionth rather than missed by a rounding."""
@@ -47,10 +47,9 @@ def donors_for(book: Book, recipient: Account, token: Address) -> list[Account]:
     """
     return [
         donor
-        for donor in book.donors
+        for donor in book.donors.get(token, ())
         if donor.id != recipient.id
         and donor.id not in book.received
-        and donor.subaccount.line(token) is not None
         and (not donor.has_debt or (donor.is_trusted and recipient.is_trusted))
     ]
 
@@ -147,12 +146,19 @@ class _Source:
         return self.limit_raw if above >= self.value_lost else above * self.limit_raw // self.value_lost
 
 
-def last_stand(book: Book, recipient: Account, goal: Wad, least: Wad, margin_bps: int) -> Draft:
+def last_stand(
+    book: Book,
+    recipient: Account,
+    goal: Wad,
+    least: Wad,
+    margin_bps: int,
+    transfers_max: int = TRANSFERS_PER_RESCUE_MAX,
+) -> Draft:
     """The largest cushion that recipient and donors can share, up to `goal`; possibly nothing.
 
     Transfers that are dust are left out unless the recipient ends below `least` without them.
     """
-    sources = _sources(book, recipient)
+    sources = _sources(book, recipient)[:transfers_max]
     level = _common_cushion(book, recipient, goal, margin_bps, sources)
     amounts = [(source, source.amount_at(level)) for source in sources]
     total = sum(mul_div_down(source.value_gained, amount, source.limit_raw) for source, amount in amounts)
@@ -168,7 +174,7 @@ def last_stand(book: Book, recipient: Account, goal: Wad, least: Wad, margin_bps
 
 
 def _sources(book: Book, recipient: Account) -> list[_Source]:
-    """The donors that bring in most, at most as many as a rescue may have; those without debt first."""
+    """Who could bring in how much: those without debt first, then by how much."""
     before = book.risk(recipient).collateral_value
     best: dict[SubaccountId, _Source] = {}
     for line in recipient.subaccount.collateral:
@@ -186,8 +192,7 @@ def _sources(book: Book, recipient: Account) -> list[_Source]:
             risk = book.risk(donor)
             lost = risk.collateral_value - book.risk(donor, token, -limit).collateral_value if donor.has_debt else 0
             best[donor.id] = _Source(donor, line, limit, risk.collateral_value, risk.debt_value, max(lost, 1), gained)
-    ordered = sorted(best.values(), key=lambda source: (source.donor.has_debt, -source.value_gained, source.donor.id))
-    return ordered[:TRANSFERS_PER_RESCUE_MAX]
+    return sorted(best.values(), key=lambda source: (source.donor.has_debt, -source.value_gained, source.donor.id))
 
 
 def _common_cushion(book: Book, recipient: Account, goal: Wad, margin_bps: int, sources: Sequence[_Source]) -> Wad:

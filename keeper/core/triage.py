@@ -1,15 +1,16 @@
 """Who gets what when several are in need.
 
-In order of rank everybody is brought to its target. When that leaves somebody without who could have been saved alone,
-or still critical, the donors are contested: then the set of accounts that saves most (priority tier first, then loss
-avoided, then number) is found by leaving some out, all of it is brought to one common level as high as the donors
-allow, and what is left over goes out in order of rank again. The better of both results wins, the first on a tie.
+In order of rank everybody is brought to its target. When that leaves somebody worse off than it would be alone, donors
+are contested. Then those are chosen whose saving is worth most (some are left out if need be), all of them are brought
+to one common cushion as high as the donors allow, and what is left over goes out in order of rank again. The better of
+both results wins, the first on a tie: loss avoided in the highest priority tier, then in the next, then how many live,
+then the smallest cushion, then the next smallest.
 
 A pure function of the book; bounded by the counts below.
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from keeper.core.book import Account, Book
@@ -17,13 +18,17 @@ from keeper.core.plan import Stage, Transfer
 from keeper.core.risk import health_at_cushion
 from keeper.core.snapshot import SubaccountId
 from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX, Draft, last_stand, normal
-from keeper.core.units import WAD, Wad
+from keeper.core.units import WAD, Address, Wad
 
 CUSHION_GAIN_MIN = WAD // 10
 """A rescue of an account that is not about to die, and that ends below its trigger, must be worth a tenth of its shock:
 else the same crumbs would move every cycle."""
-LEVELS = 16
-"""Steps between the least that saves an account and its target."""
+SHARED_GAIN_MIN = WAD // 5
+"""As much again when the donor gives up as much: else two accounts would pass the same collateral to and fro."""
+CUSHION_STEP = WAD // 100
+"""Cushions that differ by less are taken for equal when two results are compared."""
+LEVELS = 64
+"""How finely the common cushion is looked for, from nothing to the largest target."""
 SUBSETS_OF_MAX = 4
 """Up to so many in need, every subset is tried; with more, leaving out one at a time."""
 TOP_UPS = 2
@@ -39,15 +44,17 @@ class Need:
     loss: int
     """What its liquidation takes, in one measure for all: USD (WAD), or relative to its collateral (WAD)."""
 
-    def goal(self, level: int) -> Wad:
-        """The health to bring it to: from the least that saves it (level 0) to its target (`LEVELS`)."""
+    def goal(self, cushion: Wad) -> Wad:
+        """The health to bring it to for a cushion: no less than what saves it, no more than its target.
+
+        One that is not critical and has that cushion needs nothing; if it gets something, then enough to end its need.
+        """
         limits = self.account.limits
-        least = max(limits.trigger, limits.survive)
-        if self.is_critical:
-            gained = self.account.cushion(self.before) + CUSHION_GAIN_MIN
-            least = max(limits.survive, health_at_cushion(gained, self.account.settings.shock_bps))
-        least = min(least, limits.target)
-        return least + (limits.target - least) * level // LEVELS
+        wanted = health_at_cushion(cushion, self.account.settings.shock_bps)
+        if not self.is_critical and wanted <= self.before:
+            return self.before
+        least = limits.survive if self.is_critical else max(limits.trigger, limits.survive)
+        return min(max(wanted, least), limits.target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +65,7 @@ class Funding:
 
 @dataclass(slots=True)
 class Run:
-    """One way to serve the needs."""
+    """One way to serve the needs; what is funded is in order of execution."""
 
     book: Book
     funded: dict[SubaccountId, Funding] = field(default_factory=dict[SubaccountId, Funding])
@@ -74,87 +81,100 @@ class Triage:
     margin_bps: int
 
     def decide(self, book: Book, needs: Sequence[Need]) -> Run:
-        """Serves the needs, which come in order of rank, from a book without moves."""
-        plain = self._topped_up(self._run(book, needs, LEVELS), needs)
-        if not any(self._is_contested(book, plain, need) for need in needs):
+        """Serves the needs, which come in order of rank, from a book without moves.
+
+        Needs that no token connects do not compete for donors and are decided apart.
+        """
+        run = Run(book.fork())
+        for group in _connected(needs):
+            part = self._decide_group(run.book, group)
+            run = Run(part.book, run.funded | part.funded, run.reachable | part.reachable)
+        return run
+
+    def _decide_group(self, book: Book, needs: Sequence[Need]) -> Run:
+        top = max((need.account.cushion(need.account.limits.target) for need in needs), default=0)
+        plain = self._topped_up(book, self._run(book, needs, top), needs, top)
+        if not any(self._is_contested(book, plain, need, top) for need in needs):
             return plain
-        saved = self._largest_saved(book, needs)
-        if not saved:
-            return plain
-        level = self._common_level(book, saved)
-        levelled = self._topped_up(self._run(book, saved, level), needs)
-        return max(plain, levelled, key=lambda run: self._worth(run, needs))
+        saved = self._worth_saving(book, needs)
+        level = self._common_cushion(book, saved, top)
+        levelled = self._topped_up(book, self._run(book, saved, level), needs, top)
+        return max(plain, levelled, key=lambda run: _worth(run, needs))
 
     # Contested donors -------------------------------------------------------------------------------------------------
 
-    def _is_contested(self, book: Book, run: Run, need: Need) -> bool:
-        """Whether it goes without, or stays critical, only because of the others."""
-        critical = need.account.limits.critical
-        if need.account.id in run.funded and run.book.health(need.account) >= critical:
-            return False
-        alone = self._run(book, [need], LEVELS)
-        if need.account.id not in alone.funded:
-            return False
-        return need.account.id not in run.funded or alone.book.health(need.account) >= critical
+    def _is_contested(self, book: Book, run: Run, need: Need, top: Wad) -> bool:
+        """Whether it is worse off than if it were alone, by a threshold at least."""
+        limits = need.account.limits
+        thresholds = (limits.survive, limits.critical, limits.trigger)
 
-    def _largest_saved(self, book: Book, needs: Sequence[Need]) -> list[Need]:
-        """The needs, in order of rank, whose saving is worth most."""
-        best = self._run(book, needs, 0)
-        if len(best.funded) < len(needs):
-            for left_out in _exclusions(needs, best.funded):
-                run = self._run(book, [need for need in needs if need.account.id not in left_out], 0)
-                best = max(best, run, key=lambda one: self._worth(one, needs))
-        return [need for need in needs if need.account.id in best.funded]
+        def passed(one: Run) -> int:
+            health = one.book.health(need.account)
+            return sum(health >= threshold for threshold in thresholds)
 
-    def _common_level(self, book: Book, saved: Sequence[Need]) -> int:
-        """The highest level to which all of them can be brought."""
-        low, high = 0, LEVELS + 1
+        reached = passed(run)
+        return reached < len(thresholds) and passed(self._run(book, [need], top)) > reached
+
+    def _worth_saving(self, book: Book, needs: Sequence[Need]) -> list[Need]:
+        """The needs, in order of rank, that are worth most when everybody gets no more than what saves it."""
+        best, saved = self._run(book, needs, 0), list(needs)
+        if all(_is_alive(best, need) for need in needs):
+            return saved
+        for left_out in _exclusions(needs):
+            rest = [need for need in needs if need not in left_out]
+            run = self._run(book, rest, 0)
+            if _worth(run, needs) > _worth(best, needs):
+                best, saved = run, rest
+        return [need for need in saved if _is_alive(best, need)]
+
+    def _common_cushion(self, book: Book, saved: Sequence[Need], top: Wad) -> Wad:
+        """The largest cushion to which all of them can be brought, in steps."""
+        low, high = 0, LEVELS
         while high - low > 1:
             middle = (low + high) // 2
-            run = self._run(book, saved, middle)
-            is_reached = all(
-                need.account.id in run.funded and run.book.health(need.account) >= need.goal(middle) for need in saved
-            )
+            level = top * middle // LEVELS
+            run = self._run(book, saved, level)
+            is_reached = all(run.book.health(need.account) >= need.goal(level) for need in saved)
             low, high = (middle, high) if is_reached else (low, middle)
-        return low
-
-    @staticmethod
-    def _worth(run: Run, needs: Iterable[Need]) -> tuple[object, ...]:
-        """Loss avoided by priority tier from the highest, then how many are saved, then how many are out of danger."""
-        needs = list(needs)
-        tiers = sorted({need.account.settings.priority for need in needs}, reverse=True)
-        saved = [need for need in needs if need.account.id in run.funded]
-        return (
-            tuple(sum(need.loss for need in saved if need.account.settings.priority == tier) for tier in tiers),
-            len(saved),
-            sum(run.book.health(need.account) >= need.account.limits.critical for need in needs),
-        )
+        return top * low // LEVELS
 
     # One way ----------------------------------------------------------------------------------------------------------
 
-    def _run(self, book: Book, needs: Iterable[Need], level: int) -> Run:
+    def _run(self, book: Book, needs: Iterable[Need], cushion: Wad) -> Run:
         run = Run(book.fork())
         for need in needs:
-            self._serve(run, need, need.goal(level))
+            self._serve(run, need, need.goal(cushion))
         return run
 
-    def _topped_up(self, run: Run, needs: Sequence[Need]) -> Run:
-        """With what is left given out in order of rank, as the next cycle would: else it would move it then."""
-        for _ in range(TOP_UPS):
-            before = dict(run.funded)
-            for need in needs:
-                if run.book.health(need.account) < need.account.limits.trigger:
-                    self._serve(run, need, need.goal(LEVELS))
-            if run.funded == before:
-                break
-        return run
+    def _topped_up(self, start: Book, run: Run, needs: Sequence[Need], top: Wad) -> Run:
+        """With what is left given out in order of rank, as the next cycle would: else it would move it then.
+
+        Whoever only got crumbs gives them back, the last in rank first, as long as there is one.
+        """
+        served = list(needs)
+        while True:
+            for _ in range(TOP_UPS):
+                before = dict(run.funded)
+                for need in served:
+                    if run.book.health(need.account) < need.account.limits.trigger:
+                        self._serve(run, need, need.goal(top))
+                if run.funded == before:
+                    break
+            crumbs = [need for need in served if need.account.id in run.funded and not _is_worthwhile(run, need)]
+            if not crumbs:
+                return run
+            served.remove(crumbs[-1])
+            run = _without(run, crumbs[-1], start)
 
     def _serve(self, run: Run, need: Need, goal: Wad) -> None:
         """Adds what brings an account to a goal, or as near as is worth it, or nothing."""
         account = need.account
+        before = run.book.health(account)
+        if before >= goal or account.id in run.book.given:
+            return
         earlier = run.funded.get(account.id)
-        draft = self._draft(run.book, account, goal, earlier)
-        if not self._is_worthwhile(run.book, account, goal, draft):
+        draft = self._draft(run.book, account, before, goal, earlier)
+        if not _is_of_use(need, draft):
             if earlier is None:
                 run.reachable[account.id] = draft.health_after
             return
@@ -164,48 +184,101 @@ class Triage:
         if earlier is not None and not _keeps_donors_above(trial, account, earlier.transfers):
             return
         run.book = trial
+        # To the end: what is executed before it was sized without this draft's moves.
+        run.funded.pop(account.id, None)
         run.funded[account.id] = _joined(earlier, draft)
 
-    def _draft(self, book: Book, account: Account, goal: Wad, earlier: Funding | None) -> Draft:
+    def _draft(self, book: Book, account: Account, before: Wad, goal: Wad, earlier: Funding | None) -> Draft:
         limits = account.limits
         transfers_max = TRANSFERS_PER_RESCUE_MAX - (len(earlier.transfers) if earlier else 0)
         enough = max(min(goal, limits.trigger), limits.survive)
         draft = normal(book, account, goal, enough, transfers_max)
-        if draft.health_after >= enough or not self.may_last_stand or book.health(account) >= limits.critical:
+        if draft.health_after >= enough or not self.may_last_stand or before >= limits.critical:
             return draft
-        if transfers_max < TRANSFERS_PER_RESCUE_MAX:
-            return draft
-        shared = last_stand(book, account, goal, limits.survive, self.margin_bps)
+        shared = last_stand(book, account, goal, limits.survive, self.margin_bps, transfers_max)
         return shared if shared.health_after > draft.health_after else draft
 
-    @staticmethod
-    def _is_worthwhile(book: Book, account: Account, goal: Wad, draft: Draft) -> bool:
-        limits = account.limits
-        if not draft.transfers or draft.health_after < limits.survive:
-            return False
-        if draft.health_after >= min(goal, limits.trigger):
-            return True
-        before = book.health(account)
-        if before >= limits.critical:
-            return False  # it can wait for a rescue that ends its need
-        gain = account.cushion(draft.health_after) - account.cushion(before)
-        return before < limits.survive or gain >= CUSHION_GAIN_MIN
+
+def _is_of_use(need: Need, draft: Draft) -> bool:
+    """Whether it saves: an account that is not critical can wait for a rescue that ends its need."""
+    limits = need.account.limits
+    if not draft.transfers or draft.health_after < limits.survive:
+        return False
+    return need.is_critical or draft.health_after >= limits.trigger
 
 
-def _exclusions(needs: Sequence[Need], funded: Mapping[SubaccountId, Funding]) -> list[frozenset[SubaccountId]]:
-    ids = [need.account.id for need in needs]
-    if len(ids) <= SUBSETS_OF_MAX:
-        return [frozenset(left_out) for count in range(1, len(ids)) for left_out in itertools.combinations(ids, count)]
-    return [frozenset([id]) for id in ids if id in funded]
+def _is_worthwhile(run: Run, need: Need) -> bool:
+    """Whether all that an account got is more than crumbs."""
+    limits, after = need.account.limits, run.book.health(need.account)
+    if after >= limits.trigger or need.before < limits.survive:
+        return True
+    is_shared = run.funded[need.account.id].stage is Stage.LAST_STAND
+    gain = need.account.cushion(after) - need.account.cushion(need.before)
+    return gain >= (SHARED_GAIN_MIN if is_shared else CUSHION_GAIN_MIN)
+
+
+def _without(run: Run, need: Need, start: Book) -> Run:
+    """The run with nothing for one of its needs."""
+    id = need.account.id
+    kept = Run(start.fork(), {other: funding for other, funding in run.funded.items() if other != id}, run.reachable)
+    kept.reachable[id] = run.book.health(need.account)
+    for funding in kept.funded.values():
+        for transfer in funding.transfers:
+            kept.book.move(transfer)
+    return kept
+
+
+def _is_alive(run: Run, need: Need) -> bool:
+    return run.book.health(need.account) >= need.account.limits.survive
+
+
+def _worth(run: Run, needs: Sequence[Need]) -> tuple[tuple[int, ...], int, tuple[int, ...]]:
+    """See the head of this module; cushions count in steps, and no further than the trigger's."""
+    tiers = sorted({need.account.settings.priority for need in needs}, reverse=True)
+    alive = [need for need in needs if _is_alive(run, need)]
+    cushions = (need.account.cushion(min(run.book.health(need.account), need.account.limits.trigger)) for need in needs)
+    return (
+        tuple(sum(need.loss for need in alive if need.account.settings.priority == tier) for tier in tiers),
+        len(alive),
+        tuple(sorted(cushion // CUSHION_STEP for cushion in cushions)),
+    )
+
+
+def _connected(needs: Sequence[Need]) -> list[list[Need]]:
+    """The needs in groups that share no token with each other, each in order of rank."""
+    groups: list[tuple[set[Address], list[Need]]] = []
+    for need in needs:
+        tokens = {line.token.address for line in need.account.subaccount.collateral}
+        joined = [need]
+        apart: list[tuple[set[Address], list[Need]]] = []
+        for others, members in groups:
+            if others.isdisjoint(tokens):
+                apart.append((others, members))
+            else:
+                tokens |= others
+                joined = [*members, *joined]
+        groups = [*apart, (tokens, joined)]
+    rank = {need.account.id: position for position, need in enumerate(needs)}
+    ordered = [sorted(members, key=lambda need: rank[need.account.id]) for _, members in groups]
+    return sorted(ordered, key=lambda members: rank[members[0].account.id])
+
+
+def _exclusions(needs: Sequence[Need]) -> Iterable[tuple[Need, ...]]:
+    if len(needs) > SUBSETS_OF_MAX:
+        return itertools.combinations(needs, 1)
+    return itertools.chain.from_iterable(itertools.combinations(needs, count) for count in range(1, len(needs)))
 
 
 def _keeps_donors_above(book: Book, account: Account, transfers: Iterable[Transfer]) -> bool:
     """Whether every earlier donor of a rescue still has at least the cushion of the account that it saved."""
     reached = account.cushion(book.health(account))
-    drawn = {transfer.donor for transfer in transfers}
-    return all(
-        donor.cushion(book.health(donor)) >= reached for donor in book.donors if donor.id in drawn and donor.has_debt
-    )
+    donors = {
+        donor.id: donor
+        for transfer in transfers
+        for donor in book.donors[transfer.token.address]
+        if donor.id == transfer.donor and donor.has_debt
+    }
+    return all(donor.cushion(book.health(donor)) >= reached for donor in donors.values())
 
 
 def _joined(earlier: Funding | None, draft: Draft) -> Funding:
