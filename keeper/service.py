@@ -6,7 +6,7 @@ import signal
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
@@ -22,7 +22,7 @@ from keeper.chain.signer import KeystoreSigner, Scope, open_keystore
 from keeper.chain.simulate import Simulator
 from keeper.config import Config
 from keeper.control import ControlServer, ask_daemon
-from keeper.core.intent import Abandoned, FeePolicy, Included, Refused, Reverted
+from keeper.core.intent import Abandoned, FeePolicy, Included, Intent, Refused, Reverted
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
 from keeper.daemon import CycleReport, Keeper
@@ -38,9 +38,9 @@ log = structlog.stdlib.get_logger(__name__)
 FLUSH_SECONDS_MAX = 3.0
 STOP_SECONDS_MAX = 20.0
 """How long a cycle under way may take to end after a signal; what is sent by then is in the journal."""
-PAUSE_SECONDS_MAX = 50.0
+OUTCOME_SECONDS_MAX = 50.0
 """A little less than whoever asked over the socket waits for an answer."""
-PAUSE_POLL_SECONDS = 0.25
+OUTCOME_POLL_SECONDS = 0.25
 NO_KEEPER = Address("0x" + 40 * "0")
 
 
@@ -71,9 +71,13 @@ class Running:
 
 
 async def run_once(config: Config, *, is_dry_run: bool) -> CycleReport:
-    """One cycle at the newest block. Raises JournalError while a daemon runs: it has the journal."""
+    """One cycle at the newest block, to its end: a batch that is sent is waited for.
+
+    Raises JournalError while a daemon runs: it has the journal.
+    """
+    _start_logging(config)
     async with open_keeper(config, is_dry_run=is_dry_run) as running:
-        return await running.cycle(await running.session.rpc.head())
+        return await _whole_cycle(running, is_alone=True)
 
 
 async def pause_onchain(config: Config) -> str:
@@ -84,38 +88,60 @@ async def pause_onchain(config: Config) -> str:
     answer = await ask_daemon(config.telemetry.socket, "pause_onchain", {})
     if answer is not None:
         return str(answer["hash"])
+    _start_logging(config)
     async with open_keeper(config, is_dry_run=False) as running:
         return await _pause_guard(running, is_alone=True)
 
 
+async def _whole_cycle(running: Running, *, is_alone: bool) -> CycleReport:
+    report = await running.cycle(await running.session.rpc.head())
+    if not report.is_sent or report.batch is None:
+        return report
+    intent = await _outcome_of(running, report.batch.plan_id, is_alone=is_alone)
+    match intent.outcome:
+        case Included(receipt):
+            return replace(report, outcome=f"included in block {receipt.block_number} as {receipt.hash}")
+        case Reverted(receipt):
+            return replace(report, is_sent=False, outcome=f"reverted in block {receipt.block_number} as {receipt.hash}")
+        case Refused(reason) | Abandoned(reason):
+            return replace(report, is_sent=False, outcome=f"not included: {reason}")
+        case None:
+            return replace(report, outcome=f"{report.outcome}, and not included yet; `keeper journal` tells the rest")
+
+
 async def _pause_guard(running: Running, *, is_alone: bool) -> str:
-    """`is_alone`: nobody else runs the cycles that would see the receipt."""
     async with running.cycles:
         change = await running.keeper.pause_guard(await running.session.rpc.head())
-    plan_id, did = change.intent.plan_id, change.did
-    for _ in range(int(PAUSE_SECONDS_MAX / PAUSE_POLL_SECONDS)):
-        intent = running.journal.intent(plan_id)
-        match None if intent is None else intent.outcome:
-            case Included(receipt):
-                return receipt.hash
-            case Reverted() | Refused() | Abandoned():
-                break
-            case None:
-                await asyncio.sleep(PAUSE_POLL_SECONDS)
+    intent = await _outcome_of(running, change.intent.plan_id, is_alone=is_alone)
+    if isinstance(intent.outcome, Included):
+        return intent.outcome.receipt.hash
+    raise KeeperError(f"The guard was not paused: {change.did}; the owner can pause it as well.")
+
+
+async def _outcome_of(running: Running, plan_id: str, *, is_alone: bool) -> Intent:
+    """The intent once it is settled or it was waited long enough; `is_alone`: no cycles look after it but these."""
+    intent = _recorded(running.journal, plan_id)
+    for _ in range(int(OUTCOME_SECONDS_MAX / OUTCOME_POLL_SECONDS)):
+        if intent.outcome is not None:
+            break
+        await asyncio.sleep(OUTCOME_POLL_SECONDS)
         if is_alone:
-            await running.keeper.settle(await running.session.look())
-    raise KeeperError(f"The guard was not paused: {did}; the owner can pause it as well.")
+            async with running.cycles:
+                await running.keeper.settle(await running.session.look())
+        intent = _recorded(running.journal, plan_id)
+    return intent
+
+
+def _recorded(journal: Journal, plan_id: str) -> Intent:
+    intent = journal.intent(plan_id)
+    if intent is None:
+        raise JournalError(f"The journal does not hold {plan_id}, which was just sent; look at the chain.")
+    return intent
 
 
 async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
-    """Cycles until SIGTERM or SIGINT; then the cycle under way ends, what is sent stays in the journal, and it returns."""
-    redaction = Redaction()
-    redaction.hide(config.chain.rpc_url.reveal())
-    if config.chain.ws_url is not None:
-        redaction.hide(config.chain.ws_url.reveal())
-    if config.alerts.webhook is not None:
-        redaction.hide(config.alerts.webhook.reveal())
-    set_up_logging(config.telemetry.log_level, redaction)
+    """Cycles until SIGTERM or SIGINT; then the cycle under way ends, and what is sent stays in the journal."""
+    _start_logging(config)
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(open_keeper(config, is_dry_run=is_dry_run))
         hints = await _hints(config, stack)
@@ -154,7 +180,17 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
         await running.alerts.flush(FLUSH_SECONDS_MAX)
 
 
-# Opening ---------------------------------------------------------------------------------------------------------------
+def _start_logging(config: Config) -> None:
+    redaction = Redaction()
+    redaction.hide(config.chain.rpc_url.reveal())
+    if config.chain.ws_url is not None:
+        redaction.hide(config.chain.ws_url.reveal())
+    if config.alerts.webhook is not None:
+        redaction.hide(config.alerts.webhook.reveal())
+    set_up_logging(config.telemetry.log_level, redaction)
+
+
+# Opening --------------------------------------------------------------------------------------------------------------
 
 
 @asynccontextmanager
@@ -231,7 +267,7 @@ async def _hints(config: Config, stack: AsyncExitStack) -> NewHeads | None:
     return await stack.enter_async_context(NewHeads(config.chain.ws_url.reveal(), config.chain.chain_id, SystemClock()))
 
 
-# Running ---------------------------------------------------------------------------------------------------------------
+# Running --------------------------------------------------------------------------------------------------------------
 
 
 async def _cycles(running: Running, heads: Heads) -> None:
@@ -290,7 +326,7 @@ def _handlers(running: Running, started_at: int, is_dry_run: bool) -> Mapping[st
         return {"mode": now.value}
 
     async def trigger(_: Mapping[str, Any]) -> dict[str, Any]:
-        report = await running.cycle(await running.session.rpc.head())
+        report = await _whole_cycle(running, is_alone=False)
         return {**plan_document(report.plan, report.snapshot), "outcome": report.outcome, "failed": report.has_failed}
 
     async def pause(_: Mapping[str, Any]) -> dict[str, Any]:
