@@ -16,6 +16,7 @@ from keeper.core.units import Address
 from keeper.errors import BlockGone, CallReverted, NodeRefused
 from keeper.protocols.abi import interface
 from keeper.protocols.guard import GUARD, RescueResult, decode_nothing_rescued, decode_results, explain_guard_revert
+from keeper.protocols.guard_batch import pause_calldata
 
 OF_THE_WHOLE_BATCH = {"CallerIsNotKeeper", "GuardIsPaused", "DeadlinePassed", "WrongSequence", "Reentered"}
 """The guard's refusals that no choice of rescues changes."""
@@ -94,7 +95,9 @@ class Simulator:
         """One batch on top of `block`; `timestamp` is the next block's. One request. Raises ChainError."""
         result = await self._run(calldata, gas, block, timestamp)
         if result.succeeded:
-            return Simulated(decode_results(result.data), result.gas_used or None)
+            # `pause` returns nothing.
+            results = () if calldata == pause_calldata() else decode_results(result.data)
+            return Simulated(results, result.gas_used or None)
         nothing = decode_nothing_rescued(result.data)
         if nothing is not None:
             return Simulated(nothing, result.gas_used or None)
