@@ -55,7 +55,9 @@ contract GasTest is Setting {
     function test_ThreeRescuesFromOneDonor() public {
         IMarginGuard.Rescue[] memory rescues =
             _batch(_rescue(A, _native(B, 1 ether)), _rescue(R2, _native(B, 1 ether)), _rescue(R3, _native(B, 1 ether)));
-        assertLe(_gasOf(rescues, "three rescues, one donor") * 100, _sumOfSingles(rescues) * 68);
+        // Of what the tokens refund for balances and allowances that return to zero, a batch gets back a fifth of its gas
+        // at most (EIP-3529): without that limit these would be 70 %.
+        assertLe(_gasOf(rescues, "three rescues, one donor") * 100, _sumOfSingles(rescues) * 72);
     }
 
     function test_ThreeRescuesFromThreeDonors() public {

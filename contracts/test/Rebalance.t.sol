@@ -310,6 +310,31 @@ contract RebalanceTest is Setting {
         }
     }
 
+    /// @dev A rescue that needs all of its seven million gas, with every transaction gas around that.
+    function test_ARescueGetsAllOfItsGasOrNothingHappens() public {
+        vm.etch(address(usdcOracle), address(new BurningOracle()).code);
+        IMarginGuard.Rescue memory rescue = _rescue(A, _native(D, 1 ether));
+        rescue.gas = 10_000_000;
+        uint256 state = vm.snapshotState();
+        // What it used, and the 64th that its calls of the oracle must leave behind.
+        rescue.gas = uint32(_rebalance(_batch(rescue))[0].gasUsed) + 55_556; // 3500000 / 63
+        vm.revertToState(state);
+        assertGt(rescue.gas, 7_000_000);
+
+        uint256 carriedOut;
+        for (uint256 gas = rescue.gas; gas < rescue.gas + 300_000; gas += 10_000) {
+            vm.prank(keeper);
+            try guard.rebalance{gas: gas}(_planId(1), block.timestamp, _batch(rescue)) {
+                ++carriedOut;
+                vm.revertToState(state);
+            } catch (bytes memory answer) {
+                assertEq(bytes4(answer), IMarginGuard.GasTooLow.selector);
+            }
+        }
+        assertGt(carriedOut, 5);
+        assertLt(carriedOut, 25);
+    }
+
     /* BUILDERS */
 
     function _manyTransfers(uint256 count) private pure returns (IMarginGuard.Rescue memory) {
@@ -323,5 +348,14 @@ contract RebalanceTest is Setting {
         policy.rescueCeiling = ceiling;
         vm.prank(owner);
         guard.setPolicy(index, policy);
+    }
+}
+
+/// @notice An oracle of ETH at 2000 USDC that takes three and a half million gas to answer.
+contract BurningOracle {
+    function price() external view returns (uint256) {
+        uint256 end = gasleft() - 3_500_000;
+        while (gasleft() > end) {}
+        return 2_000e24;
     }
 }
