@@ -80,6 +80,8 @@ def deploy(node: Node) -> Deployment:
     guard = deploy_guard(node, OWNER.address)
     deployment = Deployment(morpho, irm, guard, tokens, feeds, markets)
     permit_guard(node, deployment)
+    for person in (OWNER, UNPROTECTED, KEEPER):
+        node.set_balance(person.address, world.GAS_MONEY_WEI)
     return deployment
 
 

@@ -152,9 +152,13 @@ def report(console: Console, protected: WalletResult, unprotected: WalletResult,
     console.print(
         f"\nThe keeper made {len(keeper.rescues)} rescues in {keeper.transactions} transactions for "
         f"{keeper.gas_used:,} gas ({_usd(keeper.gas_cost_usd)})"
-        + (f", at most {max(waits)} blocks after the trigger." if waits else "."),
+        + (f", each within {_blocks(max(waits))} of its trigger." if waits else "."),
         highlight=False,
     )
+
+
+def _blocks(count: int) -> str:
+    return f"{count} block" if count == 1 else f"{count} blocks"
 
 
 def _usd(wad: int) -> str:

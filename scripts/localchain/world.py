@@ -53,6 +53,8 @@ STRANGER = Person(
     "0x9965507D1a55bcC2695C58ba16FB37d819B0A4dc",
     "0x8b3a350cf5c34c9194ca85829a2df0ec3153be0318b5e2d3348e872092edffba",
 )
+GAS_MONEY_WEI = 2 * WAD
+"""Of the wallets and the keeper; anvil would give them ten thousand ETH."""
 PEOPLE = (DEPLOYER, OWNER, UNPROTECTED, KEEPER, LIQUIDATOR, STRANGER)
 
 

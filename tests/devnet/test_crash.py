@@ -110,7 +110,7 @@ def test_it_finds_borrowers_that_came_later(run: Run) -> None:
 # The crash ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(1, 11))
+@pytest.mark.parametrize("seed", [1, 4, 7, 10])
 def test_without_a_keeper_every_crash_liquidates_at_least_twice(devnet: Devnet, seed: int) -> None:
     devnet.node.set_automine(False)
     run = crash_run(devnet, seed, 0.0, quiet(), None)
