@@ -68,15 +68,11 @@ class Alarm(Enum):
     GUARD_PROBLEM = ("guard_problem", Severity.CRITICAL)
     """The guard is missing, paused, another owner's, or does not let the keeper act."""
     PERMISSION_LOW = ("permission_low", Severity.WARNING)
-    """An authorisation is missing, or an allowance or cap is running out."""
+    """An authorisation is missing, or an allowance or a cap is used up."""
     RESCUE_FAILED = ("rescue_failed", Severity.CRITICAL)
-    """A rescue was sent and did not take effect."""
+    """A rescue was due and did not take effect: refused before it was sent (its cost included), or failed on-chain."""
     TRANSACTION_STUCK = ("transaction_stuck", Severity.CRITICAL)
-    """A transaction was not included in time; it is being replaced or was abandoned."""
-    TOO_EXPENSIVE = ("too_expensive", Severity.CRITICAL)
-    """A rescue is due and gas costs more than the owner allows."""
-    BUDGET_SPENT = ("budget_spent", Severity.CRITICAL)
-    """The day's gas budget is used up."""
+    """A transaction was not included before its deadline, or its nonce was used by another: it was given up."""
     GAS_LOW = ("gas_low", Severity.WARNING)
     """The hot key has little left to pay gas with."""
     DISK_FULL = ("disk_full", Severity.CRITICAL)

@@ -195,7 +195,7 @@ class PolicySection(AccountPolicy):
 class FeesSection(Section):
     """[fees]: what a transaction may cost."""
 
-    max_fee: Wei = Field(default=500 * 10**9, gt=0, description="the most ever paid per unit of gas, tip included")
+    max_fee: Wei = Field(default=3_000 * 10**9, gt=0, description="the most ever paid per unit of gas, tip included")
     tip: Wei = Field(default=10**9, ge=0, description="the priority fee offered first")
     bump_after: Seconds = Field(
         default=24, gt=0, description="a transaction not mined by then is sent again with fees raised by an eighth"
@@ -203,7 +203,7 @@ class FeesSection(Section):
     fee_share_of_value: Bps = Field(
         default=2_000, gt=0, le=10_000, description="the most that a rescue may cost, of the loss that it avoids"
     )
-    daily_budget: Wei = Field(default=10**17, gt=0, description="the most spent on gas in any 24 hours")
+    daily_budget: Wei = Field(default=10**18, gt=0, description="the most spent on gas in any 24 hours")
 
 
 class JournalSection(Section):

@@ -15,13 +15,13 @@ import structlog
 from keeper.alerts import Alarm, Alerts
 from keeper.chain.dispatcher import Batch, Change, Dispatcher
 from keeper.chain.simulate import Simulator
-from keeper.core import verdict
-from keeper.core.economics import BATCH_GAS, NATIVE_RESCUE_GAS, fee_ceiling_wei, plan_gas
+from keeper.core.economics import fee_ceiling_wei, plan_gas
 from keeper.core.intent import Abandoned, Included, Refused, Reverted, State
 from keeper.core.plan import History, InFlight, Lane, Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import Policy
-from keeper.core.snapshot import Block, Snapshot, Stale, Subaccount, SubaccountId, Unknown
+from keeper.core.snapshot import Block, Snapshot, SubaccountId, Unknown
+from keeper.core.verdict import Blocked, Unfunded
 from keeper.documents import plan_document
 from keeper.errors import KeeperError
 from keeper.history import history_from_journal
@@ -41,6 +41,7 @@ from keeper.records import history_to_json, policy_to_json
 from keeper.report import health_text, name_of, rescue_paragraph, verdict_text
 from keeper.session import Session
 from keeper.telemetry import Metrics, Vitals
+from keeper.watch import alarms_in
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -49,8 +50,6 @@ DEADLINE_BLOCKS = 25
 DEADLINE_SECONDS_MIN = 60
 PAUSE_GAS = 100_000
 """It takes 30,000; there is nothing in it that could take more."""
-GAS_LOW_RESCUES = 10
-"""With less gas money than for so many rescues at twice the present fees somebody is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +65,13 @@ class CycleReport:
     outcome: str = ""
     """What became of the batch, as a sentence; empty without one."""
 
+    is_refused: bool = False
+    """Whether the batch could not be sent."""
+
     @property
     def has_failed(self) -> bool:
         """Whether a rescue was due that did not go out."""
-        return bool(self.plan.rescues) and not self.is_sent
+        return self.is_refused or any(isinstance(each, Blocked | Unfunded) for each in self.plan.verdicts.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +246,8 @@ class Keeper:
         for change in changes:
             self._note(change, snapshot)
         last = changes[-1]
-        return replace(report, is_sent=last.intent.is_live, outcome=last.did)
+        is_refused = isinstance(last.intent.outcome, Refused | Abandoned)
+        return replace(report, is_sent=not is_refused, is_refused=is_refused, outcome=last.did)
 
     async def settle(self, snapshot: Snapshot, *, blocks_may_be_gone: bool = False) -> None:
         """Looks after the batches sent earlier."""
@@ -355,40 +358,8 @@ class Keeper:
 
     def _tell(self, report: CycleReport) -> None:
         """Alarms for all that a person has to know; repeated ones are held back by `Alerts`."""
-        snapshot = report.snapshot
-        if snapshot.guard is None:
-            self._alerts.raise_alarm(Alarm.GUARD_PROBLEM, "guard", snapshot.guard_problem or "No guard is configured.")
-        elif snapshot.guard.is_paused:
-            self._alerts.raise_alarm(
-                Alarm.GUARD_PROBLEM, "guard", "The guard is paused; only the owner can unpause it."
-            )
-        for subaccount in snapshot.subaccounts:
-            self._tell_of(subaccount, report.plan.verdicts[subaccount.id], snapshot.block.timestamp)
-        balance = snapshot.keeper_balance_wei
-        if (
-            balance is not None
-            and balance < GAS_LOW_RESCUES * (BATCH_GAS + NATIVE_RESCUE_GAS) * 2 * snapshot.block.base_fee_wei
-        ):
-            says = f"The hot key has {balance / 10**18:.4f} left for gas; send it some."
-            self._alerts.raise_alarm(Alarm.GAS_LOW, "keeper", says)
+        for alarm, subject, sentence in alarms_in(report.snapshot, report.plan):
+            self._alerts.raise_alarm(alarm, subject, sentence)
         if self._journal.is_out_of_space:
             says = "The journal's disk is full; free some space and start the keeper again."
             self._alerts.raise_alarm(Alarm.DISK_FULL, "journal", says)
-
-    def _tell_of(self, subaccount: Subaccount, decided: verdict.Verdict, now: int) -> None:
-        subject, says = str(subaccount.id), f"{name_of(subaccount)} is {verdict_text(decided, now)}."
-        match decided:
-            case verdict.Unfunded():
-                self._alerts.raise_alarm(Alarm.UNFUNDED, subject, says)
-            case verdict.Blocked():
-                self._alerts.raise_alarm(Alarm.BLOCKED, subject, says)
-            case verdict.Unknown():
-                self._alerts.raise_alarm(Alarm.UNKNOWN, subject, says)
-            case verdict.NotProtected() if subaccount.has_debt:
-                self._alerts.raise_alarm(Alarm.NOT_PROTECTED, subject, says)
-            case _:
-                pass
-        if isinstance(subaccount.reading, Stale):
-            self._alerts.raise_alarm(Alarm.STALE_PRICE, subject, f"{name_of(subaccount)}: {subaccount.reading.reason}.")
-        if not isinstance(subaccount.reading, Unknown) and subaccount.margin.risk().is_liquidatable:
-            self._alerts.raise_alarm(Alarm.LIQUIDATABLE, subject, f"{name_of(subaccount)} can be liquidated now.")

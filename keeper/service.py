@@ -102,9 +102,11 @@ async def _whole_cycle(running: Running, *, is_alone: bool) -> CycleReport:
         case Included(receipt):
             return replace(report, outcome=f"included in block {receipt.block_number} as {receipt.hash}")
         case Reverted(receipt):
-            return replace(report, is_sent=False, outcome=f"reverted in block {receipt.block_number} as {receipt.hash}")
+            return replace(
+                report, is_refused=True, outcome=f"reverted in block {receipt.block_number} as {receipt.hash}"
+            )
         case Refused(reason) | Abandoned(reason):
-            return replace(report, is_sent=False, outcome=f"not included: {reason}")
+            return replace(report, is_refused=True, outcome=f"not included: {reason}")
         case None:
             return replace(report, outcome=f"{report.outcome}, and not included yet; `keeper journal` tells the rest")
 

@@ -1,0 +1,80 @@
+"""What in a cycle a person has to be told: alarms as values, each with a subject and a sentence."""
+
+from collections.abc import Iterator
+from typing import assert_never
+
+from keeper.alerts import Alarm
+from keeper.core import verdict
+from keeper.core.economics import BATCH_GAS, NATIVE_RESCUE_GAS
+from keeper.core.plan import Plan
+from keeper.core.snapshot import GuardState, Snapshot, Stale, Subaccount, Unknown
+from keeper.core.verdict import Verdict
+from keeper.report import name_of, verdict_text
+
+GAS_LOW_RESCUES = 10
+"""With less gas money than for so many rescues at twice the present base fee somebody is told."""
+
+Raised = tuple[Alarm, str, str]
+"""The alarm, what it is about, and a sentence."""
+
+
+def alarms_in(snapshot: Snapshot, plan: Plan) -> Iterator[Raised]:
+    """All alarms that hold at this block; whoever raises them leaves out what was said a moment ago."""
+    if snapshot.guard is None:
+        yield Alarm.GUARD_PROBLEM, "guard", _sentence(snapshot.guard_problem or "no guard is configured")
+    else:
+        yield from _guard(snapshot.guard, snapshot)
+    for subaccount in snapshot.subaccounts:
+        yield from _subaccount(subaccount, plan.verdicts[subaccount.id], snapshot.block.timestamp)
+    yield from _gas(snapshot)
+
+
+def _guard(guard: GuardState, snapshot: Snapshot) -> Iterator[Raised]:
+    if guard.is_paused:
+        yield Alarm.GUARD_PROBLEM, "guard", "The guard is paused, nothing can be moved; only the owner can unpause it."
+    symbols = {line.token.address: line.token.symbol for each in snapshot.subaccounts for line in each.collateral}
+    for token, left in guard.remaining_cap_raw.items():
+        if left == 0 and token in symbols:
+            says = "its cap in the guard is not set or used up; the owner raises it, or its window passes."
+            yield Alarm.PERMISSION_LOW, symbols[token], f"No {symbols[token]} may move: {says}"
+
+
+def _subaccount(subaccount: Subaccount, decided: Verdict, now: int) -> Iterator[Raised]:
+    id, name = str(subaccount.id), name_of(subaccount)
+    alarm = _alarm_of(decided, subaccount.has_debt)
+    if alarm is not None:
+        yield alarm, id, _sentence(f"{name} is {verdict_text(decided, now)}")
+    if subaccount.guard_index is not None and subaccount.cannot_give is not None:
+        yield Alarm.PERMISSION_LOW, id, _sentence(f"{name} cannot give: {subaccount.cannot_give}")
+    if isinstance(subaccount.reading, Stale):
+        yield Alarm.STALE_PRICE, id, _sentence(f"{name}: {subaccount.reading.reason}")
+    if not isinstance(subaccount.reading, Unknown) and subaccount.margin.risk().is_liquidatable:
+        yield Alarm.LIQUIDATABLE, id, f"{name} can be liquidated now."
+
+
+def _alarm_of(decided: Verdict, has_debt: bool) -> Alarm | None:
+    match decided:
+        case verdict.Unfunded():
+            return Alarm.UNFUNDED
+        case verdict.Blocked():
+            return Alarm.BLOCKED
+        case verdict.Unknown():
+            return Alarm.UNKNOWN
+        case verdict.NotProtected():
+            return Alarm.NOT_PROTECTED if has_debt else None
+        case verdict.Healthy() | verdict.Watching() | verdict.Rescue() | verdict.Uneconomic() | verdict.CoolingDown():
+            return None
+        case _:
+            assert_never(decided)
+
+
+def _gas(snapshot: Snapshot) -> Iterator[Raised]:
+    balance = snapshot.keeper_balance_wei
+    enough = GAS_LOW_RESCUES * (BATCH_GAS + NATIVE_RESCUE_GAS) * 2 * snapshot.block.base_fee_wei
+    if balance is not None and balance < enough:
+        yield Alarm.GAS_LOW, "keeper", f"The hot key has {balance / 10**18:.4f} left for gas; send it some."
+
+
+def _sentence(text: str) -> str:
+    """With its full stop, whatever it ended with."""
+    return text.rstrip(". ") + "."
