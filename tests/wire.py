@@ -39,6 +39,8 @@ class Fault(Enum):
     NO_RESULT = auto()
     LOST = auto()
     """Forwards the request, then closes without handing the answer back: it took effect and nobody was told."""
+    SWALLOWED = auto()
+    """Forwards the request, then never answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,10 @@ class Wire:
             case Fault.RESET:
                 transport.close()
                 return web.Response()
+            case Fault.SWALLOWED:
+                await self._answer(asked, body)
+                await self._hanging.wait()
+                return web.Response(status=503)
             case Fault.CUT:
                 text = json.dumps(await self._answer(asked, body)).encode()
                 response = web.StreamResponse(headers={"Content-Length": str(len(text))})
