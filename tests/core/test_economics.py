@@ -1,0 +1,170 @@
+"""What a rescue is worth and what it may cost, in integers that err on the side of acting."""
+
+import math
+
+import pytest
+
+from keeper.core.economics import (
+    expected_loss_usd,
+    fee_ceiling_wei,
+    gas_cost_usd,
+    is_worth_it,
+    liquidation_probability,
+    loss_usd,
+    pair_volatility_bps,
+    plan_gas,
+    probability_bps,
+    rescue_gas,
+    volatility_bps_per_day,
+)
+from keeper.core.plan import History, Lane, Rescue
+from keeper.core.planner import make_plan
+from keeper.core.snapshot import Snapshot, Subaccount
+from keeper.core.units import WAD, Address
+from tests.builders import USD, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, wad
+
+HOUR = 3600
+DAY = 86_400
+
+
+# Volatility -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_price_that_moves_one_percent_every_hour_moves_by_the_root_of_24_percent_a_day() -> None:
+    rounds = [(hour * HOUR, 200_000 if hour % 2 else 202_000) for hour in range(48)]
+    assert volatility_bps_per_day(rounds) == 488
+
+
+def test_a_still_price_has_no_volatility() -> None:
+    assert volatility_bps_per_day([(hour * HOUR, 2000) for hour in range(48)]) == 0
+
+
+@pytest.mark.parametrize(("moves", "is_known"), [(11, False), (12, True), (13, True)])
+def test_a_dozen_moves_are_a_measurement(moves: int, is_known: bool) -> None:
+    rounds = [(hour * HOUR, 2000 + hour) for hour in range(moves + 1)]
+    assert (volatility_bps_per_day(rounds) is not None) is is_known
+
+
+def test_a_storm_today_counts_for_more_than_one_last_week() -> None:
+    calm = [(hour * HOUR, 2000 + hour % 2) for hour in range(168)]
+    stormy = [2000 if hour % 2 else 2100 for hour in range(24)]
+    late = calm[:144] + [((144 + hour) * HOUR, price) for hour, price in enumerate(stormy)]
+    early = [(hour * HOUR, price) for hour, price in enumerate(stormy)] + calm[24:]
+    measured_late, measured_early = volatility_bps_per_day(late), volatility_bps_per_day(early)
+    assert measured_late is not None
+    assert measured_early is not None
+    assert measured_late > 5 * measured_early
+
+
+def test_rounds_out_of_order_and_prices_of_zero_are_passed_over() -> None:
+    good = [(hour * HOUR, 2000 + hour) for hour in range(20)]
+    disturbed = [*good[:10], (9 * HOUR, 1), (9 * HOUR, 0), *good[10:]]
+    assert volatility_bps_per_day([(0, 0)] * 30) is None
+    assert volatility_bps_per_day(disturbed) is not None
+
+
+# Probability ----------------------------------------------------------------------------------------------------------
+
+
+def test_at_the_line_liquidation_is_certain_and_without_debt_impossible() -> None:
+    assert liquidation_probability(0, 0.05, DAY) == 1
+    assert liquidation_probability(1, 0.05, DAY) == 0
+    assert probability_bps(WAD, 500, DAY) == 10_000
+    assert probability_bps(wad("0.9"), 500, DAY) == 10_000
+
+
+def test_the_first_passage_is_twice_the_tail_of_the_normal_distribution() -> None:
+    """A fall of 1 - e^-0.05 is one deviation: twice 15.87 %, plus a jump of 2 % x e^(-4.877/8)."""
+    assert liquidation_probability(1 - math.exp(-0.05), 0.05, DAY) == pytest.approx(0.3173 + 0.6827 * 0.0108, abs=2e-4)
+
+
+def test_a_quiet_price_leaves_the_chance_of_a_jump() -> None:
+    assert liquidation_probability(0.16, 0.0, DAY) == pytest.approx(0.02 * math.exp(-2), rel=0.01)
+    assert probability_bps(wad("1.25"), 1, DAY) == 17
+
+
+def test_the_chance_grows_with_time_and_volatility_and_falls_with_health() -> None:
+    assert probability_bps(wad("1.1"), 500, DAY) > probability_bps(wad("1.1"), 500, HOUR)
+    assert probability_bps(wad("1.1"), 600, DAY) > probability_bps(wad("1.1"), 500, DAY)
+    assert probability_bps(wad("1.1"), 500, DAY) > probability_bps(wad("1.12"), 500, DAY)
+
+
+# Dollars and gas ------------------------------------------------------------------------------------------------------
+
+
+def rescued(*donors: Subaccount, health: str = "1.1") -> tuple[Snapshot, Rescue]:
+    book = (a_subaccount("r", health=health), *donors)
+    snapshot = a_snapshot(*book)
+    (rescue,) = make_plan(snapshot, a_policy(*book), History()).rescues
+    return snapshot, rescue
+
+
+def test_gas_counts_the_first_transfer_by_kind_and_every_further_one() -> None:
+    _, native = rescued(a_subaccount("d"))
+    _, cross = rescued(a_wallet())
+    _, both = rescued(a_wallet("0.5"), a_subaccount("d", health="2"))
+    assert (rescue_gas(native), rescue_gas(cross), rescue_gas(both)) == (220_000, 150_000, 300_000)
+    assert (plan_gas([]), plan_gas([native]), plan_gas([native, cross])) == (0, 250_000, 400_000)
+
+
+def test_the_loss_is_the_penalty_on_the_debt_rounded_up() -> None:
+    account = a_subaccount("r", debt="10000.000001", penalty_bps=438)
+    snapshot = a_snapshot(account)
+    assert loss_usd(snapshot, account) == 438_000_000_043_800_000_000
+    assert loss_usd(snapshot, a_subaccount("free")) == 0
+    assert loss_usd(a_snapshot(account, usd={}), account) is None
+
+
+def test_gas_costs_what_the_native_coin_costs() -> None:
+    assert gas_cost_usd(a_snapshot(), 250_000, 20 * 10**9) == wad("10")
+    assert gas_cost_usd(a_snapshot(usd_per_native=None), 250_000, 20 * 10**9) is None
+    assert gas_cost_usd(a_snapshot(usd_per_native=1), 1, 1) == 1
+
+
+def test_the_expected_loss_is_chance_times_loss() -> None:
+    account = a_subaccount("r", debt="10000", penalty_bps=500)
+    assert expected_loss_usd(a_snapshot(account), account, WAD, 500) == wad("500")
+    assert expected_loss_usd(a_snapshot(account, usd={}), account, WAD, 500) is None
+
+
+def test_volatility_of_a_pair_is_that_of_all_its_feeds_or_half_its_shock() -> None:
+    feeds = (Address("0x" + "f1" * 20), Address("0x" + "f2" * 20))
+    account = a_subaccount("r", feeds=feeds)
+    assert pair_volatility_bps(account, [300, 400], 1000) == 501
+    assert pair_volatility_bps(account, [300], 1000) == 500
+    assert pair_volatility_bps(a_subaccount("r"), [], 195) == 98
+
+
+@pytest.mark.parametrize(
+    ("lane", "benefit", "cost", "expected"),
+    [
+        (Lane.ROUTINE, 299, 100, False),
+        (Lane.ROUTINE, 300, 100, False),
+        (Lane.ROUTINE, 301, 100, True),
+        (Lane.CRITICAL, 0, 100, True),
+        (Lane.ROUTINE, None, 100, True),
+        (Lane.ROUTINE, 0, None, True),
+    ],
+)
+def test_a_routine_rescue_must_save_three_times_its_gas_and_a_critical_one_nothing(
+    lane: Lane, benefit: int | None, cost: int | None, expected: bool
+) -> None:
+    assert is_worth_it(lane, benefit, cost, 3) is expected
+
+
+def test_the_fee_ceiling_is_a_share_of_the_loss_avoided_and_never_over_the_owners() -> None:
+    """781.82 USD at stake are 0.39091 native coins; a fifth of that over 250,000 gas is 312.7 gwei."""
+    snapshot, rescue = rescued(a_subaccount("d"))
+    assert rescue.loss_avoided_usd == 781_818_181_800_000_000_000
+    assert fee_ceiling_wei(snapshot, [rescue], 250_000, 2000, 10**12) == 312_727_272_720
+    assert fee_ceiling_wei(snapshot, [rescue], 250_000, 2000, 50 * 10**9) == 50 * 10**9
+
+
+def test_an_unknown_stake_leaves_the_owners_ceiling() -> None:
+    book = (a_subaccount("r", health="1.1"), a_subaccount("d"))
+    usd = {token: price for token, price in USD.items() if token != USDC.address}
+    unpriced = a_snapshot(*book, usd=usd)
+    (rescue,) = make_plan(unpriced, a_policy(*book), History()).rescues
+    assert rescue.loss_avoided_usd is None
+    assert fee_ceiling_wei(unpriced, [rescue], 250_000, 2000, 7) == 7
+    assert WETH.address in usd
