@@ -236,47 +236,38 @@ class MorphoBlue:
         self, market: Market, results: Sequence[CallResult], around: Around, cannot_give: str | None
     ) -> Subaccount:
         _, accrual, _, position, price = results
-        now = around.block.timestamp
         if not accrual.success:
             cannot_give = cannot_give or f"interest cannot be accrued: {explain_revert(accrual.data)}"
-
+        price_known = int.from_bytes(price.data) if price.success and len(price.data) == 32 else 0
         if not position.success or len(position.data) != 96:
-            reading: Reading = Unknown(
-                f"Morpho does not answer for the position in {market.label}: {position.problem('a position')}"
-            )
-            return self._described(market, 0, 0, Debt(market.loan, 0), UnknownMargin(), reading, around, reading.reason)
+            problem = f"Morpho does not answer for the position in {market.label}: {position.problem('a position')}"
+            return self._unknown(market, 0, price_known, Unknown(problem), around)
         borrow_shares = int.from_bytes(position.data[32:64])
         collateral_raw = int.from_bytes(position.data[64:96])
-        price_known = int.from_bytes(price.data) if price.success and len(price.data) == 32 else 0
+        collateral, scale = market.collateral.address, market.value_scale
 
         if borrow_shares == 0:
             # Morpho._isHealthy does not ask the oracle then: neither price nor its age is needed to know this account.
-            margin = _debt_free(market, collateral_raw, price_known)
+            margin = MorphoMargin(collateral, collateral_raw, 0, 0, 0, price_known, market.lltv, scale, 0)
             return self._described(market, collateral_raw, price_known, None, margin, Fresh(), around, cannot_give)
 
-        totals = _decode_totals(market, results, now)
+        totals = _decode_totals(market, results, around.block.timestamp)
         if isinstance(totals, Unknown):
-            debt = Debt(market.loan, 0)
-            return self._described(
-                market, collateral_raw, price_known, debt, UnknownMargin(), totals, around, totals.reason
-            )
-        total_borrow_assets, total_borrow_shares, rate = totals
-        reading = self._reading(market, price, collateral_raw * price_known, around)
+            return self._unknown(market, collateral_raw, price_known, totals, around)
+        assets, shares, rate = totals
         margin = MorphoMargin(
-            market.collateral.address,
-            collateral_raw,
-            borrow_shares,
-            total_borrow_assets,
-            total_borrow_shares,
-            price_known,
-            market.lltv,
-            market.value_scale,
-            rate,
+            collateral, collateral_raw, borrow_shares, assets, shares, price_known, market.lltv, scale, rate
         )
-        debt = Debt(market.loan, margin.borrowed_raw())
+        reading = self._reading(market, price, collateral_raw * price_known, around)
         if isinstance(reading, Unknown):
             cannot_give = cannot_give or reading.reason
+        debt = Debt(market.loan, margin.borrowed_raw())
         return self._described(market, collateral_raw, price_known, debt, margin, reading, around, cannot_give)
+
+    def _unknown(self, market: Market, collateral_raw: int, price: int, why: Unknown, around: Around) -> Subaccount:
+        """A position whose debt could not be read: taken for indebted, because nobody knows that it is not."""
+        debt = Debt(market.loan, 0)
+        return self._described(market, collateral_raw, price, debt, UnknownMargin(), why, around, why.reason)
 
     def _reading(self, market: Market, price: CallResult, quoted: int, around: Around) -> Reading:
         """How well a position with debt is known, its totals being known."""
@@ -332,10 +323,6 @@ class MorphoBlue:
             market.feeds or (),
             cannot_give,
         )
-
-
-def _debt_free(market: Market, collateral_raw: int, price: int) -> MorphoMargin:
-    return MorphoMargin(market.collateral.address, collateral_raw, 0, 0, 0, price, market.lltv, market.value_scale, 0)
 
 
 def _decode_totals(market: Market, results: Sequence[CallResult], now: int) -> tuple[int, int, Wad] | Unknown:

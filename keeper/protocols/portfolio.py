@@ -13,7 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from keeper.core.policy import Pair
 from keeper.core.snapshot import Block, FeedRound, GuardState, Reading, Snapshot, Subaccount, Unknown
 from keeper.core.units import Address, Wad
-from keeper.errors import ChainError, ProtocolError
+from keeper.errors import BadAnswer, ProtocolError
 from keeper.protocols import morpho_blue, wallet
 from keeper.protocols.abi import interface
 from keeper.protocols.base import Adapter, Around, Call, CallResult, Discovery, Enrolment
@@ -202,13 +202,13 @@ class Portfolio:
         """The snapshot in one answer of `aggregate3`.
 
         A part that failed is named in the snapshot. Raises ProtocolError for an answer that is not Multicall3's, and
-        ChainError for one of another block than `block`: nothing in such an answer can be believed.
+        BadAnswer for one of another block than `block`: nothing in such an answer can be believed.
         """
         results = decode_aggregate3(answer, len(self.calls))
         parts = _cut(results, self._lengths)
         (clock,), of_keeper, of_guard, of_feeds, *of_adapters = parts
         if (answered_at := _word(clock)) != block.timestamp:
-            raise ChainError(
+            raise BadAnswer(
                 f"the node was asked for block {block.number} of time {block.timestamp} and answered for one of time "
                 f"{answered_at}; ask again, or another node"
             )

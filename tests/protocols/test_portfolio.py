@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from keeper.core.snapshot import Fresh, FreshnessUnverified, Snapshot, Stale, SubaccountId, Unknown
-from keeper.errors import ChainError, ProtocolError
+from keeper.errors import BadAnswer, ProtocolError
 from keeper.protocols.abi import interface
 from keeper.protocols.base import CallResult
 from keeper.protocols.multicall import MULTICALL3
@@ -104,7 +104,7 @@ def test_a_topology_that_was_not_written_by_us_is_refused(text: str) -> None:
 def test_an_answer_of_another_block_is_refused(answered_at: int) -> None:
     chain = a_chain()
     chain.answer(MULTICALL3, interface("Multicall3")["getCurrentBlockTimestamp"], returns=[answered_at])
-    with pytest.raises(ChainError, match=f"answered for one of time {answered_at}"):
+    with pytest.raises(BadAnswer, match=f"answered for one of time {answered_at}"):
         read(chain)
 
 
