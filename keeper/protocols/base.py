@@ -38,7 +38,7 @@ class Call:
 class CallResult(NamedTuple):
     """The answer of one call; `data` is revert data when `success` is false.
 
-    A tuple, because a cycle makes hundreds and a frozen dataclass takes twice as long to make.
+    A tuple, because a cycle makes hundreds and a frozen dataclass takes half as long again to make.
     """
 
     success: bool
