@@ -86,10 +86,6 @@ def decode_words(types: Sequence[str], data: bytes) -> tuple[Any, ...]:
     return decode(types, data)
 
 
-def address_topic(address: str) -> str:
-    return "0x" + "00" * 12 + address[2:].lower()
-
-
 def topic_address(topic: str) -> str:
     return "0x" + topic[-40:]
 

@@ -64,7 +64,7 @@ class Chain:
         )
 
     def send(self, sender: Person | str, to: str, signature: str, *arguments: object, value_wei: int = 0) -> Receipt:
-        """A transaction of an unlocked or impersonated account, mined: `send(OWNER, guard, "unpause()")`."""
+        """A transaction of one of anvil's accounts, mined: `send(OWNER, guard, "unpause()")`."""
         address = sender.address if isinstance(sender, Person) else sender
         return self.node.transact(address, to, deploy.encode_call(signature, *arguments), value_wei=value_wei)
 

@@ -7,6 +7,7 @@ anew after some hours, because interest runs on while it lies there.
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -113,11 +114,19 @@ def _load_or_deploy(node: Node) -> Deployment:
         deploy.refresh_prices(node, deployment)
         return deployment
     deployment = deploy.deploy(node)
+    _forget_old_states()
     place.mkdir(parents=True, exist_ok=True)
     # The record last: whoever sees it finds the state that belongs to it.
     _write_whole(state, node.dump_state())
     _write_whole(record, json.dumps(deployment.to_json()).encode())
     return deployment
+
+
+def _forget_old_states() -> None:
+    """Nothing loads them any more."""
+    for record in STATE_CACHE.glob("*/deployment.json"):
+        if time.time() - record.stat().st_mtime >= STATE_AGE_SECONDS_MAX:
+            shutil.rmtree(record.parent, ignore_errors=True)
 
 
 def _state_key() -> str:

@@ -188,7 +188,7 @@ def keeper_json(result: KeeperResult, protected: WalletResult) -> dict[str, Any]
         "donors_left_below_last_stand": sum(len(judged.donors_below_last_stand) for judged in result.rescues),
         "lowest_health_at_block_end": _health(protected.lowest_health),
         "blocks_to_inclusion": {
-            "median": statistics.median(waits) if waits else None,
+            "median": float(statistics.median(waits)) if waits else None,
             "max": max(waits) if waits else None,
         },
     }

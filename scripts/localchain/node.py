@@ -188,9 +188,6 @@ class Node:
     def set_code(self, address: str, code: bytes) -> None:
         self.request("anvil_setCode", address, "0x" + code.hex())
 
-    def impersonate(self, address: str) -> None:
-        self.request("anvil_impersonateAccount", address)
-
     def snapshot(self) -> str:
         return self.request("evm_snapshot")
 

@@ -1,6 +1,8 @@
 """The local chain itself: what stands on it, and that tests turn its prices and clock without disturbing others."""
 
 import json
+import os
+import re
 import stat
 import subprocess
 import sys
@@ -9,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from keeper.config import load_config
+from scripts.localchain import anvil, deploy, liquidator, world
 from scripts.localchain import devnet as devnets
-from scripts.localchain import world
 from scripts.localchain.abi import decode_words, encode_call
 from scripts.localchain.anvil import ROOT
 from scripts.localchain.chain import WishError, new_answer, parse_duration
+from scripts.localchain.deploy import Deployment
 from scripts.localchain.devnet import Devnet, NotRunningError
-from scripts.localchain.node import NodeError
+from scripts.localchain.node import Node, NodeError
 from scripts.localchain.observe import NO_DEBT
 from scripts.localchain.world import DEPLOYER, KEEPER, OWNER, STRANGER, UNPROTECTED
 
@@ -177,6 +180,47 @@ def test_two_chains_do_not_disturb_each_other(devnet: Devnet, fresh_devnet: Devn
     fresh_devnet.chain.set_price("WETH", 1_000)
     assert devnet.chain.price("WETH") == 250_000_000_000
     assert devnets.find(fresh_devnet.folder).url == fresh_devnet.url
+
+
+class DeployedAgainError(Exception):
+    """The world was built although a saved one was expected."""
+
+
+def refuse_to_deploy(_node: Node) -> Deployment:
+    raise DeployedAgainError
+
+
+def test_a_second_start_loads_what_the_first_one_deployed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devnets, "STATE_CACHE", tmp_path / "cache")
+    with devnets.running(tmp_path / "first") as first:
+        healths = [position.health for position in first.chain.observe().positions[OWNER.address].values()]
+    monkeypatch.setattr(deploy, "deploy", refuse_to_deploy)
+    with devnets.running(tmp_path / "second") as second:
+        assert second.deployment == first.deployment
+        assert second.node.logs([second.deployment.morpho], [liquidator.BORROW])
+        loaded = [position.health for position in second.chain.observe().positions[OWNER.address].values()]
+        assert loaded == pytest.approx(healths, rel=1e-6)
+
+
+def test_an_old_state_is_made_anew_because_interest_ran_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devnets, "STATE_CACHE", tmp_path / "cache")
+    with devnets.running(tmp_path / "first"):
+        (record,) = (tmp_path / "cache").glob("*/deployment.json")
+    old = record.stat().st_mtime - devnets.STATE_AGE_SECONDS_MAX - 1
+    os.utime(record, (old, old))
+    monkeypatch.setattr(deploy, "deploy", refuse_to_deploy)
+    with pytest.raises(DeployedAgainError), devnets.running(tmp_path / "second"):
+        pass
+
+
+def test_a_start_that_fails_leaves_nothing_running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devnets, "STATE_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(deploy, "deploy", refuse_to_deploy)
+    with pytest.raises(DeployedAgainError), devnets.running(tmp_path):
+        pass
+    port = re.search(r"Listening on 127\.0\.0\.1:(\d+)", (tmp_path / "anvil.log").read_text())
+    assert port is not None
+    assert not anvil.answers(f"http://127.0.0.1:{port[1]}")
 
 
 def test_a_chain_that_ended_is_not_found(tmp_path: Path) -> None:
