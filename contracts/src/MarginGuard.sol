@@ -95,7 +95,9 @@ contract MarginGuard is IMarginGuard {
     /// @dev The target is trusted with the tokens of the accounts enrolled at it: enrol only the real Morpho.
     function enrol(Enrolment[] calldata enrolments) external onlyOwner returns (uint16 firstIndex) {
         firstIndex = uint16(accountCount);
-        for (uint256 i; i < enrolments.length; ++i) _enrol(enrolments[i]);
+        for (uint256 i; i < enrolments.length; ++i) {
+            _enrol(enrolments[i]);
+        }
     }
 
     /// @notice Takes accounts out for good: their indexes are never used again. Permissions given remain to be revoked.
@@ -212,7 +214,9 @@ contract MarginGuard is IMarginGuard {
             revert RecipientIsHealthy(rescue.to, healthBefore, recipient.policy.rescueCeiling);
         }
 
-        for (uint256 i; i < transfers.length;) i = _moveIntoOneAsset(planId, transfers, i, recipient);
+        for (uint256 i; i < transfers.length;) {
+            i = _moveIntoOneAsset(planId, transfers, i, recipient);
+        }
 
         healthAfter = _health(recipient);
         uint256 minimum = _max(_max(recipient.policy.minAfter, rescue.minHealthAfter), healthBefore);
@@ -237,7 +241,9 @@ contract MarginGuard is IMarginGuard {
 
     function accounts() external view returns (Account[] memory all) {
         all = new Account[](accountCount);
-        for (uint256 i; i < all.length; ++i) all[i] = account(uint16(i));
+        for (uint256 i; i < all.length; ++i) {
+            all[i] = account(uint16(i));
+        }
     }
 
     function cap(address underlying) external view returns (uint128 amount, uint32 window) {
@@ -332,12 +338,10 @@ contract MarginGuard is IMarginGuard {
         }
     }
 
-    function _requireFitting(
-        Transfer calldata transfer,
-        Facts memory donor,
-        Facts memory recipient,
-        address underlying
-    ) private pure {
+    function _requireFitting(Transfer calldata transfer, Facts memory donor, Facts memory recipient, address underlying)
+        private
+        pure
+    {
         if (donor.index == recipient.index) revert DonorIsRecipient(donor.index);
         if (transfer.amount == 0) revert AmountIsZero();
         Kind kind = donor.protocol == recipient.protocol ? Kind.Native : Kind.Cross;
@@ -418,7 +422,9 @@ contract MarginGuard is IMarginGuard {
         if (tokens.length > MAX_ASSETS) revert TooManyAssets(tokens.length);
         for (uint256 i; i < tokens.length; ++i) {
             if (tokens[i].code.length == 0) revert AssetHasNoCode(tokens[i]);
-            for (uint256 j; j < i; ++j) if (tokens[j] == tokens[i]) revert AssetListedTwice(tokens[i]);
+            for (uint256 j; j < i; ++j) {
+                if (tokens[j] == tokens[i]) revert AssetListedTwice(tokens[i]);
+            }
         }
     }
 

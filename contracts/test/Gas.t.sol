@@ -87,12 +87,16 @@ contract GasTest is Setting {
         vm.prank(keeper);
         IMarginGuard.Result[] memory results = guard.rebalance(planId, block.timestamp + 60, rescues);
         gas = vm.lastCallGas().gasTotalUsed;
-        for (uint256 i; i < results.length; ++i) assertTrue(results[i].ok);
+        for (uint256 i; i < results.length; ++i) {
+            assertTrue(results[i].ok);
+        }
         vm.revertToState(state);
     }
 
     function _sumOfSingles(IMarginGuard.Rescue[] memory rescues) private returns (uint256 sum) {
-        for (uint256 i; i < rescues.length; ++i) sum += _send(_batch(rescues[i]));
+        for (uint256 i; i < rescues.length; ++i) {
+            sum += _send(_batch(rescues[i]));
+        }
     }
 
     /// @dev What the owner would send without a guard: withdraw, and supply what came.

@@ -62,7 +62,9 @@ contract HostileTest is Setting {
 
     function test_RevertIf_TokenAnswersFalse() public {
         token.turn(HostileToken.Way.AnswersFalse);
-        _assertFailsAlone(_cross(HOSTILE_WALLET, 1 ether), abi.encodeWithSelector(Token.TokenCallFailed.selector, token));
+        _assertFailsAlone(
+            _cross(HOSTILE_WALLET, 1 ether), abi.encodeWithSelector(Token.TokenCallFailed.selector, token)
+        );
         _assertFailsAlone(_native(Y, 1 ether), abi.encodeWithSignature("Error(string)", "transfer returned false"));
     }
 
@@ -91,9 +93,8 @@ contract HostileTest is Setting {
 
     function test_RevertIf_ReceivedAmountDiffers() public {
         token.turn(HostileToken.Way.TakesAFee);
-        bytes memory reason = abi.encodeWithSelector(
-            IMarginGuard.ReceivedAmountDiffers.selector, token, 1 ether, 1 ether - 1
-        );
+        bytes memory reason =
+            abi.encodeWithSelector(IMarginGuard.ReceivedAmountDiffers.selector, token, 1 ether, 1 ether - 1);
         _assertFailsAlone(_cross(HOSTILE_WALLET, 1 ether), reason);
         _assertFailsAlone(_native(Y, 1 ether), reason);
     }
@@ -126,7 +127,9 @@ contract HostileTest is Setting {
 
     function test_ARevertingTokenFailsAlone() public {
         token.turn(HostileToken.Way.Reverts);
-        _assertFailsAlone(_cross(HOSTILE_WALLET, 1 ether), abi.encodeWithSelector(Token.TokenCallFailed.selector, token));
+        _assertFailsAlone(
+            _cross(HOSTILE_WALLET, 1 ether), abi.encodeWithSelector(Token.TokenCallFailed.selector, token)
+        );
         _assertFailsAlone(_native(Y, 1 ether), abi.encodeWithSignature("Error(string)", "transfer reverted"));
     }
 
@@ -159,9 +162,7 @@ contract HostileTest is Setting {
         _setKeeper(address(token));
         token.turnReentrant(
             address(guard),
-            abi.encodeCall(
-                guard.rebalance, (_planId(2), block.timestamp, _batch(_rescue(A, _native(D, 1 ether))))
-            )
+            abi.encodeCall(guard.rebalance, (_planId(2), block.timestamp, _batch(_rescue(A, _native(D, 1 ether)))))
         );
         _assertReentryRefused(abi.encodeWithSelector(IMarginGuard.Reentered.selector));
     }
@@ -171,9 +172,7 @@ contract HostileTest is Setting {
         token.mint(address(guard), 1 ether);
         token.turnReentrant(
             address(guard),
-            abi.encodeCall(
-                guard.rebalance, (_planId(1), block.timestamp, _batch(_rescue(A, _native(D, 1 ether))))
-            )
+            abi.encodeCall(guard.rebalance, (_planId(1), block.timestamp, _batch(_rescue(A, _native(D, 1 ether)))))
         );
         vm.prank(owner);
         guard.sweep(address(token));
@@ -263,7 +262,9 @@ contract HostileTest is Setting {
 contract LongRevert {
     fallback() external {
         bytes memory reason = new bytes(1000);
-        for (uint256 i; i < 1000; ++i) reason[i] = bytes1(uint8(i));
+        for (uint256 i; i < 1000; ++i) {
+            reason[i] = bytes1(uint8(i));
+        }
         assembly {
             revert(add(reason, 32), 1000)
         }

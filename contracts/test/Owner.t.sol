@@ -97,8 +97,7 @@ contract OwnerTest is Setting {
     function test_RevertIf_MarketIsUnknown() public {
         IMarginGuard.Enrolment memory enrolment = _morphoAccount(usdc86);
         enrolment.key = keccak256("no market");
-        bytes memory refusal =
-            abi.encodeWithSelector(MorphoBlue.MarketUnknown.selector, address(morpho), enrolment.key);
+        bytes memory refusal = abi.encodeWithSelector(MorphoBlue.MarketUnknown.selector, address(morpho), enrolment.key);
         _expectRefused(enrolment, refusal);
         // What a Morpho without this market answers hashes to this.
         enrolment.key = keccak256(new bytes(160));
@@ -167,7 +166,9 @@ contract OwnerTest is Setting {
 
     function test_RevertIf_TooManyAccounts() public {
         IMarginGuard.Enrolment[] memory list = new IMarginGuard.Enrolment[](1019);
-        for (uint160 i; i < list.length; ++i) list[i] = _walletAccount(address(0x1000 + i), address(weth));
+        for (uint160 i; i < list.length; ++i) {
+            list[i] = _walletAccount(address(0x1000 + i), address(weth));
+        }
         vm.prank(owner);
         guard.enrol(list);
         assertEq(guard.accountCount(), 1024);

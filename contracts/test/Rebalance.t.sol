@@ -122,9 +122,13 @@ contract RebalanceTest is Setting {
 
     function test_SixteenRescuesPass() public {
         IMarginGuard.Rescue[] memory rescues = new IMarginGuard.Rescue[](16);
-        for (uint256 i; i < 16; ++i) rescues[i] = _rescue(A, _native(D, 0.1 ether));
+        for (uint256 i; i < 16; ++i) {
+            rescues[i] = _rescue(A, _native(D, 0.1 ether));
+        }
         IMarginGuard.Result[] memory results = _rebalance(rescues);
-        for (uint256 i; i < 16; ++i) assertTrue(results[i].ok);
+        for (uint256 i; i < 16; ++i) {
+            assertTrue(results[i].ok);
+        }
         assertEq(_collateral(usdc86), 11.6 ether);
     }
 
@@ -205,13 +209,14 @@ contract RebalanceTest is Setting {
         address[3] memory others = [thief, owner, keeper];
         for (uint256 i; i < others.length; ++i) {
             vm.prank(others[i]);
-            (bool ok, bytes memory answer) = address(guard).call(
-                abi.encodeWithSignature(
-                    "executeRescue(bytes32,(uint16,uint128,uint32,(uint8,uint16,uint8,uint8,uint128)[]))",
-                    _planId(1),
-                    _rescue(A, _native(D, 1 ether))
-                )
-            );
+            (bool ok, bytes memory answer) = address(guard)
+                .call(
+                    abi.encodeWithSignature(
+                        "executeRescue(bytes32,(uint16,uint128,uint32,(uint8,uint16,uint8,uint8,uint128)[]))",
+                        _planId(1),
+                        _rescue(A, _native(D, 1 ether))
+                    )
+                );
             assertFalse(ok);
             assertEq(answer, abi.encodeWithSelector(IMarginGuard.CallerIsNotGuard.selector));
         }
@@ -251,16 +256,16 @@ contract RebalanceTest is Setting {
 
     function test_RevertIf_TooManyRescues() public {
         IMarginGuard.Rescue[] memory rescues = new IMarginGuard.Rescue[](17);
-        for (uint256 i; i < 17; ++i) rescues[i] = _rescue(A, _native(D, 0.1 ether));
+        for (uint256 i; i < 17; ++i) {
+            rescues[i] = _rescue(A, _native(D, 0.1 ether));
+        }
         vm.prank(keeper);
         vm.expectRevert(abi.encodeWithSelector(IMarginGuard.TooManyRescues.selector, 17));
         guard.rebalance(_planId(1), block.timestamp, rescues);
     }
 
     function test_RevertIf_TooManyTransfers() public {
-        assertEq(
-            _refusal(_manyTransfers(9)), abi.encodeWithSelector(IMarginGuard.TooManyTransfers.selector, 9)
-        );
+        assertEq(_refusal(_manyTransfers(9)), abi.encodeWithSelector(IMarginGuard.TooManyTransfers.selector, 9));
     }
 
     function test_RevertIf_NoTransfers() public {
@@ -279,9 +284,7 @@ contract RebalanceTest is Setting {
         second.gas = 1_000_000;
         vm.prank(keeper);
         vm.expectRevert(abi.encodeWithSelector(IMarginGuard.GasTooLow.selector, 1, 1_045_873));
-        guard.rebalance{gas: 1_000_000}(
-            _planId(1), block.timestamp, _batch(_rescue(A, _native(D, 1 ether)), second)
-        );
+        guard.rebalance{gas: 1_000_000}(_planId(1), block.timestamp, _batch(_rescue(A, _native(D, 1 ether)), second));
     }
 
     function test_ARescueThatNeedsMoreThanItsGasFailsAlone() public {
@@ -299,12 +302,16 @@ contract RebalanceTest is Setting {
         IMarginGuard.Rescue[] memory rescues = _batch(
             _rescue(A, _native(D, 1 ether)), _rescue(A, _native(B, 1 ether)), _rescue(A, _cross(WALLET, 1 ether))
         );
-        for (uint256 i; i < 3; ++i) rescues[i].gas = 300_000;
+        for (uint256 i; i < 3; ++i) {
+            rescues[i].gas = 300_000;
+        }
         vm.prank(keeper);
         try guard.rebalance{gas: gas}(_planId(1), block.timestamp, rescues) returns (
             IMarginGuard.Result[] memory results
         ) {
-            for (uint256 i; i < 3; ++i) assertTrue(results[i].ok, "the gas chose among the rescues");
+            for (uint256 i; i < 3; ++i) {
+                assertTrue(results[i].ok, "the gas chose among the rescues");
+            }
         } catch {
             assertLt(gas, 1_000_000, "refused although there was plenty");
         }
@@ -339,7 +346,9 @@ contract RebalanceTest is Setting {
 
     function _manyTransfers(uint256 count) private pure returns (IMarginGuard.Rescue memory) {
         IMarginGuard.Transfer[] memory transfers = new IMarginGuard.Transfer[](count);
-        for (uint256 i; i < count; ++i) transfers[i] = _native(D, 0.1 ether);
+        for (uint256 i; i < count; ++i) {
+            transfers[i] = _native(D, 0.1 ether);
+        }
         return IMarginGuard.Rescue({to: A, minHealthAfter: 0, gas: 2_000_000, transfers: transfers});
     }
 

@@ -79,8 +79,7 @@ contract RefusalsTest is Setting {
         IMarginGuard.Rescue memory rescue = _rescue(A, _native(D, 1 ether));
         rescue.minHealthAfter = 1e18;
         _assertRefused(
-            rescue,
-            abi.encodeWithSelector(IMarginGuard.RecipientBelowMinimum.selector, A, 1_351428571428571428, 1.5e18)
+            rescue, abi.encodeWithSelector(IMarginGuard.RecipientBelowMinimum.selector, A, 1_351428571428571428, 1.5e18)
         );
     }
 
@@ -134,9 +133,7 @@ contract RefusalsTest is Setting {
         _setPolicy(B, 3e18, 2e18, 1.98e18);
         _assertRefused(
             _rescue(A, _native(B, 1 ether), _native(B, 1)),
-            abi.encodeWithSelector(
-                IMarginGuard.DonorBelowHardFloor.selector, B, 1_979999999857142857, 1.98e18
-            )
+            abi.encodeWithSelector(IMarginGuard.DonorBelowHardFloor.selector, B, 1_979999999857142857, 1.98e18)
         );
     }
 
@@ -247,8 +244,7 @@ contract RefusalsTest is Setting {
         uint16 index = _enrol(_walletAccount(owner, address(usdc)));
         _setCap(address(usdc), 1e6, 1 days);
         _assertRefused(
-            _rescue(A, _cross(index, 1e6)),
-            abi.encodeWithSelector(IMarginGuard.UnderlyingsDiffer.selector, usdc, weth)
+            _rescue(A, _cross(index, 1e6)), abi.encodeWithSelector(IMarginGuard.UnderlyingsDiffer.selector, usdc, weth)
         );
     }
 
@@ -275,16 +271,12 @@ contract RefusalsTest is Setting {
         );
         _assertCarriedOut(_rescue(A, _native(D, 1 ether)));
         assertEq(guard.remainingCap(address(weth)), 0);
-        _assertRefused(
-            _rescue(A, _native(D, 1)), abi.encodeWithSelector(IMarginGuard.CapExceeded.selector, weth, 1, 0)
-        );
+        _assertRefused(_rescue(A, _native(D, 1)), abi.encodeWithSelector(IMarginGuard.CapExceeded.selector, weth, 1, 0));
     }
 
     function test_RevertIf_NoCapIsSet() public {
         _setCap(address(weth), 0, 1 days);
-        _assertRefused(
-            _rescue(A, _native(D, 1)), abi.encodeWithSelector(IMarginGuard.CapExceeded.selector, weth, 1, 0)
-        );
+        _assertRefused(_rescue(A, _native(D, 1)), abi.encodeWithSelector(IMarginGuard.CapExceeded.selector, weth, 1, 0));
     }
 
     function test_RevertIf_CapIsExceededInPieces() public {
@@ -299,7 +291,9 @@ contract RefusalsTest is Setting {
     function test_RevertIf_CapIsExceededOverSeveralRescues() public {
         _setCap(address(weth), 1 ether, 1 days);
         IMarginGuard.Result[] memory results = _rebalance(
-            _batch(_rescue(A, _native(D, 0.6 ether)), _rescue(A, _native(B, 0.5 ether)), _rescue(A, _native(D, 0.4 ether)))
+            _batch(
+                _rescue(A, _native(D, 0.6 ether)), _rescue(A, _native(B, 0.5 ether)), _rescue(A, _native(D, 0.4 ether))
+            )
         );
         assertTrue(results[0].ok);
         assertEq(

@@ -92,10 +92,10 @@ abstract contract Setting is Test {
         guard.setKeeper(keeper);
         vm.stopPrank();
 
-        _open(usdc86, 10 ether, 14_000e6);    // A: 1.2285
-        _open(usdc77, 10 ether, 7_000e6);     // B: 2.2
-        _open(dai86, 10 ether, 7_000e18);     // C: 2.457
-        _open(dai77, 10 ether, 0);            // D: no debt
+        _open(usdc86, 10 ether, 14_000e6); // A: 1.2285
+        _open(usdc77, 10 ether, 7_000e6); // B: 2.2
+        _open(dai86, 10 ether, 7_000e18); // C: 2.457
+        _open(dai77, 10 ether, 0); // D: no debt
         weth.mint(owner, 10 ether);
         vm.prank(owner);
         weth.approve(address(guard), 5 ether);
@@ -307,7 +307,9 @@ abstract contract Setting is Test {
     function _nothingRescued(bytes memory answer) internal pure returns (IMarginGuard.Result[] memory) {
         assertEq(bytes4(answer), IMarginGuard.NothingRescued.selector, "another refusal than NothingRescued");
         bytes memory results = new bytes(answer.length - 4);
-        for (uint256 i; i < results.length; ++i) results[i] = answer[i + 4];
+        for (uint256 i; i < results.length; ++i) {
+            results[i] = answer[i + 4];
+        }
         return abi.decode(results, (IMarginGuard.Result[]));
     }
 

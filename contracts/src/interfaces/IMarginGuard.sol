@@ -92,9 +92,7 @@ interface IMarginGuard {
 
     event Rescued(bytes32 indexed planId, uint16 indexed to, uint256 healthBefore, uint256 healthAfter);
     event RescueFailed(bytes32 indexed planId, uint256 indexed index, bytes reason);
-    event Moved(
-        bytes32 indexed planId, uint16 indexed from, uint16 indexed to, address underlying, uint256 amount
-    );
+    event Moved(bytes32 indexed planId, uint16 indexed from, uint16 indexed to, address underlying, uint256 amount);
     event AccountEnrolled(uint16 indexed index, Protocol protocol, address indexed holder, address target, bytes32 key);
     event AccountRetired(uint16 indexed index);
     event PolicySet(uint16 indexed index, Policy policy);
@@ -158,9 +156,7 @@ interface IMarginGuard {
 
     /* KEEPER */
 
-    function rebalance(bytes32 planId, uint256 deadline, Rescue[] calldata rescues)
-        external
-        returns (Result[] memory);
+    function rebalance(bytes32 planId, uint256 deadline, Rescue[] calldata rescues) external returns (Result[] memory);
 
     /* OWNER */
 
