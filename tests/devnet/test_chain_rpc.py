@@ -2,8 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import pytest
+from web3 import WebSocketProvider
+from web3.types import RPCEndpoint
 
 from keeper.chain.answers import SimulatedCall, StateOverride
 from keeper.chain.clock import SystemClock
@@ -221,3 +224,18 @@ async def test_a_reorganisation_is_reported(devnet: Devnet, rpc: Rpc) -> None:
     assert second.reorganised == 0
     assert third.reorganised == 1
     assert third.block.number == second.block.number
+
+
+async def test_two_batches_at_once_over_a_socket_of_web3_are_mixed_up(devnet: Devnet) -> None:
+    """Ours uses sockets for announcements alone; when this fails after an upgrade, that need not be so any more."""
+    codes(devnet)
+    provider = WebSocketProvider(devnet.url.replace("http", "ws"))
+    await provider.connect()
+    slow: tuple[RPCEndpoint, list[Any]] = (RPCEndpoint("eth_call"), [{"to": LOOPING, "gas": hex(20_000_000)}, "latest"])
+    quick: tuple[RPCEndpoint, list[Any]] = (RPCEndpoint("eth_chainId"), [])
+    of_slow, of_quick = await asyncio.gather(provider.make_batch_request([slow]), provider.make_batch_request([quick]))
+    await provider.disconnect()
+    assert isinstance(of_slow, list)
+    assert isinstance(of_quick, list)
+    assert of_slow[0].get("result") == "0x7a69"
+    assert "error" in of_quick[0]
