@@ -15,7 +15,7 @@ from scripts.localchain.world import KEEPER, OWNER
 
 SCRYPT_COST = 1024
 """Low, because the key is public anyway and tests decrypt it often."""
-OF_AN_EARLIER_CHAIN = ("keeper.sqlite", "keeper.sqlite-wal", "keeper.sqlite-shm", "keeper.sock")
+OF_AN_EARLIER_CHAIN = ("keeper.sqlite*", "keeper.sock*", "keeper.pause")
 
 
 def write(folder: Path, port: int, deployment: Deployment, block_seconds: float) -> None:
@@ -32,9 +32,10 @@ def write(folder: Path, port: int, deployment: Deployment, block_seconds: float)
 
 
 def forget_earlier_chain(folder: Path) -> None:
-    """Removes a keeper's journal and socket: what they say of a chain is wrong about the next one."""
-    for name in OF_AN_EARLIER_CHAIN:
-        (folder / name).unlink(missing_ok=True)
+    """Removes a keeper's journal, socket and pause: what they say of a chain is wrong about the next one."""
+    for pattern in OF_AN_EARLIER_CHAIN:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def _write_private(path: Path, text: str) -> None:

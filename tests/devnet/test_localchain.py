@@ -97,6 +97,16 @@ def test_the_keepers_files_are_readable_by_their_owner_alone(devnet: Devnet, nam
     assert stat.S_IMODE((devnet.folder / name).stat().st_mode) == 0o600
 
 
+def test_a_start_forgets_what_a_keeper_remembered_of_an_earlier_chain(tmp_path: Path) -> None:
+    names = ("keeper.sqlite", "keeper.sqlite-wal", "keeper.sqlite.lock", "keeper.sock", "keeper.pause")
+    for name in names:
+        (tmp_path / name).touch()
+    (tmp_path / "notes.txt").touch()
+    with devnets.running(tmp_path):
+        assert not [name for name in names if (tmp_path / name).exists()]
+        assert (tmp_path / "notes.txt").exists()
+
+
 # Prices, time, blocks -------------------------------------------------------------------------------------------------
 
 
