@@ -109,9 +109,10 @@ class Book:
         self, account: Account, token: Address | None = None, change: int = 0, *, is_shocked: bool = False
     ) -> Risk:
         """The risk at the expected inclusion, with a further change of one token."""
+        # Every donor is asked before the first move: then there is nothing to look for.
         deltas = {
             line.token.address: moved
-            for line in account.subaccount.collateral
+            for line in (account.subaccount.collateral if self._moves else ())
             if (moved := self._moves.get((account.id, line.token.address), 0))
         }
         if token is not None and change:

@@ -224,12 +224,14 @@ class GuardState:
     is_paused: bool
     last_sequence: int
     accounts: tuple[GuardAccount, ...]
+    """All that were ever enrolled, each at the place of its index."""
     remaining_cap_raw: Mapping[Address, int]
     """What may still move in the current window, by underlying; a token without a cap may not move at all."""
 
     def account(self, index: int) -> GuardAccount | None:
         """The live enrolment with this index; None when it was retired or never existed."""
-        return next((account for account in self.accounts if account.index == index and account.is_live), None)
+        account = self.accounts[index] if 0 <= index < len(self.accounts) else None
+        return account if account is not None and account.is_live else None
 
 
 @dataclass(frozen=True, slots=True)

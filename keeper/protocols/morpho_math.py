@@ -5,6 +5,7 @@ Every formula is the contract's own, with its rounding (morpho-blue 1.0.0: Morph
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from keeper.core.risk import Risk
 from keeper.core.snapshot import NOTHING, NOW, Horizon
@@ -63,12 +64,17 @@ class MorphoMargin:
 
     def borrowed_raw(self, horizon: Horizon = NOW) -> int:
         """The debt in raw units of the loan token, rounded up, with interest until the horizon."""
-        total = self.total_borrow_assets
-        if horizon.seconds:
-            rate = self.rate + mul_div_up(horizon.rate_margin, 1, YEAR_SECONDS)
-            total += mul_div_up(total, taylor_compounded_up(rate, horizon.seconds), WAD)
-        # SharesMathLib.toAssetsUp
-        return mul_div_up(self.borrow_shares, total + VIRTUAL_ASSETS, self.total_borrow_shares + VIRTUAL_SHARES)
+        return _owed_raw(self.borrow_shares, self.total_borrow_assets, self.total_borrow_shares, self.rate, horizon)
+
+
+@lru_cache(maxsize=1024)
+def _owed_raw(borrow_shares: int, total_assets: int, total_shares: int, rate: Wad, horizon: Horizon) -> int:
+    """Kept, because a plan asks for the margin of each account with ten different amounts of collateral."""
+    if horizon.seconds:
+        rate += mul_div_up(horizon.rate_margin, 1, YEAR_SECONDS)
+        total_assets += mul_div_up(total_assets, taylor_compounded_up(rate, horizon.seconds), WAD)
+    # SharesMathLib.toAssetsUp
+    return mul_div_up(borrow_shares, total_assets + VIRTUAL_ASSETS, total_shares + VIRTUAL_SHARES)
 
 
 def taylor_compounded_up(rate: Wad, seconds: int) -> Wad:
