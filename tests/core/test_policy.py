@@ -47,7 +47,7 @@ def test_the_usual_thresholds_are_in_order() -> None:
         ({"hard_floor": "1.05"}, "survive = 1.04 must be at or above hard_floor = 1.05"),
         ({"survive": "1.09"}, "critical = 1.08 must be at or above survive = 1.09"),
         ({"critical": "1.15"}, "trigger = 1.15 must be above critical = 1.15"),
-        ({"trigger": "1.21"}, "rescue_ceiling = 1.20 must be at or abovegger = 1.21"),
+        ({"trigger": "1.21"}, "rescue_ceiling = 1.20 must be at or above trigger = 1.21"),
         ({"target": "1.19"}, "target = 1.19 must be at or above rescue_ceiling = 1.20"),
         ({"floor": "1.25"}, "floor = 1.25 must be above target = 1.25"),
     ],
