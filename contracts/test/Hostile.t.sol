@@ -109,6 +109,14 @@ contract HostileTest is Setting {
         assertEq(token.balanceOf(address(guard)), 5 ether);
     }
 
+    function test_RevertIf_MoreIsReceivedThanWasTaken() public {
+        token.turn(HostileToken.Way.GivesTooMuch);
+        _assertFailsAlone(
+            _native(Y, 1 ether),
+            abi.encodeWithSelector(IMarginGuard.ReceivedAmountDiffers.selector, token, 1 ether, 1 ether + 1)
+        );
+    }
+
     function test_RevertIf_BalanceChanged() public {
         token.turn(HostileToken.Way.TakesTooLittle);
         _assertFailsAlone(

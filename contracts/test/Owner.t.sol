@@ -2,6 +2,7 @@
 pragma solidity 0.8.34;
 
 import {IMarginGuard} from "../src/interfaces/IMarginGuard.sol";
+import {MarketParams} from "../src/interfaces/IMorpho.sol";
 import {MorphoBlue} from "../src/protocols/MorphoBlue.sol";
 import {Setting} from "./Setting.sol";
 
@@ -103,6 +104,14 @@ contract OwnerTest is Setting {
         enrolment.key = keccak256(new bytes(160));
         refusal = abi.encodeWithSelector(MorphoBlue.MarketUnknown.selector, address(morpho), enrolment.key);
         _expectRefused(enrolment, refusal);
+    }
+
+    function test_RevertIf_TargetAnswersAnotherMarkets() public {
+        IMarginGuard.Enrolment memory enrolment = _morphoAccountOf(thief, usdc86);
+        enrolment.target = address(new MuddledMorpho(usdc77));
+        _expectRefused(
+            enrolment, abi.encodeWithSelector(MorphoBlue.MarketUnknown.selector, enrolment.target, enrolment.key)
+        );
     }
 
     function test_RevertIf_TargetIsNoMorpho() public {
@@ -433,5 +442,18 @@ contract OwnerTest is Setting {
         vm.prank(owner);
         vm.expectRevert(abi.encodeWithSelector(IMarginGuard.PolicyOutOfOrder.selector, policy));
         guard.setPolicy(index, policy);
+    }
+}
+
+/// @notice Answers the parameters of one market whichever it is asked for.
+contract MuddledMorpho {
+    MarketParams private _market;
+
+    constructor(MarketParams memory market) {
+        _market = market;
+    }
+
+    function idToMarketParams(bytes32) external view returns (MarketParams memory) {
+        return _market;
     }
 }

@@ -12,6 +12,7 @@ contract HostileToken {
         ApprovalAnswersFalse,
         AnswersGarbage,
         TakesAFee,
+        GivesTooMuch,
         TakesTooLittle,
         KeepsTheAllowance,
         Reverts,
@@ -76,7 +77,7 @@ contract HostileToken {
             require(!ok, "let in");
         }
         balanceOf[from] -= way == Way.TakesTooLittle ? amount - 1 : amount;
-        balanceOf[to] += way == Way.TakesAFee ? amount - 1 : amount;
+        balanceOf[to] += way == Way.TakesAFee ? amount - 1 : way == Way.GivesTooMuch ? amount + 1 : amount;
     }
 
     function _answer(Way how) private pure {
