@@ -1,0 +1,74 @@
+"""The measurements as one table each, for a terminal or for the README."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import rich.table
+
+from scripts.benchmarks.cycle import CycleTimes
+from scripts.benchmarks.gas import GasUse
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    headers: Sequence[str]
+    """The first column is text, the others are numbers."""
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        rule = ["---", *("---:" for _ in self.headers[1:])]
+        return "\n".join(f"| {' | '.join(row)} |" for row in (self.headers, rule, *self.rows))
+
+    def rich(self) -> rich.table.Table:
+        table = rich.table.Table(box=None, pad_edge=False)
+        for number, header in enumerate(self.headers):
+            table.add_column(header, justify="right" if number else "left")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+
+def cycle_table(measured: Sequence[CycleTimes]) -> Table:
+    def row(what: str, value: Callable[[CycleTimes], str], budget: str = "") -> Sequence[str]:
+        return what, *(value(each) for each in measured), budget
+
+    return Table(
+        ("medians", *(f"{each.subaccounts} subaccounts" for each in measured), "budget"),
+        [
+            row("read, simulation and send, the same bytes over a bare socket", lambda each: _ms(each.floor)),
+            row("keeper, from the head to the accepted transaction", lambda each: _ms(each.keeper)),
+            row("… times the bare socket", lambda each: _times(each.keeper_over_floor), "≤ 3 at 100"),
+            row("… of it processor time of the keeper", lambda each: _ms(each.processor)),
+            row("… … decode, assess, encode, sign", lambda each: _ms(each.parts.python), "≤ 3 ms at 100, ≤ 8 at 256"),
+            row("… … plan", lambda each: _ms(each.parts.plan), "≤ 5 ms to 32, ≤ 50 to 128"),
+            row("web3 contract objects through Multicall3", lambda each: _ms(each.by_multicall)),
+            row("… times the keeper", lambda each: _times(each.by_multicall / each.keeper), "≥ 20 at 100"),
+            row("web3 contract objects, one call per view", lambda each: _ms(each.view_by_view)),
+            row("… times the keeper", lambda each: _times(each.view_by_view / each.keeper)),
+        ],
+    )
+
+
+def gas_table(uses: Sequence[GasUse]) -> Table:
+    return Table(
+        ("what", "gas", "compared with", "gas", "ratio", "budget"),
+        [
+            (
+                use.what,
+                f"{use.gas:,}",
+                use.against,
+                "" if use.against_gas is None else f"{use.against_gas:,}",
+                "" if use.ratio is None else f"{use.ratio:.0%}",
+                "" if use.budget_gas is None else f"{use.budget_gas:,}",
+            )
+            for use in uses
+        ],
+    )
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1_000:,.1f} ms"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f} ×" if ratio < 10 else f"{ratio:.0f} ×"
