@@ -50,6 +50,7 @@ DEADLINE_BLOCKS = 25
 DEADLINE_SECONDS_MIN = 60
 PAUSE_GAS = 100_000
 """It takes 30,000; there is nothing in it that could take more."""
+IN_FLIGHT = "waits for the batch in flight"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ class Proven:
     plan: Plan
     history: History
     batch: Batch | None
+    waits: str = ""
+    """Why a plan with rescues was not tried out, when it is for another cycle to send."""
 
 
 class Keeper:
@@ -158,6 +161,8 @@ class Keeper:
             return Proven(plan.held(hold), history, None)
         if not plan.rescues:
             return Proven(plan, history, None)
+        if self._dispatcher is not None and not self._dispatcher.takes(plan.lane):
+            return Proven(plan, history, None, IN_FLIGHT)
         id = self._plan_id(plan, snapshot)
         deadline = snapshot.block.timestamp + self._deadline_seconds
 
@@ -234,13 +239,13 @@ class Keeper:
     # Sending ----------------------------------------------------------------------------------------------------------
 
     async def _dispatch(self, snapshot: Snapshot, proven: Proven) -> CycleReport:
-        report = CycleReport(snapshot, proven.plan, self._session.policy, proven.batch)
+        report = CycleReport(snapshot, proven.plan, self._session.policy, proven.batch, outcome=proven.waits)
         if proven.batch is None:
             return report
         if self._dispatcher is None:
             return replace(report, outcome="dry run: proven by simulation, neither signed nor sent")
         if not self._dispatcher.takes(proven.batch.lane):
-            return replace(report, outcome="waits for the batch in flight")
+            return replace(report, outcome=IN_FLIGHT)
         self._recipients[proven.batch.plan_id] = tuple(rescue.recipient for rescue in proven.plan.rescues)
         changes = await self._dispatcher.submit(proven.batch, snapshot.block)
         for change in changes:

@@ -18,6 +18,10 @@ REMEMBERED_HEADS = 64
 """How deep a reorganisation is recognised as one."""
 POLL_SECONDS_MIN = 0.1
 POLL_SECONDS_MAX = 1.0
+CREEP_AT_FIRST = 4
+CREEP_KNOWN = 32
+"""The part of a step by which the node is asked earlier after each block: quickly until the moment of the blocks is
+known, then slowly, because an answer that comes too soon is a request in vain."""
 BACK_OFF_SECONDS_MAX = 30.0
 
 
@@ -79,6 +83,7 @@ class Heads:
         self._heard_at = clock.monotonic()
         self._next_silence_at = self._heard_at + silence_seconds
         self._poll_at = self._heard_at
+        self._creep = CREEP_AT_FIRST
         self._back_off = self._poll_seconds
         self._trouble = "the node answers with the same block as before"
 
@@ -139,10 +144,11 @@ class Heads:
             return
         self._back_off = self._poll_seconds
         if self._accept(head):
-            # A quarter of a step early: the moment creeps towards the block's until one answer comes too soon. So one
-            # request per block is nearly always enough, and a head is seen half a step late on average.
-            wait = max(self._period - self._poll_seconds / 4, self._poll_seconds)
+            # A little early: the moment creeps towards the block's until one answer comes too soon. So one request per
+            # block is nearly always enough, and a head is seen half a step late on average.
+            wait = max(self._period - self._poll_seconds / self._creep, self._poll_seconds)
         else:
+            self._creep = CREEP_KNOWN
             self._trouble = f"the node's newest block is {head.number}, as before"
             wait = self._poll_seconds
         self._poll_at = self._clock.monotonic() + wait

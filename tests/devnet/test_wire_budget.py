@@ -1,0 +1,174 @@
+"""What a cycle asks a node for, counted on the wire: requests are what a keeper waits for, and what it is billed for."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from keeper.config import Config, load_config
+from keeper.daemon import CycleReport
+from keeper.service import Running, open_keeper
+from scripts.localchain import daemon
+from scripts.localchain.devnet import Devnet
+from scripts.localchain.node import GWEI
+from tests.wire import Wire, wire
+
+pytestmark = pytest.mark.devnet
+
+READ, TRY_OUT, SEND = "eth_call", "eth_simulateV1", "eth_sendRawTransaction"
+RECEIPT, HEADER, FEES = "eth_getTransactionReceipt", "eth_getBlockByNumber", "eth_feeHistory"
+
+
+def config_at(devnet: Devnet, url: str, **changes: str) -> Path:
+    """The devnet's keeper.toml with the node reached through `url`; a change of "" takes the line away."""
+    lines: list[str] = []
+    for line in devnet.config.read_text().splitlines():
+        key = line.split(" = ")[0]
+        if key == "rpc_url":
+            line = f'rpc_url = "{url}"'
+        if key in changes:
+            line = f"{key} = {changes[key]}" if changes[key] else ""
+        lines.append(line)
+    path = devnet.folder / "wired.toml"
+    path.write_text("\n".join(lines))
+    path.chmod(0o600)
+    return path
+
+
+@asynccontextmanager
+async def watched(devnet: Devnet) -> AsyncGenerator[tuple[Running, Wire]]:
+    """The daemon's keeper, started, with the node behind a wire; the test says when a cycle runs."""
+    async with wire(devnet.url) as node:
+        config: Config = load_config(config_at(devnet, node.url))
+        async with open_keeper(config, is_dry_run=False) as running:
+            yield running, node
+
+
+async def cycle(running: Running, node: Wire) -> tuple[list[str], CycleReport]:
+    """What one cycle at the newest head asks for, in order, and its report; the head itself is not counted."""
+    head = await running.session.rpc.head()
+    node.requests.clear()
+    report = await running.cycle(head)
+    return node.methods, report
+
+
+def is_in_need(devnet: Devnet) -> None:
+    """The accounts at 1.22 and 1.21 come below their trigger of 1.15, above `critical`."""
+    devnet.chain.set_price("WETH", "-7%")
+
+
+def is_held_up(devnet: Devnet, base_fee_wei: int) -> None:
+    """A new block without the keeper's transaction, whose fee is too low for it."""
+    devnet.node.set_next_base_fee(base_fee_wei)
+    devnet.node.mine()
+
+
+async def test_one_read_is_all_when_nothing_is_due(devnet: Devnet) -> None:
+    async with watched(devnet) as (running, node):
+        for _ in range(3):
+            devnet.node.mine()
+            asked, report = await cycle(running, node)
+            assert asked == [READ]
+            assert report.plan.rescues == ()
+
+
+async def test_acting_takes_one_read_one_simulation_and_one_send(devnet: Devnet) -> None:
+    async with watched(devnet) as (running, node):
+        is_in_need(devnet)
+        asked, report = await cycle(running, node)
+        assert asked == [READ, TRY_OUT, SEND]
+        assert report.is_sent
+
+
+async def test_a_rescue_that_does_not_succeed_costs_one_simulation_and_no_send(devnet: Devnet) -> None:
+    async with watched(devnet) as (running, node):
+        is_in_need(devnet)
+        reverted = {"status": "0x0", "returnData": "0x", "gasUsed": "0x5208", "logs": []}
+        node.answers[TRY_OUT] = [{"calls": [reverted]}]
+        asked, report = await cycle(running, node)
+        assert asked == [READ, TRY_OUT]
+        assert (len(report.plan.rescues), report.is_sent) == (0, False)
+
+
+async def test_while_a_batch_is_on_its_way_its_receipt_is_asked_for_once_a_block(devnet: Devnet) -> None:
+    async with watched(devnet) as (running, node):
+        is_in_need(devnet)
+        devnet.node.set_automine(False)
+        await cycle(running, node)
+        for _ in range(3):
+            is_held_up(devnet, 5 * GWEI)
+            asked, _ = await cycle(running, node)
+            assert asked == [READ, RECEIPT]
+
+
+async def test_each_of_its_hashes_is_asked_for_after_it_was_replaced(devnet: Devnet) -> None:
+    async with watched(devnet) as (running, node):
+        is_in_need(devnet)
+        devnet.node.set_automine(False)
+        await cycle(running, node)
+        devnet.node.request("evm_increaseTime", 3)
+        is_held_up(devnet, 5 * GWEI)
+        asked, _ = await cycle(running, node)
+        assert asked == [READ, RECEIPT, SEND]
+        is_held_up(devnet, 30 * GWEI)
+        asked, _ = await cycle(running, node)
+        assert asked == [READ, RECEIPT, RECEIPT]
+
+
+async def test_what_waits_for_the_batch_on_its_way_is_not_tried_out(devnet: Devnet) -> None:
+    async with watched(devnet) as (running, node):
+        is_in_need(devnet)
+        devnet.node.set_automine(False)
+        await cycle(running, node)
+        devnet.node.set_next_base_fee(5 * GWEI)
+        devnet.chain.set_price("WBTC", "-7%")
+        asked, report = await cycle(running, node)
+        assert (len(report.plan.rescues), report.outcome) == (1, "waits for the batch in flight")
+        assert asked == [READ, RECEIPT]
+
+
+async def test_after_inclusion_the_receipt_is_asked_for_once_more_when_it_is_final(devnet: Devnet) -> None:
+    async with watched(devnet) as (running, node):
+        is_in_need(devnet)
+        await cycle(running, node)
+        included_in = devnet.node.block_number()
+        asked, _ = await cycle(running, node)
+        assert asked == [READ, RECEIPT]
+        final_after = running.config.chain.finality_blocks
+        for number in range(included_in + 1, included_in + final_after + 3):
+            devnet.node.mine()
+            asked, _ = await cycle(running, node)
+            assert asked == ([READ, RECEIPT] if number == included_in + final_after else [READ])
+
+
+async def test_over_many_blocks_the_daemon_asks_for_fees_once_in_ten_and_for_no_header_that_the_socket_brings(
+    devnet: Devnet,
+) -> None:
+    """The process as it runs for an owner; blocks come as soon as it is done with the one before."""
+    async with wire(devnet.url) as node, asyncio.timeout(60):
+        # So long that the socket never seems to be behind.
+        running = daemon.start(config_at(devnet, node.url, block_time='"600s"'))
+        try:
+            await node.asked(FEES, 1)
+            # Its first cycle is over when nothing of it is left to come; the second head comes over the socket.
+            await one_more_cycle(devnet, node, running)
+            await one_more_cycle(devnet, node, running)
+            node.requests.clear()
+            for _ in range(25):
+                await one_more_cycle(devnet, node, running)
+        finally:
+            running.stop()
+    assert node.methods.count(READ) == 25
+    assert 2 <= node.methods.count(FEES) <= 3
+    assert set(node.methods) == {READ, FEES}
+
+
+async def one_more_cycle(devnet: Devnet, node: Wire, running: daemon.Daemon) -> None:
+    reads = node.count(READ)
+    devnet.node.set_next_timestamp(devnet.node.timestamp() + 600)
+    devnet.node.mine()
+    while node.count(READ) == reads:
+        running.check()
+        await asyncio.sleep(0.01)
