@@ -6,7 +6,7 @@ pragma solidity 0.8.34;
 library Record {
     error RecordNotWritten();
 
-    /// @dev The code begins with STOP, so that a call of the record is no more than a call of nothing.
+    /// @dev At most 24575 bytes (EIP-170). The code begins with STOP, so that a call of the record is no more than a call of nothing.
     function write(bytes memory data) internal returns (address record) {
         // PUSH2 size, DUP1, PUSH1 10, PUSH0, CODECOPY, PUSH0, RETURN: what follows these 10 bytes becomes the code.
         bytes memory creation = abi.encodePacked(hex"61", uint16(data.length + 1), hex"80600a5f395ff3", hex"00", data);

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.34;
+
+import {IMarginGuard} from "./interfaces/IMarginGuard.sol";
+import {IMorpho, MarketParams} from "./interfaces/IMorpho.sol";
+import {MorphoBlue} from "./protocols/MorphoBlue.sol";
+import {Record} from "./Record.sol";
+
+/// @notice Which accounts the guard knows, the owner's limits for each, and whose holders take part.
+/// @dev A holder that joins trusts the owner: the owner may enrol its accounts and have their collateral moved to others.
+abstract contract Accounts is IMarginGuard {
+    using MorphoBlue for IMorpho;
+
+    /* CONSTANTS */
+
+    uint256 public constant MAX_ACCOUNTS = 1024;
+    uint256 public constant MAX_ASSETS = 32;
+
+    /* IMMUTABLES */
+
+    address public immutable owner;
+
+    /* STORAGE */
+
+    /// @dev All that a rescue needs of an account, written as one `Record`. `market` is empty for a wallet.
+    struct Facts {
+        uint16 index;
+        Protocol protocol;
+        address holder;
+        address target;
+        bytes32 key;
+        MarketParams market;
+        address[] assets;
+        Policy policy;
+    }
+
+    struct Enrolled {
+        address record;
+        bool retired;
+    }
+
+    uint256 public accountCount;
+    mapping(uint256 index => Enrolled) private _enrolled;
+    mapping(bytes32 identity => uint256 indexPlusOne) private _live;
+    mapping(address holder => bool) private _joined;
+
+    /* MODIFIERS */
+
+    modifier onlyOwner() {
+        if (msg.sender != owner) revert CallerIsNotOwner();
+        _;
+    }
+
+    /* CONSTRUCTOR */
+
+    constructor(address owner_) {
+        if (owner_ == address(0)) revert OwnerIsZero();
+        owner = owner_;
+    }
+
+    /* OWNER */
+
+    /// @notice Adds accounts that may give and, those with debt, receive. The first one gets index `firstIndex`.
+    /// @dev The target is trusted with the tokens of the accounts enrolled at it: enrol only the real Morpho.
+    function enrol(Enrolment[] calldata enrolments) external onlyOwner returns (uint16 firstIndex) {
+        firstIndex = uint16(accountCount);
+        for (uint256 i; i < enrolments.length; ++i) {
+            _enrol(enrolments[i]);
+        }
+    }
+
+    /// @notice Takes accounts out for good: their indexes are never used again. Permissions given remain to be revoked.
+    function retire(uint16[] calldata indexes) external onlyOwner {
+        for (uint256 i; i < indexes.length; ++i) {
+            Facts memory facts = abi.decode(_unretired(indexes[i]), (Facts));
+            _enrolled[indexes[i]].retired = true;
+            delete _live[_identity(facts)];
+            emit AccountRetired(indexes[i]);
+        }
+    }
+
+    function setPolicy(uint16 index, Policy calldata policy) external onlyOwner {
+        Facts memory facts = abi.decode(_unretired(index), (Facts));
+        facts.policy = policy;
+        _write(facts);
+    }
+
+    /* HOLDERS */
+
+    /// @notice Lets the owner's accounts and the caller's be one book. Only for who trusts the owner with the collateral.
+    function join() external {
+        _joined[msg.sender] = true;
+        emit Joined(msg.sender);
+    }
+
+    /// @notice Takes the caller's accounts out at once, whatever the owner or the keeper want.
+    function leave() external {
+        _joined[msg.sender] = false;
+        emit Left(msg.sender);
+    }
+
+    /* READS */
+
+    function account(uint16 index) public view returns (Account memory) {
+        Facts memory facts = abi.decode(_known(index), (Facts));
+        return Account({
+            protocol: facts.protocol,
+            retired: _enrolled[index].retired,
+            joined: _takesPart(facts.holder),
+            holder: facts.holder,
+            target: facts.target,
+            key: facts.key,
+            assets: facts.assets,
+            policy: facts.policy
+        });
+    }
+
+    function accounts() external view returns (Account[] memory all) {
+        all = new Account[](accountCount);
+        for (uint256 i; i < all.length; ++i) {
+            all[i] = account(uint16(i));
+        }
+    }
+
+    /* INTERNAL: ENROLMENT */
+
+    function _enrol(Enrolment calldata enrolment) private {
+        if (accountCount == MAX_ACCOUNTS) revert TooManyAccounts();
+        Facts memory facts = _facts(enrolment);
+        bytes32 identity = _identity(facts);
+        if (_live[identity] != 0) revert AlreadyEnrolled(uint16(_live[identity] - 1));
+        facts.index = uint16(accountCount);
+        accountCount = facts.index + 1;
+        _live[identity] = facts.index + 1;
+        emit AccountEnrolled(facts.index, facts.protocol, facts.holder, facts.target, facts.key);
+        _write(facts);
+    }
+
+    function _facts(Enrolment calldata enrolment) private view returns (Facts memory facts) {
+        if (enrolment.holder == address(0)) revert HolderIsZero();
+        facts.protocol = enrolment.protocol;
+        facts.holder = enrolment.holder;
+        facts.target = enrolment.target;
+        facts.key = enrolment.key;
+        facts.policy = enrolment.policy;
+        if (enrolment.protocol == Protocol.Wallet) {
+            if (enrolment.target != address(0) || enrolment.key != 0) revert WalletHasNoTarget();
+            _requireDistinctTokens(enrolment.assets);
+            facts.assets = enrolment.assets;
+        } else {
+            if (enrolment.assets.length != 0) revert AssetsAreDerived();
+            facts.market = IMorpho(enrolment.target).marketOf(enrolment.key);
+            facts.assets = new address[](1);
+            facts.assets[0] = facts.market.collateralToken;
+        }
+    }
+
+    /// @dev Another policy is another record; the one before stays behind as code that nothing leads to.
+    function _write(Facts memory facts) private {
+        _requireInOrder(facts.protocol, facts.policy);
+        _enrolled[facts.index].record = Record.write(abi.encode(facts));
+        emit PolicySet(facts.index, facts.policy);
+    }
+
+    function _requireDistinctTokens(address[] calldata tokens) private view {
+        if (tokens.length == 0) revert NoAssets();
+        if (tokens.length > MAX_ASSETS) revert TooManyAssets(tokens.length);
+        for (uint256 i; i < tokens.length; ++i) {
+            if (tokens[i].code.length == 0) revert AssetHasNoCode(tokens[i]);
+            for (uint256 j; j < i; ++j) {
+                if (tokens[j] == tokens[i]) revert AssetListedTwice(tokens[i]);
+            }
+        }
+    }
+
+    function _requireInOrder(Protocol protocol, Policy memory p) private pure {
+        bool inOrder = protocol == Protocol.Wallet
+            ? p.hardFloor == 0 && p.minAfter == 0 && p.rescueCeiling == 0
+            : 1e18 < p.hardFloor && p.hardFloor <= p.minAfter && p.minAfter <= p.rescueCeiling;
+        if (!inOrder) revert PolicyOutOfOrder(p);
+    }
+
+    /* INTERNAL: LOOKING UP */
+
+    /// @return The account's facts, still encoded: functions that return structs allocate them twice.
+    function _known(uint16 index) internal view returns (bytes memory) {
+        address record = _enrolled[index].record;
+        if (record == address(0)) revert AccountUnknown(index);
+        return Record.read(record);
+    }
+
+    function _unretired(uint16 index) internal view returns (bytes memory) {
+        if (_enrolled[index].retired) revert AccountIsRetired(index);
+        return _known(index);
+    }
+
+    function _requireJoined(Facts memory a) internal view {
+        if (!_takesPart(a.holder)) revert HolderHasNotJoined(a.index, a.holder);
+    }
+
+    function _takesPart(address holder) private view returns (bool) {
+        return holder == owner || _joined[holder];
+    }
+
+    /// @dev What no two accounts that are not retired have in common.
+    function _identity(Facts memory a) private pure returns (bytes32) {
+        return keccak256(abi.encode(a.holder, a.target, a.key));
+    }
+}
