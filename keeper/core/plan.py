@@ -1,13 +1,12 @@
 """The plan of one cycle: which rescues, from which donors, how much, and a verdict for every subaccount."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 
 from keeper.core.snapshot import Block, SubaccountId, Token
 from keeper.core.units import Address, Wad
 from keeper.core.verdict import Blocked, Verdict
-from keeper.core.verdict import Rescue as RescueVerdict
 
 
 class Kind(IntEnum):
@@ -111,10 +110,14 @@ class Plan:
         """Critical if one of its rescues is."""
         return Lane.CRITICAL if any(rescue.lane is Lane.CRITICAL for rescue in self.rescues) else Lane.ROUTINE
 
+    def only(self, places: Sequence[int]) -> "Plan":
+        """With these of its rescues, in this order."""
+        return replace(self, rescues=tuple(self.rescues[place] for place in places))
+
+    def blocked(self, reasons: Mapping[SubaccountId, str]) -> "Plan":
+        """With these recipients' verdicts blocked, each by its reason; their rescues are to be left out by `only`."""
+        return replace(self, verdicts={**self.verdicts, **{id: Blocked(reason) for id, reason in reasons.items()}})
+
     def held(self, reason: str) -> "Plan":
         """The same decision with nothing sent: every rescue that it held is blocked by `reason`."""
-        verdicts = {
-            id: Blocked(reason) if isinstance(decided, RescueVerdict) and not decided.in_flight else decided
-            for id, decided in self.verdicts.items()
-        }
-        return replace(self, rescues=(), verdicts=verdicts)
+        return self.only(()).blocked({rescue.recipient: reason for rescue in self.rescues})
