@@ -1,4 +1,4 @@
-"""What a cycle asks a node for, counted on the wire: requests are what a keeper waits for, and what it is billed for."""
+"""What a cycle asks a node for, counted on the wire: requests are what a keeper waits for and is billed for."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from keeper.config import Config, load_config
+from keeper.chain.heads import Heads, NewHead
+from keeper.config import load_config
 from keeper.daemon import CycleReport
 from keeper.service import Running, open_keeper
 from scripts.localchain import daemon
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.node import GWEI
+from tests.fakes import FakeClock
 from tests.wire import Wire, wire
 
 pytestmark = pytest.mark.devnet
@@ -21,29 +23,28 @@ READ, TRY_OUT, SEND = "eth_call", "eth_simulateV1", "eth_sendRawTransaction"
 RECEIPT, HEADER, FEES = "eth_getTransactionReceipt", "eth_getBlockByNumber", "eth_feeHistory"
 
 
-def config_at(devnet: Devnet, url: str, **changes: str) -> Path:
-    """The devnet's keeper.toml with the node reached through `url`; a change of "" takes the line away."""
-    lines: list[str] = []
-    for line in devnet.config.read_text().splitlines():
-        key = line.split(" = ")[0]
-        if key == "rpc_url":
-            line = f'rpc_url = "{url}"'
-        if key in changes:
-            line = f"{key} = {changes[key]}" if changes[key] else ""
-        lines.append(line)
+def config_at(devnet: Devnet, url: str, block_time: str | None = None) -> Path:
+    """The devnet's keeper.toml with the node reached through `url`, and another block time if there is one."""
+    changes = {"rpc_url": url} | ({"block_time": block_time} if block_time else {})
+    lines = devnet.config.read_text().splitlines()
     path = devnet.folder / "wired.toml"
-    path.write_text("\n".join(lines))
-    path.chmod(0o600)
+    path.write_text("\n".join(_changed(line, changes) for line in lines))
     return path
+
+
+def _changed(line: str, changes: dict[str, str]) -> str:
+    key = line.partition(" = ")[0]
+    return f'{key} = "{changes[key]}"' if key in changes else line
 
 
 @asynccontextmanager
 async def watched(devnet: Devnet) -> AsyncGenerator[tuple[Running, Wire]]:
     """The daemon's keeper, started, with the node behind a wire; the test says when a cycle runs."""
-    async with wire(devnet.url) as node:
-        config: Config = load_config(config_at(devnet, node.url))
-        async with open_keeper(config, is_dry_run=False) as running:
-            yield running, node
+    async with (
+        wire(devnet.url) as node,
+        open_keeper(load_config(config_at(devnet, node.url)), is_dry_run=False) as running,
+    ):
+        yield running, node
 
 
 async def cycle(running: Running, node: Wire) -> tuple[list[str], CycleReport]:
@@ -85,7 +86,7 @@ async def test_acting_takes_one_read_one_simulation_and_one_send(devnet: Devnet)
 async def test_a_rescue_that_does_not_succeed_costs_one_simulation_and_no_send(devnet: Devnet) -> None:
     async with watched(devnet) as (running, node):
         is_in_need(devnet)
-        reverted = {"status": "0x0", "returnData": "0x", "gasUsed": "0x5208", "logs": []}
+        reverted: dict[str, object] = {"status": "0x0", "returnData": "0x", "gasUsed": "0x5208", "logs": []}
         node.answers[TRY_OUT] = [{"calls": [reverted]}]
         asked, report = await cycle(running, node)
         assert asked == [READ, TRY_OUT]
@@ -149,7 +150,7 @@ async def test_over_many_blocks_the_daemon_asks_for_fees_once_in_ten_and_for_no_
     """The process as it runs for an owner; blocks come as soon as it is done with the one before."""
     async with wire(devnet.url) as node, asyncio.timeout(60):
         # So long that the socket never seems to be behind.
-        running = daemon.start(config_at(devnet, node.url, block_time='"600s"'))
+        running = daemon.start(config_at(devnet, node.url, block_time="600s"))
         try:
             await node.asked(FEES, 1)
             # Its first cycle is over when nothing of it is left to come; the second head comes over the socket.
@@ -163,6 +164,37 @@ async def test_over_many_blocks_the_daemon_asks_for_fees_once_in_ten_and_for_no_
     assert node.methods.count(READ) == 25
     assert 2 <= node.methods.count(FEES) <= 3
     assert set(node.methods) == {READ, FEES}
+
+
+class BlockClock(FakeClock):
+    """Time that passes when somebody sleeps, and a chain that mines by it: a block every 12 seconds."""
+
+    def __init__(self, devnet: Devnet) -> None:
+        super().__init__()
+        self._devnet = devnet
+        self._mined = 0
+
+    async def sleep(self, seconds: float) -> None:
+        await super().sleep(seconds)
+        while self._mined < self.monotonic() // 12:
+            self._devnet.node.set_next_timestamp(self._devnet.node.timestamp() + 12)
+            self._devnet.node.mine()
+            self._mined += 1
+
+
+async def test_without_a_socket_one_header_a_block_is_asked_for(devnet: Devnet) -> None:
+    async with watched(devnet) as (running, node):
+        clock = BlockClock(devnet)
+        node.requests.clear()
+        async for event in Heads(running.session.rpc, clock, block_seconds=12, silence_seconds=60):
+            assert isinstance(event, NewHead)
+            assert event.missed == 0
+            await running.cycle(event.block)
+            if node.count(READ) == 60:
+                break
+    # More only while the moment of the blocks is looked for, and about once in thirty blocks later on.
+    assert node.count(HEADER) <= 64
+    assert set(node.methods) == {READ, HEADER}
 
 
 async def one_more_cycle(devnet: Devnet, node: Wire, running: daemon.Daemon) -> None:
