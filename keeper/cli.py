@@ -5,6 +5,7 @@ answer is one JSON document on standard output; whatever else is to be said goes
 """
 
 import json as json_format
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 from rich.console import Console
 
-from keeper.commands.answer import Answer
+from keeper.commands.answer import Answer, Verbatim
 from keeper.errors import KeeperError
 
 app = typer.Typer(
@@ -28,32 +29,65 @@ app = typer.Typer(
 ConfigOption = Annotated[Path, typer.Option("--config", help="The keeper.toml to use.", metavar="FILE")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document.")]
 DEFAULT_CONFIG = Path("keeper.toml")
+PIPE_WIDTH = 1_000
+USAGE = 2
+INTERRUPTED = 130
+"""As a shell counts: 128 and the number of SIGINT."""
 
 
 def main() -> NoReturn:
     """The console script. No traceback reaches a person for a foreseeable fault."""
     try:
-        app()
+        code = app(standalone_mode=False)
+        sys.stdout.flush()
+    except typer.TyperException as problem:
+        message = problem.format_message()
+        if not message.startswith("Usage:"):
+            message = f"keeper: {message} See `keeper --help` and `keeper VERB --help`."
+        _fail(message, as_json="--json" in sys.argv)
+        code = USAGE
     except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(0)
+        code = INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has seen enough. What is still buffered must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def _fail(message: str, *, as_json: bool) -> None:
+    if as_json:
+        print(json_format.dumps({"error": message.removeprefix("keeper: ")}, indent=2))
+    print(message, file=sys.stderr)
 
 
 def answer(verb: Callable[[], Answer], as_json: bool) -> NoReturn:
+    """Prints what a verb answers, or the sentence of its fault, and exits with its code."""
     try:
-        answer = verb()
+        answered = verb()
     except KeeperError as fault:
-        if as_json:
-            print(json_format.dumps({"error": str(fault)}))
-        print(f"keeper: {fault}", file=sys.stderr)
+        _fail(f"keeper: {fault}", as_json=as_json)
         raise typer.Exit(fault.exit_code) from None
-    if as_json:
-        print(json_format.dumps(answer.document, indent=None if answer.is_streamed else 2))
-    else:
-        console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-        for part in answer.parts:
-            console.print(part, markup=False) if isinstance(part, str) else console.print(part)
-    raise typer.Exit(answer.exit_code)
+    if not as_json:
+        _show(answered)
+    elif answered.document is not None:
+        print(json_format.dumps(answered.document, indent=2))
+    raise typer.Exit(answered.exit_code)
+
+
+def _show(answered: Answer) -> None:
+    """As wide as it needs to be unless a person is looking: what a program reads is neither wrapped nor padded."""
+    is_terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if is_terminal else PIPE_WIDTH, soft_wrap=not is_terminal)
+    for part in answered.parts:
+        if isinstance(part, Verbatim) or (isinstance(part, str) and not is_terminal):
+            print(part)
+        elif is_terminal:
+            console.print(part, markup=False)
+        else:
+            with console.capture() as printed:
+                console.print(part)
+            print("\n".join(map(str.rstrip, printed.get().splitlines())))
 
 
 @app.command()

@@ -168,6 +168,7 @@ def plan_document(plan: Plan, snapshot: Snapshot) -> Document:
             str(id): {"verdict": type(verdict).__name__, "reason": verdict_text(verdict, snapshot.block.timestamp)}
             for id, verdict in plan.verdicts.items()
         },
+        "notes": list(plan.notes),
     }
 
 

@@ -4,6 +4,8 @@ Floats are allowed here: nothing that is printed decides anything. Addresses are
 JSON; amounts carry their symbol; a time is told relative and absolute.
 """
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -30,6 +32,9 @@ from keeper.core.units import INFINITE_HEALTH, WAD, Address, Wad
 from keeper.core.verdict import Verdict
 
 SIGNIFICANT = 6
+DECIMALS_MAX = 18
+"""The smallest unit that common tokens have."""
+_LONG_ID = re.compile(r"([a-z]+:0x[0-9a-f]{4})[0-9a-f]{56}([0-9a-f]{4})")
 
 
 def health_text(health: Wad) -> str:
@@ -45,14 +50,12 @@ def amount_text(amount_raw: int, token: Token) -> str:
 
 
 def number_text(value: float) -> str:
+    """Six significant digits, whole numbers whole, never an exponent: `49,581.4`, `0.0123457`."""
     if value == 0:
         return "0"
-    magnitude = len(str(int(abs(value)))) if abs(value) >= 1 else 0
-    decimals = max(SIGNIFICANT - magnitude, 0) if abs(value) >= 1 else 8
-    text = f"{value:,.{decimals}f}"
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return text if text not in {"0", "-0"} else f"{value:.2e}"
+    magnitude = math.floor(math.log10(abs(value))) + 1
+    text = f"{value:,.{min(max(SIGNIFICANT - magnitude, 0), DECIMALS_MAX)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def usd_text(value: Wad) -> str:
@@ -71,6 +74,17 @@ def short(address_or_id: str) -> str:
     if rest.startswith("0x") and len(rest) > 14:
         rest = f"{rest[:6]}…{rest[-4:]}"
     return f"{prefix}{colon}{rest}"
+
+
+def with_short_ids(sentence: str) -> str:
+    """A sentence with its subaccounts' ids shortened; hashes of transactions stay whole, to be looked up."""
+    return _LONG_ID.sub(r"\1…\2", sentence)
+
+
+def counted(count: int, noun: str) -> str:
+    """`1 batch`, `2 batches`, `3 failures`."""
+    plural = noun + ("es" if noun.endswith(("s", "x", "ch", "sh")) else "s")
+    return f"{count:,} {noun if count == 1 else plural}"
 
 
 def name_of(subaccount: Subaccount) -> str:
@@ -130,6 +144,17 @@ def verdict_text(verdict: Verdict, now: int) -> str:
             return "not protected: not enrolled in the guard"
 
 
+def verdict_word(verdict: Verdict) -> str:
+    """The verdict alone, for a table."""
+    match verdict:
+        case verdicts.CoolingDown():
+            return "cooling down"
+        case verdicts.NotProtected():
+            return "not protected"
+        case _:
+            return verdict_text(verdict, 0).partition(":")[0]
+
+
 VERDICT_STYLE: Mapping[type[Verdict], str] = {
     verdicts.Healthy: "green",
     verdicts.Watching: "cyan",
@@ -183,23 +208,49 @@ def nearest_first(snapshot: Snapshot, policy: Policy) -> list[Subaccount]:
 def status_table(
     snapshot: Snapshot, policy: Policy, plan: Plan, spare_raw: Mapping[SubaccountId, Mapping[Address, int]]
 ) -> Table:
-    """Every subaccount of the wallet, nearest to liquidation first."""
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=False)
-    for title in ("subaccount", "health", "collateral", "debt", "price → liquidated at", "can spare", "verdict"):
-        table.add_column(title, justify="left" if title in {"subaccount", "verdict"} else "right", overflow="fold")
+    """Every subaccount of the wallet, nearest to liquidation first; narrow enough for 80 columns.
+
+    A verdict is one word here; `reasons` has the rest of it.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table.add_column("subaccount", no_wrap=True)
+    for title in ("health", "holds\nowes", "price\nliq. at", "can spare"):
+        table.add_column(title, justify="right", overflow="fold")
+    table.add_column("verdict", overflow="fold")
     for subaccount in nearest_first(snapshot, policy):
         decided = plan.verdicts[subaccount.id]
-        style = VERDICT_STYLE[type(decided)]
         table.add_row(
-            name_of(subaccount),
+            _name_cell(subaccount),
             _health_cell(subaccount, policy),
-            "\n".join(amount_text(line.amount_raw, line.token) for line in subaccount.collateral) or "none",
-            amount_text(subaccount.debt.amount_raw, subaccount.debt.token) if subaccount.debt else "none",
+            "\n".join(_amount_lines(subaccount)),
             _price_cell(subaccount),
             "\n".join(_spare_lines(subaccount, spare_raw.get(subaccount.id, {}))) or "nothing",
-            Text(verdict_text(decided, snapshot.block.timestamp), style=style),
+            Text(verdict_word(decided), style=VERDICT_STYLE[type(decided)]),
         )
     return table
+
+
+def reasons(snapshot: Snapshot, plan: Plan) -> list[str]:
+    """A line for every verdict of which a word does not say all, in the snapshot's order."""
+    lines: list[str] = []
+    for id, decided in plan.verdicts.items():
+        name, said = name_of(snapshot.subaccount(id)), verdict_text(decided, snapshot.block.timestamp)
+        if isinstance(decided, verdicts.NotProtected):
+            lines.append(f"{name} is {said}")
+        elif said != verdict_word(decided):
+            lines.append(f"{name}: {said}")
+    return lines
+
+
+def _name_cell(subaccount: Subaccount) -> Text:
+    cell = Text(subaccount.label)
+    return cell if subaccount.label == str(subaccount.id) else cell.append(f"\n{short(str(subaccount.id))}", "dim")
+
+
+def _amount_lines(subaccount: Subaccount) -> list[str]:
+    held = [amount_text(line.amount_raw, line.token) for line in subaccount.collateral if line.amount_raw]
+    debt = subaccount.debt
+    return [*(held or ["nothing"]), *([f"owes {amount_text(debt.amount_raw, debt.token)}"] if debt else [])]
 
 
 def _health_cell(subaccount: Subaccount, policy: Policy) -> Text:
@@ -210,11 +261,12 @@ def _health_cell(subaccount: Subaccount, policy: Policy) -> Text:
 
 
 def _price_cell(subaccount: Subaccount) -> str:
+    """Both in the subaccount's unit of account, which its label names."""
     at = liquidation_price(subaccount)
-    if at is None or subaccount.unit is None:
-        return "-"
+    if at is None:
+        return ""
     price = next(line.price for line in subaccount.collateral if line.amount_raw > 0)
-    return f"{number_text(price / WAD)} → {number_text(at / WAD)} {subaccount.unit.symbol}"
+    return f"{number_text(price / WAD)}\n{number_text(at / WAD)}"
 
 
 def _spare_lines(subaccount: Subaccount, spare: Mapping[Address, int]) -> Sequence[str]:
@@ -227,6 +279,11 @@ def _spare_lines(subaccount: Subaccount, spare: Mapping[Address, int]) -> Sequen
 
 def rescue_paragraph(rescue: Rescue, snapshot: Snapshot, policy: Policy) -> str:
     """Who, why now, from where, how much, and what it leaves behind."""
+    return " ".join(rescue_sentences(rescue, snapshot, policy))
+
+
+def rescue_sentences(rescue: Rescue, snapshot: Snapshot, policy: Policy) -> list[str]:
+    """The first says who and why, each further one a part of what is done and what comes of it."""
     recipient = snapshot.subaccount(rescue.recipient)
     limits = policy.subaccounts[rescue.recipient].thresholds
     crossed = ("critical", limits.critical) if rescue.effect.before < limits.critical else ("trigger", limits.trigger)
@@ -234,24 +291,26 @@ def rescue_paragraph(rescue: Rescue, snapshot: Snapshot, policy: Policy) -> str:
         f"{amount_text(transfer.amount_raw, transfer.token)} from {name_of(snapshot.subaccount(transfer.donor))}"
         for transfer in rescue.transfers
     )
-    why = (
-        f"Rescue {name_of(recipient)}: health {health_text(rescue.effect.before)} is below its {crossed[0]} of "
-        f"{health_text(crossed[1])}."
-    )
-    outcome = (
-        f"{_effect_sentence('It', rescue.effect)}; the guard lets it happen only if it ends at "
-        f"{health_text(rescue.min_health_after)} or more."
-    )
-    donors = [
-        f"{_effect_sentence(f'Donor {name_of(snapshot.subaccount(donor.subaccount))}', donor)}."
-        for donor in rescue.donors
+    sentences = [
+        (
+            f"Rescue {name_of(recipient)}: health {health_text(rescue.effect.before)} is below its {crossed[0]} of "
+            f"{health_text(crossed[1])}."
+        ),
+        f"Move {sources}.",
+        (
+            f"{_effect_sentence('It', rescue.effect)}; the guard lets it happen only if it ends at "
+            f"{health_text(rescue.min_health_after)} or more."
+        ),
+        *(
+            f"{_effect_sentence(f'Donor {name_of(snapshot.subaccount(donor.subaccount))}', donor)}."
+            for donor in rescue.donors
+        ),
     ]
-    sentences = [why, f"Move {sources}.", outcome, *donors]
     if rescue.stage is Stage.LAST_STAND:
         sentences.append("This is a last stand: donors go below their floor and share their cushion with it.")
     if rescue.loss_avoided_usd is not None:
         sentences.append(f"A liquidation would take about {usd_text(rescue.loss_avoided_usd)}.")
-    return " ".join(sentences)
+    return sentences
 
 
 def _effect_sentence(who: str, effect: Effect) -> str:

@@ -54,7 +54,7 @@ async def open_session(config: Config, observe: Observer = ignore) -> AsyncGener
         yield Session(config, rpc, reader, portfolio, policy)
 
 
-# What the file says, in the words of the core --------------------------------------------------------------------------
+# What the file says, in the words of the core -------------------------------------------------------------------------
 
 
 def portfolio_settings(config: Config) -> PortfolioSettings:

@@ -4,15 +4,14 @@ Nothing of the daemon comes here: the daemon has no key that could.
 """
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from eth_account import Account
 from eth_account.signers.local import LocalAccount
 
 from keeper.chain.rpc import Rpc
+from keeper.chain.signer import decrypt_keystore
 from keeper.core.units import Address
 from keeper.errors import ChainError, ConfigError
 from keeper.protocols.guard_setup import OwnerCall
@@ -41,26 +40,31 @@ async def impersonated(rpc: Rpc, owner: Address) -> Sender:
     return send
 
 
-async def unlocked(rpc: Rpc, owner: Address, keystore: Path, password: str, chain_id: int) -> Sender:
-    """With the owner's keystore. Raises ConfigError when it cannot be opened or is of another account."""
-    account = await asyncio.to_thread(_open, keystore, password)
+def open_owner_keystore(keystore: Path, password: str, owner: Address) -> LocalAccount:
+    """The owner's account. Raises ConfigError when the file cannot be opened, or is of another account."""
+    account = decrypt_keystore(keystore, password, "--owner-keystore", "--owner-password")
     if account.address.lower() != owner:
         raise ConfigError(f"The keystore {keystore} is of {account.address}, and the owner is {owner}.")
+    return account
+
+
+async def unlocked(rpc: Rpc, account: LocalAccount, chain_id: int, tip_wei: int) -> Sender:
+    """With the owner's key."""
+    owner = Address(account.address.lower())
     nonce = await rpc.transaction_count(owner, pending=True)
 
     async def send(call: OwnerCall) -> str:
         nonlocal nonce
         head = await rpc.head()
-        tip = 10**9
         transaction: dict[str, Any] = {
             "chainId": chain_id,
             "nonce": nonce,
-            "to": call.to,
+            "to": bytes.fromhex(call.to[2:]),
             "data": call.data,
             "value": call.value_wei,
             "gas": await rpc.estimate_gas(owner, call.to, call.data, call.value_wei) * GAS_HEADROOM // 10,
-            "maxFeePerGas": 2 * head.base_fee_wei + tip,
-            "maxPriorityFeePerGas": tip,
+            "maxFeePerGas": 2 * head.base_fee_wei + tip_wei,
+            "maxPriorityFeePerGas": tip_wei,
             "type": 2,
         }
         signed = account.sign_transaction(cast(Any, transaction))
@@ -69,17 +73,6 @@ async def unlocked(rpc: Rpc, owner: Address, keystore: Path, password: str, chai
         return await _settled(rpc, hash, call)
 
     return send
-
-
-def _open(keystore: Path, password: str) -> LocalAccount:
-    try:
-        document = json.loads(keystore.read_text())
-        return cast(LocalAccount, Account.from_key(Account.decrypt(document, password)))
-    except OSError as error:
-        raise ConfigError(f"The keystore {keystore} cannot be read: {error.strerror}.") from None
-    except ValueError as error:
-        what = "the password is wrong" if "MAC" in str(error) else "it is not a keystore"
-        raise ConfigError(f"The keystore {keystore} cannot be opened: {what}.") from None
 
 
 async def _settled(rpc: Rpc, hash: str, call: OwnerCall) -> str:

@@ -130,24 +130,29 @@ async def open_keystore(path: Path, password: str, scope: Scope) -> KeystoreSign
     return KeystoreSigner(await asyncio.to_thread(decrypt_keystore, path, password), scope)
 
 
-def decrypt_keystore(path: Path, password: str) -> LocalAccount:
-    """The account in a keystore file (Web3 secret storage, version 3). Raises ConfigError, without the secret in it."""
+def decrypt_keystore(
+    path: Path, password: str, path_setting: str = "[signer] keystore", password_setting: str = "[signer] password"
+) -> LocalAccount:
+    """The account in a keystore file (Web3 secret storage, version 3).
+
+    Raises ConfigError, without the secret in it, that names the setting to be corrected.
+    """
     try:
         document: object = json.loads(path.read_text())
     except OSError as error:
-        raise ConfigError(f"The keystore {path} cannot be read: {error.strerror}; correct [signer] keystore.") from None
+        raise ConfigError(f"The keystore {path} cannot be read: {error.strerror}; correct {path_setting}.") from None
     except ValueError:
         document = None
     if not isinstance(document, dict):
-        raise ConfigError(f"The keystore {path} is not JSON; correct [signer] keystore.")
+        raise ConfigError(f"The keystore {path} is not JSON; correct {path_setting}.")
     try:
         key = Account.decrypt(cast("dict[str, Any]", document), password)
     except ValueError as error:
         if "MAC mismatch" not in str(error):
             raise ConfigError(f"The keystore {path} cannot be decrypted: it is damaged.") from None
-        raise ConfigError(f"The password does not open the keystore {path}; correct [signer] password.") from None
+        raise ConfigError(f"The password does not open the keystore {path}; correct {password_setting}.") from None
     except (KeyError, TypeError, NotImplementedError, AttributeError):
-        raise ConfigError(f"{path} is not a keystore of version 3; correct [signer] keystore.") from None
+        raise ConfigError(f"{path} is not a keystore of version 3; correct {path_setting}.") from None
     return cast(LocalAccount, Account.from_key(key))
 
 

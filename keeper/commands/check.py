@@ -5,21 +5,23 @@ Sends nothing. A line is fine, a warning (it works, and somebody should know) or
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from eth_utils.crypto import keccak
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from keeper.chain.signer import decrypt_keystore
 from keeper.commands.answer import Answer
 from keeper.config import Config, load_config
+from keeper.control import ask_daemon
 from keeper.core.economics import BATCH_GAS, NATIVE_RESCUE_GAS
 from keeper.core.policy import disagreements
-from keeper.core.snapshot import FreshnessUnverified, Snapshot, Stale, Token, Unknown
+from keeper.core.snapshot import FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
 from keeper.core.units import Address
 from keeper.documents import Document
 from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
@@ -28,7 +30,8 @@ from keeper.pausing import Mode, PauseFile
 from keeper.protocols.abi import ZERO_ADDRESS
 from keeper.protocols.guard_setup import guard_address, guard_code_hash
 from keeper.protocols.morpho_blue import MorphoBlue
-from keeper.report import age_text, amount_text, name_of, number_text, reading_text, time_text
+from keeper.protocols.wallet import Wallet
+from keeper.report import age_text, amount_text, counted, number_text, reading_text, short, time_text
 from keeper.session import Session, open_session
 
 RESCUES_OF_GAS_MIN = 10
@@ -50,6 +53,8 @@ class Finding:
     subject: str
     says: str
     fix: str = ""
+    subaccount: str = ""
+    """The whole id, for a finding about one."""
 
 
 def check(config_path: Path) -> Answer:
@@ -57,25 +62,41 @@ def check(config_path: Path) -> Answer:
     config = load_config(config_path)
     findings = [Finding(Grade.FINE, "config", f"{config_path} is complete and in order"), *asyncio.run(_look(config))]
     has_failed = any(finding.grade is Grade.FAILURE for finding in findings)
-    return Answer(
-        [_line(finding) for finding in findings], [_document(finding) for finding in findings], int(has_failed)
-    )
+    document = {"ok": not has_failed, "findings": [_document(finding) for finding in findings]}
+    return Answer([_table(findings), "", _summary(findings)], document, int(has_failed))
 
 
-def _line(finding: Finding) -> RenderableType:
-    line = Text(f"{finding.grade.value:8}", style=STYLE[finding.grade])
-    line.append(f"{finding.subject}: {finding.says}", style="")
-    if finding.fix:
-        line.append(f"; {finding.fix}", style="")
-    return line
+def _table(findings: Sequence[Finding]) -> RenderableType:
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in findings:
+        says = finding.says + (f"; {finding.fix}" if finding.fix else "")
+        table.add_row(Text(finding.grade.value, style=STYLE[finding.grade]), finding.subject, Text(says))
+    return table
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    failures = sum(finding.grade is Grade.FAILURE for finding in findings)
+    warnings = sum(finding.grade is Grade.WARNING for finding in findings)
+    if failures:
+        return f"{counted(failures, 'failure')}, {counted(warnings, 'warning')}: it does not protect as it should."
+    return f"It can protect; {counted(warnings, 'warning')}." if warnings else "Everything is in order."
 
 
 def _document(finding: Finding) -> Document:
-    return {"grade": finding.grade.name.lower(), "subject": finding.subject, "says": finding.says, "fix": finding.fix}
+    return {
+        "grade": finding.grade.name.lower(),
+        "subject": finding.subject,
+        "subaccount": finding.subaccount or None,
+        "says": finding.says,
+        "fix": finding.fix,
+    }
 
 
 async def _look(config: Config) -> list[Finding]:
-    findings = [*_signer(config), *_journal(config)]
+    findings = [*_signer(config), *_journal(config), *await _daemon(config)]
     try:
         async with open_session(config) as session:
             snapshot = await session.look()
@@ -87,7 +108,7 @@ async def _look(config: Config) -> list[Finding]:
         return [*findings, Finding(Grade.FAILURE, "positions", str(fault))]
     findings += _guard(session, snapshot)
     findings += _subaccounts(session, snapshot)
-    findings += _allowances(snapshot)
+    findings += _allowances(session, snapshot)
     findings += _caps(snapshot)
     findings += _feeds(session, snapshot)
     return [*findings, *_gas(config, snapshot)]
@@ -121,6 +142,21 @@ def _journal(config: Config) -> Iterator[Finding]:
     yield Finding(Grade.FINE, "journal", f"{path} can be read")
 
 
+async def _daemon(config: Config) -> list[Finding]:
+    try:
+        said = await ask_daemon(config.telemetry.socket, "status", {})
+    except KeeperError as fault:
+        return [Finding(Grade.FAILURE, "daemon", str(fault))]
+    if said is None:
+        return [Finding(Grade.WARNING, "daemon", "none runs, so nothing is protected now", "start `keeper run`")]
+    says = f"it runs since {time_text(said['started_at'], int(time.time()))}"
+    if said["dry_run"]:
+        return [
+            Finding(Grade.WARNING, "daemon", f"{says}, as a dry run", "start it without --dry-run, with a [signer]")
+        ]
+    return [Finding(Grade.FINE, "daemon", says)]
+
+
 def _node(config: Config, snapshot: Snapshot) -> Iterator[Finding]:
     block = snapshot.block
     now = int(time.time())
@@ -135,26 +171,9 @@ def _node(config: Config, snapshot: Snapshot) -> Iterator[Finding]:
 
 async def _codes(session: Session, snapshot: Snapshot) -> list[Finding]:
     """Whether there is code at every address that is called, and the guard's is the one that was built with this."""
-    owner = session.config.guard.owner
-    guard = session.config.guard.address or guard_address(owner)
+    guard = session.config.guard.address or guard_address(session.config.guard.owner)
     code = await session.rpc.code(guard, snapshot.block.hash)
-    findings: list[Finding] = []
-    if not code:
-        findings.append(Finding(Grade.FAILURE, "guard", f"there is no code at {guard}", "`keeper setup` deploys it"))
-    elif keccak(code) != guard_code_hash(owner):
-        findings.append(
-            Finding(
-                Grade.FAILURE,
-                "guard",
-                f"the code at {guard} (hash 0x{keccak(code).hex()}) is not this keeper's guard for {owner} "
-                f"(hash 0x{guard_code_hash(owner).hex()})",
-                "give it no permission, take back those that it has, and correct [guard]",
-            )
-        )
-    else:
-        findings.append(
-            Finding(Grade.FINE, "guard", f"the code at {guard} is the guard's, hash 0x{keccak(code).hex()}")
-        )
+    findings = [_guard_code(session, snapshot, code, guard)]
     for adapter in session.portfolio.topology.adapters:
         if isinstance(adapter, MorphoBlue):
             code = await session.rpc.code(adapter.morpho, snapshot.block.hash)
@@ -169,11 +188,27 @@ async def _codes(session: Session, snapshot: Snapshot) -> list[Finding]:
     return findings
 
 
+def _guard_code(session: Session, snapshot: Snapshot, code: bytes, guard: Address) -> Finding:
+    owner = session.config.guard.owner
+    found, expected = keccak(code), guard_code_hash(owner)
+    if not code and guard != guard_address(owner):
+        fix = f"correct [guard] address, or leave it out: `keeper setup` deploys it at {guard_address(owner)}"
+        return Finding(Grade.FAILURE, "guard", f"there is no code at {guard}", fix)
+    if not code:
+        return Finding(Grade.FAILURE, "guard", f"there is no code at {guard}", "`keeper setup` deploys it")
+    if snapshot.guard is None:
+        return Finding(Grade.FAILURE, "guard", snapshot.guard_problem or "it could not be read")
+    if found != expected:
+        says = f"the code at {guard} (hash 0x{found.hex()}) is not this keeper's guard for {owner} (0x{expected.hex()})"
+        fix = "give it no permission, take back those that it has, and correct [guard]"
+        return Finding(Grade.FAILURE, "guard", says, fix)
+    return Finding(Grade.FINE, "guard", f"the code at {guard} is the guard's, hash 0x{found.hex()}")
+
+
 def _guard(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
     guard = snapshot.guard
     if guard is None:
-        yield Finding(Grade.FAILURE, "guard", snapshot.guard_problem or "it could not be read")
-        return
+        return  # what is wrong with it was said when its code was looked at
     hot_key = session.portfolio.topology.keeper
     if guard.is_paused:
         yield Finding(Grade.FAILURE, "guard", "it is paused", "the owner sends unpause")
@@ -190,46 +225,72 @@ def _guard(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(Grade.FINE, "guard", f"its owner is {guard.owner}, its keeper {guard.keeper}")
     for each in disagreements(session.policy, guard, snapshot.subaccounts):
         yield Finding(Grade.WARNING, "policy", str(each))
+    known = {subaccount.guard_index for subaccount in snapshot.subaccounts}
+    for account in guard.accounts:
+        if account.is_live and account.index not in known:
+            says = (
+                f"its account number {account.index} ({account.protocol.name.lower()} {account.key}) is not in the file"
+            )
+            yield Finding(Grade.WARNING, "guard", says, "add it to [[protocols]], or the owner sends retire")
 
 
 def _subaccounts(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
     for subaccount in snapshot.subaccounts:
-        name = name_of(subaccount)
-        if isinstance(subaccount.reading, Unknown):
-            yield Finding(Grade.FAILURE, name, f"it cannot be read: {subaccount.reading.reason}")
-        elif subaccount.guard_index is None:
-            grade = Grade.FAILURE if subaccount.has_debt else Grade.WARNING
-            yield Finding(grade, name, "it is not enrolled in the guard", "`keeper setup` enrols it")
-        elif subaccount.cannot_give is not None:
-            yield Finding(Grade.FAILURE, name, f"it cannot give: {subaccount.cannot_give}")
-        elif isinstance(subaccount.reading, Stale | FreshnessUnverified):
-            is_accepted = session.policy.subaccounts[subaccount.id].accept_unchecked_age
-            grade = Grade.WARNING if isinstance(subaccount.reading, FreshnessUnverified) else Grade.FAILURE
-            fix = "" if is_accepted else 'configure the feed\'s heartbeat, or accept it with oracle_age = "unchecked"'
-            yield Finding(grade, name, reading_text(subaccount.reading), fix if grade is Grade.WARNING else "")
-        else:
-            yield Finding(Grade.FINE, name, f"enrolled as number {subaccount.guard_index}, permitted and read")
+        grade, says, fix = _of_subaccount(session, subaccount)
+        id = str(subaccount.id)
+        named = says if subaccount.label == id else f"{says} ({short(id)})"
+        yield Finding(grade, subaccount.label, named, fix, id)
 
 
-def _allowances(snapshot: Snapshot) -> Iterator[Finding]:
-    for subaccount in snapshot.subaccounts:
-        if subaccount.id.protocol != "wallet":
-            continue
-        for line in subaccount.collateral:
-            available = amount_text(line.movable_raw_max, line.token)
-            if line.amount_raw and not line.movable_raw_max:
-                yield Finding(
-                    Grade.FAILURE,
-                    f"wallet {line.token.symbol}",
-                    f"nothing of {amount_text(line.amount_raw, line.token)} may be taken",
-                    "approve the guard (`keeper setup`)",
-                )
-            else:
-                yield Finding(
-                    Grade.FINE, f"wallet {line.token.symbol}", f"{available} may be taken before the allowance runs out"
-                )
-        for note in subaccount.notes:
-            yield Finding(Grade.WARNING, "wallet", note)
+def _of_subaccount(session: Session, subaccount: Subaccount) -> tuple[Grade, str, str]:
+    """The first thing that is wrong with it, and the fix."""
+    reading = subaccount.reading
+    if isinstance(reading, Unknown):
+        return Grade.FAILURE, f"it cannot be read: {reading.reason}", "`keeper explain` says what its owner can do"
+    if subaccount.guard_index is None:
+        grade = Grade.FAILURE if subaccount.has_debt else Grade.WARNING
+        return grade, "it is not enrolled in the guard", "`keeper setup` enrols it"
+    if subaccount.cannot_give is not None:
+        return Grade.FAILURE, f"it cannot give: {subaccount.cannot_give}", "`keeper setup` asks for what is missing"
+    if isinstance(reading, Stale):
+        return Grade.FAILURE, reading_text(reading), "until its feed answers, only debt-free donors give"
+    if isinstance(reading, FreshnessUnverified):
+        is_accepted = session.policy.subaccounts[subaccount.id].accept_unchecked_age
+        fix = 'configure the feed\'s heartbeat, or accept it with oracle_age = "unchecked"'
+        return Grade.WARNING, reading_text(reading), "" if is_accepted else fix
+    return Grade.FINE, f"enrolled as number {subaccount.guard_index}, permitted and read", ""
+
+
+def _allowances(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
+    for adapter in session.portfolio.topology.adapters:
+        if isinstance(adapter, Wallet):
+            (wallet,) = (each for each in snapshot.subaccounts if each.id.protocol == adapter.name)
+            for token in adapter.held:
+                yield _allowance(token, wallet, snapshot)
+
+
+def _allowance(token: Token, wallet: Subaccount, snapshot: Snapshot) -> Finding:
+    subject, line = f"wallet {token.symbol}", wallet.line(token.address)
+    if line is None:
+        return Finding(Grade.FAILURE, subject, "its balance cannot be read", "remove the token, or look at the node")
+    held, available = amount_text(line.amount_raw, token), amount_text(line.movable_raw_max, token)
+    account = None
+    if snapshot.guard is not None and wallet.guard_index is not None:
+        account = snapshot.guard.account(wallet.guard_index)
+    if account is not None and token.address not in account.assets:
+        fix = "the owner retires the wallet's enrolment, then `keeper setup` enrols it anew"
+        return Finding(
+            Grade.WARNING, subject, "it is not among the wallet's enrolled tokens, so it cannot be given", fix
+        )
+    if not line.amount_raw:
+        return Finding(Grade.FINE, subject, "there is none")
+    if not line.movable_raw_max:
+        says = f"none of {held} may be taken: the allowance is missing or has run out"
+        return Finding(Grade.FAILURE, subject, says, f"`keeper setup --allowance {token.symbol}=AMOUNT` renews it")
+    if line.movable_raw_max < line.amount_raw:
+        says = f"{available} of {held} may be taken before the allowance runs out"
+        return Finding(Grade.WARNING, subject, says, f"`keeper setup --allowance {token.symbol}=AMOUNT` raises it")
+    return Finding(Grade.FINE, subject, f"all of {held} may be taken before the allowance runs out")
 
 
 def _caps(snapshot: Snapshot) -> Iterator[Finding]:
@@ -247,7 +308,7 @@ def _caps(snapshot: Snapshot) -> Iterator[Finding]:
                 Grade.FAILURE,
                 f"cap {token.symbol}",
                 "nothing may move: no cap is set, or it is used up",
-                "the owner sends setCaps (`keeper setup --cap`), or the window passes",
+                f"`keeper setup --cap {token.symbol}=AMOUNT/1d` sets one; a used one comes back with its window",
             )
 
 
@@ -293,7 +354,10 @@ def _gas(config: Config, snapshot: Snapshot) -> Iterator[Finding]:
         return
     price = 2 * snapshot.block.base_fee_wei + config.fees.tip
     rescues = balance // ((BATCH_GAS + NATIVE_RESCUE_GAS) * price)
-    says = f"the hot key has {balance / 10**18:.4g} for gas, enough for about {rescues:,} rescues at twice today's fees"
+    says = (
+        f"the hot key has {number_text(balance / 10**18)} of the native coin, for about {rescues:,} rescues at twice "
+        "today's fees"
+    )
     if rescues >= RESCUES_OF_GAS_MIN:
         yield Finding(Grade.FINE, "gas", says)
     else:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
-from keeper.commands.answer import Answer
-from keeper.commands.view import View, view
+from keeper.commands.answer import Answer, Verbatim
+from keeper.commands.view import View, by_hand_document, view
 from keeper.config import load_config
 from keeper.core.policy import SubaccountPolicy
 from keeper.core.risk import Risk, cushion, survivable_fall
@@ -47,15 +47,21 @@ async def _explain(config_path: Path, wanted: str) -> Answer:
     parts += ["", f"thresholds: {settings.why}"]
     verdict = seen.plan.verdicts[subaccount.id]
     parts += ["", f"verdict: {verdict_text(verdict, seen.snapshot.block.timestamp)}"]
+    for one in seen.by_hand:
+        if one.subaccount == subaccount.id:
+            parts += ["", one.says, *map(Verbatim, one.cast_lines(seen.session.config.guard.owner))]
     return Answer(parts, _document(subaccount, settings, seen))
 
 
 def find(wanted: str, seen: View) -> Subaccount:
-    """The one subaccount whose id, or label, begins so. Raises ConfigError for none or several."""
-    text = wanted.removesuffix("…").lower()
+    """The one subaccount whose id, or label, begins so, or is shortened so. Raises ConfigError for none or several."""
+    beginning, _, end = wanted.strip().lower().partition("…")
     all_of_them = seen.snapshot.subaccounts
-    found = [each for each in all_of_them if str(each.id) == text] or [
-        each for each in all_of_them if str(each.id).startswith(text) or each.label.lower().startswith(text)
+    found = [each for each in all_of_them if wanted.lower() in (str(each.id).lower(), each.label.lower())] or [
+        each
+        for each in all_of_them
+        if (str(each.id).lower().startswith(beginning) and str(each.id).lower().endswith(end))
+        or each.label.lower().startswith(beginning)
     ]
     match found:
         case [only]:
@@ -64,7 +70,7 @@ def find(wanted: str, seen: View) -> Subaccount:
             known = ", ".join(name_of(each) for each in all_of_them)
             raise ConfigError(f"No subaccount is called {wanted!r}; there are {known}.")
         case _:
-            raise ConfigError(f"{wanted!r} could be {' or '.join(str(each.id) for each in found)}; write more of it.")
+            raise ConfigError(f"{wanted!r} could be {' or '.join(map(name_of, found))}; write more of it.")
 
 
 def _numbers(subaccount: Subaccount, settings: SubaccountPolicy) -> list[RenderableType]:
@@ -77,10 +83,14 @@ def _numbers(subaccount: Subaccount, settings: SubaccountPolicy) -> list[Rendera
     health = risk.health_factor
     lines += [
         f"It owes {amount_text(subaccount.debt.amount_raw, subaccount.debt.token)}, interest to this block included.",
-        f"Collateral that counts {number_text(risk.collateral_value / WAD)} {unit} / debt "
-        f"{number_text(risk.debt_value / WAD)} {unit} = health {health_text(health)}.",
-        f"It survives a fall of {percent_text(survivable_fall(health) * BPS // WAD)} and is tested against "
-        f"{percent_text(settings.shock_bps)}: a cushion of {health_text(cushion(health, settings.shock_bps))}.",
+        (
+            f"Collateral that counts {number_text(risk.collateral_value / WAD)} {unit} / debt "
+            f"{number_text(risk.debt_value / WAD)} {unit} = health {health_text(health)}."
+        ),
+        (
+            f"It survives a fall of {percent_text(survivable_fall(health) * BPS // WAD)} and is tested against "
+            f"{percent_text(settings.shock_bps)}: a cushion of {health_text(cushion(health, settings.shock_bps))}."
+        ),
     ]
     at = liquidation_price(subaccount)
     if at is not None:
@@ -154,6 +164,7 @@ def _document(subaccount: Subaccount, settings: SubaccountPolicy, seen: View) ->
         **subaccount_document(subaccount, settings, verdict, floor, now),
         "feeds": [feed_document(feed, now) for feed in seen.snapshot.feeds if feed.feed in subaccount.feeds],
         "spare_raw": {token: {at: str(raw) for at, raw in amounts.items()} for token, amounts in spare.items()},
+        "by_hand": [one for one in by_hand_document(seen) if one["subaccount"] == str(subaccount.id)],
     }
     if not isinstance(subaccount.reading, Unknown):
         document["risk"] = _risk_document(subaccount.margin.risk())

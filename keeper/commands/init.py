@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,8 +16,16 @@ from keeper.chain.provider import HttpProvider
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.commands.answer import Answer
+from keeper.commands.measure import block_milliseconds, feed_volatilities, pair_volatility
 from keeper.config_sections import Key, all_keys
-from keeper.config_values import config_folder, parse_address, parse_http_endpoint, parse_market_id, render_health
+from keeper.config_values import (
+    config_folder,
+    parse_address,
+    parse_http_endpoint,
+    parse_market_id,
+    render_bps,
+    render_health,
+)
 from keeper.core.policy import Pair, Thresholds, default_thresholds
 from keeper.core.snapshot import Block, Snapshot, Subaccount, Unknown
 from keeper.core.units import Address
@@ -25,7 +34,7 @@ from keeper.protocols.guard_setup import guard_address
 from keeper.protocols.morpho_blue import market_ids_in, position_log_filter
 from keeper.protocols.oracles import Feed
 from keeper.protocols.portfolio import MorphoSettings, Portfolio, PortfolioSettings, WalletSettings, discover
-from keeper.report import amount_text, health_text, name_of, percent_text
+from keeper.report import amount_text, health_text, name_of
 
 MORPHO_USUAL = Address("0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb")
 """Where Morpho Blue is on Ethereum and Base; elsewhere it has to be named."""
@@ -41,6 +50,10 @@ class Found:
     morpho: Address
     portfolio: Portfolio
     snapshot: Snapshot
+    volatility: Mapping[Address, int]
+    """Basis points a day, of the feeds that could be measured."""
+    block_ms: int | None
+    """The usual time between two blocks, if the chain is old enough to tell."""
 
     @property
     def positions(self) -> list[Subaccount]:
@@ -78,7 +91,7 @@ def init(
         f"{output} is written: {len(found.positions)} positions of {wallet} on chain {found.chain_id}.",
         *(f"  {_position_sentence(each)}" for each in found.positions),
         "",
-        "Next: look through the file and add [signer]; then `keeper setup` for the owner's transactions, and `keeper check`.",
+        "Next: look through the file and add [signer]; then run `keeper setup` and `keeper check`.",
     ]
     document = {
         "path": str(output),
@@ -90,7 +103,7 @@ def init(
     return Answer(lines, document)
 
 
-# Finding ---------------------------------------------------------------------------------------------------------------
+# Finding --------------------------------------------------------------------------------------------------------------
 
 
 async def _find(url: str, owner: Address, morpho: Address, named: Sequence[str], from_block: int | None) -> Found:
@@ -110,23 +123,22 @@ async def _find(url: str, owner: Address, morpho: Address, named: Sequence[str],
         if not ids:
             raise ConfigError(f"{owner} never supplied collateral to Morpho at {morpho} since block {from_block}.")
         reader = Reader(rpc)
-        markets = await _look(reader, head, _settings(chain_id, owner, morpho, ids, ()))
+        _, markets = await _look(reader, head, _settings(chain_id, owner, morpho, ids, ()))
         held = [
             str(each.id.key)
-            for each in markets.snapshot.subaccounts
+            for each in markets.subaccounts
             if each.has_debt or _holds_something(each) or each.id.key in named
         ]
         tokens = tuple(
             dict.fromkeys(
-                line.token.address
-                for each in markets.snapshot.subaccounts
-                if each.id.key in held
-                for line in each.collateral
+                line.token.address for each in markets.subaccounts if each.id.key in held for line in each.collateral
             )
         )
         if not held:
             raise ConfigError(f"{owner} has no position left on Morpho at {morpho}.")
-        return await _look(reader, head, _settings(chain_id, owner, morpho, held, tokens))
+        portfolio, snapshot = await _look(reader, head, _settings(chain_id, owner, morpho, held, tokens))
+        volatility = await feed_volatilities(reader, portfolio.topology.feeds, head)
+        return Found(chain_id, morpho, portfolio, snapshot, volatility, await block_milliseconds(rpc, head))
 
 
 async def _chain_id(url: str) -> int:
@@ -159,18 +171,16 @@ def _settings(
     return PortfolioSettings(chain_id, owner, guard_address(owner), None, tuple(protocols))
 
 
-async def _look(reader: Reader, head: Block, settings: PortfolioSettings) -> Found:
+async def _look(reader: Reader, head: Block, settings: PortfolioSettings) -> tuple[Portfolio, Snapshot]:
     portfolio = await reader.discover(discover(settings), head)
-    snapshot = portfolio.decode(head, await reader.read(portfolio.calldata, head))
-    (morpho,) = (protocol.address for protocol in settings.protocols if isinstance(protocol, MorphoSettings))
-    return Found(settings.chain_id, morpho, portfolio, snapshot)
+    return portfolio, portfolio.decode(head, await reader.read(portfolio.calldata, head))
 
 
 def _holds_something(subaccount: Subaccount) -> bool:
     return isinstance(subaccount.reading, Unknown) or any(line.amount_raw for line in subaccount.collateral)
 
 
-# Writing ---------------------------------------------------------------------------------------------------------------
+# Writing --------------------------------------------------------------------------------------------------------------
 
 
 def _render(found: Found, owner: Address, rpc_url: str) -> str:
@@ -179,7 +189,7 @@ def _render(found: Found, owner: Address, rpc_url: str) -> str:
     labels = {each.id.key: each.label for each in found.snapshot.subaccounts}
     wallet = found.snapshot.subaccounts[-1]
     blocks = [
-        _section("[chain]", keys, {"rpc_url": f'"{rpc_url}"', "chain_id": str(found.chain_id)}),
+        _section("[chain]", keys, _chain(found, rpc_url)),
         _commented("[signer]", keys, {"keystore": '"keystore.json"', "password": '"env:KEEPER_PASSWORD"'}),
         _section("[guard]", keys, {"owner": f'"{owner}"'}),
         "\n".join(
@@ -207,6 +217,13 @@ def _render(found: Found, owner: Address, rpc_url: str) -> str:
     ]
     head = "# The margin keeper's configuration. What is commented out shows its default."
     return "\n\n".join([head, *blocks]) + "\n"
+
+
+def _chain(found: Found, rpc_url: str) -> dict[str, str]:
+    values = {"rpc_url": f'"{rpc_url}"', "chain_id": str(found.chain_id)}
+    if found.block_ms is not None:
+        values["block_time"] = f'"{found.block_ms}ms"  # measured on its last blocks'
+    return values
 
 
 def _of(section: str, keys: Sequence[Key]) -> list[Key]:
@@ -291,11 +308,13 @@ def _policy(found: Found, keys: Sequence[Key]) -> str:
 
 
 def _override(pair: Pair, found: Found) -> str:
-    settings = default_thresholds(pair)
     subaccount = found.snapshot.subaccount(pair.id)
-    lines = [f'[policy.overrides."{pair.id}"]', f"# {subaccount.label}: {settings.why}"]
+    volatility = None if pair.moves_together else pair_volatility(subaccount.feeds, found.volatility)
+    settings = default_thresholds(pair if volatility is None else replace(pair, volatility_bps_per_day=volatility.bps))
+    why = f"{subaccount.label}: {settings.why}" + (f"; {volatility}" if volatility is not None else "")
+    lines = [f'[policy.overrides."{pair.id}"]', *textwrap.wrap(why, 110, initial_indent="# ", subsequent_indent="# ")]
     lines += [f"{one.name} = {render_health(getattr(settings.thresholds, one.name))}" for one in fields(Thresholds)]
-    return "\n".join([*lines, f'shock = "{percent_text(settings.shock_bps).replace(" ", "")}"'])
+    return "\n".join([*lines, f'shock = "{render_bps(settings.shock_bps)}"'])
 
 
 def _position_sentence(subaccount: Subaccount) -> str:

@@ -9,9 +9,11 @@ from keeper.config import load_config
 from keeper.config_values import parse_seconds
 from keeper.errors import ConfigError
 from keeper.journal_reader import Event, JournalReader, open_reader
-from keeper.report import short, time_text
+from keeper.report import short, time_text, with_short_ids
 
 FOLLOW_SECONDS = 0.5
+EVENTS_MAX = 1_000_000
+"""More than a journal keeps."""
 
 
 def journal(config_path: Path, *, since: str, follow: bool, as_json: bool) -> Answer:
@@ -23,7 +25,7 @@ def journal(config_path: Path, *, since: str, follow: bool, as_json: bool) -> An
     reader = open_reader(load_config(config_path).journal.path)
     try:
         now = int(time.time())
-        events = reader.events(now - seconds)
+        events = reader.events(now - seconds, limit=EVENTS_MAX)
         if follow:
             return _follow(reader, events, now - seconds, as_json)
         lines = [_line(event, now) for event in events] or [f"Nothing in the last {since}."]
@@ -43,11 +45,11 @@ def _follow(reader: JournalReader, events: tuple[Event, ...], since: int, as_jso
                 time.sleep(FOLLOW_SECONDS)
                 events = reader.events(since, last_id)
     except KeyboardInterrupt:
-        return Answer([], [])
+        return Answer([], None)
 
 
 def _line(event: Event, now: int) -> str:
-    return f"{time_text(event.at, now)}  {event.kind}  {short(event.subject)}  {event.sentence}"
+    return f"{time_text(event.at, now)}  {event.kind:8} {short(event.subject):18}  {with_short_ids(event.sentence)}"
 
 
 def _document(event: Event) -> dict[str, object]:

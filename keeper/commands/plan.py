@@ -2,22 +2,24 @@
 
 import asyncio
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import RenderableType
+from rich.padding import Padding
 
 from keeper.commands.answer import THERE_IS_SOMETHING_TO_DO, Answer
-from keeper.commands.view import View, view
+from keeper.commands.view import View, by_hand_document, by_hand_lines, view, with_companions
 from keeper.config import load_config
 from keeper.config_values import parse_bps
 from keeper.core.economics import gas_cost_usd, plan_gas
+from keeper.core.snapshot import Unknown
 from keeper.core.units import BPS
-from keeper.core.verdict import Healthy, NotProtected, Rescue, Watching
 from keeper.documents import Document, plan_document
 from keeper.errors import ConfigError
 from keeper.pausing import Mode
-from keeper.report import name_of, rescue_paragraph, usd_text, verdict_text
-from keeper.session import open_session
+from keeper.report import health_text, name_of, nearest_first, reasons, rescue_sentences, usd_text
+from keeper.session import Session, open_session
 
 _CHANGE = re.compile(r"\s*([A-Za-z0-9._-]+)\s*=\s*([+-]?)\s*([0-9.]+\s*%)\s*")
 
@@ -45,55 +47,56 @@ def parse_shock(text: str) -> dict[str, int]:
 
 async def _plan(config_path: Path, changes_bps: dict[str, int]) -> Answer:
     async with open_session(load_config(config_path)) as session:
+        _require_known(changes_bps, session)
+        changes_bps = with_companions(changes_bps, session.portfolio.pairs())
         seen = await view(session, changes_bps)
-    symbols = {
-        token.symbol
-        for each in seen.snapshot.subaccounts
-        for token in (*(line.token for line in each.collateral), each.unit)
-        if token is not None
+    document: Document = {
+        **plan_document(seen.plan, seen.snapshot),
+        "mode": seen.mode.value,
+        "assumed_changes_bps": changes_bps,
+        "gas": _gas_document(seen),
+        "by_hand": by_hand_document(seen),
     }
+    code = THERE_IS_SOMETHING_TO_DO if seen.plan.rescues else 0
+    return Answer(_sentences(seen, changes_bps), document, exit_code=code)
+
+
+def _require_known(changes_bps: Mapping[str, int], session: Session) -> None:
+    """Raises ConfigError for a symbol of nothing that is held or owed."""
+    symbols = {token.symbol for adapter in session.portfolio.adapters for token in adapter.tokens()}
     unknown = sorted(changes_bps.keys() - symbols)
     if unknown:
         raise ConfigError(
             f"--shock names {unknown[0]}, which the wallet does not hold; it has {', '.join(sorted(symbols))}."
         )
-    document = plan_document(seen.plan, seen.snapshot)
-    document["assumed_changes_bps"] = changes_bps
-    document["gas"] = _gas_document(seen)
-    code = THERE_IS_SOMETHING_TO_DO if seen.plan.rescues else 0
-    return Answer(_sentences(seen, changes_bps), document, exit_code=code)
 
 
-def _sentences(seen: View, changes_bps: dict[str, int]) -> list[RenderableType]:
+def _sentences(seen: View, changes_bps: Mapping[str, int]) -> list[RenderableType]:
     snapshot, plan = seen.snapshot, seen.plan
-    block = snapshot.block
     assumed = ", ".join(f"{symbol} {bps / 100:+g} %" for symbol, bps in changes_bps.items())
-    lines: list[RenderableType] = [
-        f"At block {block.number}" + (f", assuming {assumed}" if assumed else "") + ":",
-    ]
+    at = f"At block {snapshot.block.number}" + (f", assuming {assumed}" if assumed else "")
+    lines: list[RenderableType] = [f"{at}:" if plan.rescues else f"{at}: nothing to send. {_nearest(seen)}"]
     for rescue in plan.rescues:
-        lines += ["", rescue_paragraph(rescue, snapshot, seen.session.policy)]
-    others = [
-        (snapshot.subaccount(id), verdict)
-        for id, verdict in plan.verdicts.items()
-        if not isinstance(verdict, Healthy | Watching | Rescue)
-    ]
-    if others:
-        lines.append("")
-    for subaccount, verdict in others:
-        said = verdict_text(verdict, block.timestamp)
-        lines.append(
-            f"{name_of(subaccount)}: {said}"
-            if not isinstance(verdict, NotProtected)
-            else f"{name_of(subaccount)} is {said}"
-        )
+        first, *others = rescue_sentences(rescue, snapshot, seen.session.policy)
+        lines += ["", first, *(Padding(other, (0, 0, 0, 2), expand=False) for other in others)]
+    said = [*reasons(snapshot, plan), *plan.notes]
+    lines += ["", *said] if said else []
+    lines += by_hand_lines(seen)
     if plan.rescues:
         lines += ["", _cost_sentence(seen)]
         if seen.mode is Mode.PAUSED:
             lines.append("The keeper is paused: nothing of this is sent until `keeper resume`.")
-    else:
-        lines += ["", "Nothing to send."]
     return lines
+
+
+def _nearest(seen: View) -> str:
+    """Who would be next, so that "nothing" is a statement about somebody."""
+    for subaccount in nearest_first(seen.snapshot, seen.session.policy):
+        if subaccount.has_debt and not isinstance(subaccount.reading, Unknown):
+            health = health_text(subaccount.margin.risk().health_factor)
+            trigger = health_text(seen.session.policy.subaccounts[subaccount.id].thresholds.trigger)
+            return f"Nearest is {name_of(subaccount)}: health {health}, due below {trigger}."
+    return "Nothing that can be read owes anything."
 
 
 def _cost_sentence(seen: View) -> str:

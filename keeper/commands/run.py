@@ -3,11 +3,14 @@
 import asyncio
 from pathlib import Path
 
+from rich.console import RenderableType
+from rich.padding import Padding
+
 from keeper.commands.answer import Answer
 from keeper.config import load_config
 from keeper.daemon import CycleReport
 from keeper.documents import Document, plan_document
-from keeper.report import rescue_paragraph
+from keeper.report import reasons, rescue_sentences
 from keeper.service import run_daemon, run_once
 
 
@@ -15,7 +18,7 @@ def run(config_path: Path, *, once: bool, dry_run: bool) -> Answer:
     config = load_config(config_path)
     if not once:
         asyncio.run(run_daemon(config, is_dry_run=dry_run))
-        return Answer([], {"stopped": True}, is_streamed=True)
+        return Answer([], {"stopped": True})
     return answer_to(asyncio.run(run_once(config, is_dry_run=dry_run)))
 
 
@@ -23,6 +26,11 @@ def answer_to(report: CycleReport) -> Answer:
     """One cycle as an answer; exits 1 when a rescue was due and did not go out."""
     snapshot, plan = report.snapshot, report.plan
     document: Document = {**plan_document(plan, snapshot), "outcome": report.outcome, "failed": report.has_failed}
-    lines = [rescue_paragraph(rescue, snapshot, report.policy) for rescue in plan.rescues]
-    lines.append(f"Block {snapshot.block.number}: {report.outcome or 'nothing to send'}.")
+    lines: list[RenderableType] = []
+    for rescue in plan.rescues:
+        first, *others = rescue_sentences(rescue, snapshot, report.policy)
+        lines += [first, *(Padding(other, (0, 0, 0, 2), expand=False) for other in others), ""]
+    lines += [*reasons(snapshot, plan), *plan.notes]
+    nothing = "nothing could be sent" if report.has_failed else "nothing to send"
+    lines.append(f"Block {snapshot.block.number}: {report.outcome or nothing}.")
     return Answer(lines, document, exit_code=1 if report.has_failed else 0)

@@ -10,16 +10,17 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from eth_utils.crypto import keccak
+from pydantic_core import PydanticCustomError
 from rich.console import RenderableType
 
-from keeper.chain.owner import impersonated, send_all, unlocked
-from keeper.commands.answer import Answer
+from keeper.chain.owner import impersonated, open_owner_keystore, send_all, unlocked
+from keeper.commands.answer import Answer, Verbatim
 from keeper.config import load_config
 from keeper.config_values import config_folder, parse_address, parse_seconds, parse_secret
 from keeper.core.snapshot import Snapshot, Token
 from keeper.core.units import Address
 from keeper.documents import Document
-from keeper.errors import ConfigError
+from keeper.errors import ChainError, ConfigError
 from keeper.protocols.abi import interface
 from keeper.protocols.base import Call, Enrolment
 from keeper.protocols.guard_setup import (
@@ -32,6 +33,7 @@ from keeper.protocols.guard_setup import (
     enrol,
     guard_address,
     guard_code_hash,
+    retire,
     set_caps,
     set_keeper,
     set_policy,
@@ -45,6 +47,11 @@ T = TypeVar("T")
 
 DEFAULT_WINDOW_SECONDS = 86_400
 """Without a cap of the owner's own: what the wallet holds of a token now may be moved once a day."""
+
+NOTHING_WAS_SENT = (
+    "Nothing was sent. Sign these with the owner's key: --form safe prints them for the Safe Transaction Builder, "
+    "--form cast as `cast send` lines, --send sends them with the owner's keystore."
+)
 
 _CAP = re.compile(r"([^=]+)=([0-9_.]+)/([0-9]+[a-z]+)")
 _ALLOWANCE = re.compile(r"([^=]+)=([0-9_.]+)")
@@ -99,13 +106,10 @@ async def _setup(
             if impersonate:
                 sender = await impersonated(session.rpc, owner)
             else:
-                token = config_folder.set(Path.cwd())
-                try:
-                    password = parse_secret(owner_password).reveal()
-                finally:
-                    config_folder.reset(token)
-                sender = await unlocked(session.rpc, owner, owner_keystore or Path(), password, config.chain.chain_id)
+                account = open_owner_keystore(owner_keystore or Path(), _password(owner_password), owner)
+                sender = await unlocked(session.rpc, account, config.chain.chain_id, config.fees.tip)
             hashes = await send_all(sender, calls)
+            await _require_nothing_missing(session, wanted)
     guard = config.guard.address or guard_address(owner)
     document: Document = {
         "chain_id": config.chain.chain_id,
@@ -116,12 +120,21 @@ async def _setup(
     }
     if form == "safe":
         safe = _safe_document(calls, config.chain.chain_id)
-        return Answer([json.dumps(safe, indent=2)], safe)
+        return Answer([Verbatim(json.dumps(safe, indent=2))], safe)
     parts = _cast_lines(calls, owner) if form == "cast" else _list_lines(calls, guard, hashes)
     return Answer(parts, document)
 
 
-# What is missing -------------------------------------------------------------------------------------------------------
+async def _require_nothing_missing(session: Session, wanted: Wanted) -> None:
+    """The chain is the proof. Raises ChainError when what was sent did not bring about what was wanted."""
+    left = await missing_calls(session, wanted)
+    if left:
+        raise ChainError(
+            f"Everything was sent and taken, and this is missing all the same: {left[0].says} Look at `keeper check`."
+        )
+
+
+# What is missing ------------------------------------------------------------------------------------------------------
 
 
 async def missing_calls(session: Session, wanted: Wanted) -> list[OwnerCall]:
@@ -143,7 +156,8 @@ async def missing_calls(session: Session, wanted: Wanted) -> list[OwnerCall]:
     else:
         if guard != guard_address(owner):
             raise ConfigError(
-                f"There is nothing at [guard] address {guard}; leave it out to have the guard at {guard_address(owner)}."
+                f"There is nothing at [guard] address {guard}; leave it out to have the guard at "
+                f"{guard_address(owner)}."
             )
         calls = [deploy_guard(owner)]
     calls += _enrolment_calls(session, snapshot, guard)
@@ -174,13 +188,17 @@ def _enrolment_calls(session: Session, snapshot: Snapshot, guard: Address) -> li
             new.append((enrolment, limits))
             continue
         known = None if snapshot.guard is None else snapshot.guard.account(index)
-        if known is not None and (known.rescue_ceiling, known.min_after, known.hard_floor) != (
+        if known is not None and not set(enrolment.assets) <= set(known.assets) and enrolment.assets:
+            # The tokens of an enrolment are fixed; indexes are never reused, so it is enrolled anew.
+            changed.append(retire(guard, index, f"{enrolment.label} with its old list of tokens"))
+            new.append((enrolment, limits))
+        elif known is not None and (known.rescue_ceiling, known.min_after, known.hard_floor) != (
             limits.rescue_ceiling,
             limits.min_after,
             limits.hard_floor,
         ):
             changed.append(set_policy(guard, index, enrolment, limits))
-    return ([enrol(guard, new)] if new else []) + changed
+    return changed + ([enrol(guard, new)] if new else [])
 
 
 def _limits(session: Session, enrolment: Enrolment) -> Limits:
@@ -254,13 +272,14 @@ async def _allowance_calls(
     calls: list[OwnerCall] = []
     for token, of_allowance, of_balance in zip(wallet.held, results[::2], results[1::2], strict=True):
         allowance, balance = int.from_bytes(of_allowance.data), int.from_bytes(of_balance.data)
-        amount = _raw(asked[token.address], token) if token.address in asked else max(balance, allowance)
+        # An allowance that is there is the owner's decision, whatever the balance has become.
+        amount = _raw(asked[token.address], token) if token.address in asked else allowance or balance
         if amount != allowance:
             calls.append(approve(guard, token, amount))
     return calls
 
 
-# What the owner typed --------------------------------------------------------------------------------------------------
+# What the owner typed -------------------------------------------------------------------------------------------------
 
 
 def _address(text: str, where: str) -> Address:
@@ -268,6 +287,19 @@ def _address(text: str, where: str) -> Address:
         return parse_address(text)
     except ValueError as problem:
         raise ConfigError(f"{where} is {text!r}: {problem}.") from None
+
+
+def _password(reference: str | None) -> str:
+    """Relative to the folder that the owner is in. Raises ConfigError when it is missing."""
+    token = config_folder.set(Path.cwd())
+    try:
+        return parse_secret(reference).reveal()
+    except PydanticCustomError:
+        raise ConfigError(
+            "--owner-password takes a reference, env:NAME or file:PATH: others can read what stands on a command line."
+        ) from None
+    finally:
+        config_folder.reset(token)
 
 
 def _cap(text: str) -> tuple[str, tuple[Decimal, int]]:
@@ -307,7 +339,7 @@ def _raw(amount: Decimal, token: Token) -> int:
     return int(amount.scaleb(token.decimals))
 
 
-# What it answers -------------------------------------------------------------------------------------------------------
+# What it answers ------------------------------------------------------------------------------------------------------
 
 
 def _call_document(call: OwnerCall) -> Document:
@@ -336,7 +368,10 @@ def _safe_document(calls: Sequence[OwnerCall], chain_id: int) -> Document:
 def _cast_lines(calls: Sequence[OwnerCall], owner: Address) -> list[RenderableType]:
     lines: list[RenderableType] = []
     for call in calls:
-        lines += [f"# {call.says}", f"cast send --rpc-url $ETH_RPC_URL --from {owner} {call.to} 0x{call.data.hex()}"]
+        lines += [
+            Verbatim(f"# {call.says}"),
+            Verbatim(f"cast send --rpc-url $ETH_RPC_URL --from {owner} {call.to} 0x{call.data.hex()}"),
+        ]
     return lines or ["# Nothing is missing."]
 
 
@@ -348,10 +383,10 @@ def _list_lines(calls: Sequence[OwnerCall], guard: Address, hashes: Sequence[str
         lines += [f"{number}. {call.says}", f"   to {call.to}, {len(call.data)} bytes of data"]
         if hashes:
             lines.append(f"   sent: {hashes[number - 1]}")
-    if not hashes:
-        lines += [
-            "",
-            "Nothing was sent. Sign these with the owner's key: --form safe prints them for the Safe Transaction Builder, "
-            "--form cast as `cast send` lines, --send sends them with the owner's keystore.",
-        ]
-    return lines
+    if hashes:
+        return [*lines, "", "All of it took effect, and nothing is missing any more. `keeper check` looks at the rest."]
+    return [
+        *lines,
+        "",
+        NOTHING_WAS_SENT,
+    ]

@@ -2,17 +2,30 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import RenderableType
 
 from keeper.commands.answer import Answer
-from keeper.commands.view import View, view
+from keeper.commands.view import View, by_hand_document, by_hand_lines, view
 from keeper.config import load_config
 from keeper.core.policy import disagreements
+from keeper.core.snapshot import Subaccount
 from keeper.documents import status_document
 from keeper.pausing import Mode
-from keeper.report import age_text, amount_text, name_of, short, spares, status_table, time_text
+from keeper.report import (
+    age_text,
+    amount_text,
+    counted,
+    name_of,
+    reasons,
+    short,
+    spares,
+    status_table,
+    time_text,
+)
 from keeper.session import open_session
 
 
@@ -23,12 +36,17 @@ def status(config_path: Path) -> Answer:
 async def _status(config_path: Path) -> Answer:
     async with open_session(load_config(config_path)) as session:
         seen = await view(session)
+    if seen.mode is Mode.PAUSED:
+        seen = replace(seen, plan=seen.plan.held("the keeper is paused (`keeper resume` undoes it)"))
     spare_raw = spares(seen.snapshot, seen.session.policy)
-    document = status_document(seen.snapshot, session.policy, seen.plan, spare_raw)
-    document["mode"] = seen.mode.value
-    document["daemon"] = seen.daemon
+    document = {
+        "mode": seen.mode.value,
+        "daemon": seen.daemon,
+        **status_document(seen.snapshot, session.policy, seen.plan, spare_raw),
+        "by_hand": by_hand_document(seen),
+    }
     table = status_table(seen.snapshot, session.policy, seen.plan, spare_raw)
-    return Answer([*_header(seen), "", table, *_footer(seen)], document)
+    return Answer([*_header(seen), "", table, *_footer(seen), *by_hand_lines(seen)], document)
 
 
 def _header(seen: View) -> list[RenderableType]:
@@ -36,18 +54,21 @@ def _header(seen: View) -> list[RenderableType]:
     block, guard = snapshot.block, snapshot.guard
     now = int(time.time())
     lines: list[RenderableType] = [
-        f"owner {short(seen.session.config.guard.owner)} on chain {snapshot.chain_id}, block {block.number}, "
-        f"{time_text(block.timestamp, now)}"
+        (
+            f"owner {short(seen.session.config.guard.owner)} on chain {snapshot.chain_id}, block {block.number}, "
+            f"{time_text(block.timestamp, now)}"
+        )
     ]
     if guard is None:
-        lines.append(f"guard: {snapshot.guard_problem or 'none configured'}")
+        lines.append(f"NO GUARD: {snapshot.guard_problem or 'none is configured'}; nothing is protected")
     else:
         state = "PAUSED on-chain, only the owner can unpause it" if guard.is_paused else "active"
-        lines.append(f"guard {short(guard.address)} {state}, {guard.last_sequence} batches so far")
+        lines.append(f"guard {short(guard.address)} {state}, {counted(guard.last_sequence, 'batch')} so far")
     if seen.daemon is None:
         lines.append("daemon: not running; nothing is protected until `keeper run` is started")
     else:
-        lines.append(f"daemon: running since {time_text(seen.daemon['started_at'], now)}")
+        what = ", DRY RUN: it sends nothing" if seen.daemon["dry_run"] else ""
+        lines.append(f"daemon: running since {time_text(seen.daemon['started_at'], now)}{what}")
     if seen.mode is not Mode.ACTIVE:
         lines.append(f"MODE: {seen.mode.value.upper()}; `keeper resume` undoes it")
     return lines
@@ -55,11 +76,9 @@ def _header(seen: View) -> list[RenderableType]:
 
 def _footer(seen: View) -> list[RenderableType]:
     snapshot = seen.snapshot
-    lines: list[RenderableType] = []
-    for subaccount in snapshot.subaccounts:
-        lines += [f"{name_of(subaccount)}: {note}" for note in subaccount.notes]
-        if subaccount.cannot_give is not None:
-            lines.append(f"{name_of(subaccount)} cannot give: {subaccount.cannot_give}")
+    lines = reasons(snapshot, seen.plan)
+    lines += _cannot_give(snapshot.subaccounts)
+    lines += [f"{name_of(each)}: {note}" for each in snapshot.subaccounts for note in each.notes]
     if snapshot.guard is not None:
         lines += [str(each) for each in disagreements(seen.session.policy, snapshot.guard, snapshot.subaccounts)]
     tokens = {line.token.address: line.token for each in snapshot.subaccounts for line in each.collateral}
@@ -77,4 +96,14 @@ def _footer(seen: View) -> list[RenderableType]:
     ]
     if stale:
         lines.append(f"older than their heartbeat: {', '.join(stale)}")
+    lines += seen.plan.notes
     return ["", *lines] if lines else []
+
+
+def _cannot_give(subaccounts: Iterable[Subaccount]) -> list[str]:
+    """One line for each reason, whomever it holds back."""
+    names: dict[str, list[str]] = {}
+    for each in subaccounts:
+        if each.cannot_give is not None:
+            names.setdefault(each.cannot_give, []).append(each.label)
+    return [f"cannot give: {', '.join(labels)}: {reason}" for reason, labels in names.items()]

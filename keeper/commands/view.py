@@ -1,14 +1,20 @@
 """What a verb that only looks gets to see: a snapshot, and the plan that the daemon would make of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rich.console import RenderableType
+
+from keeper.by_hand import ByHand, by_hand
+from keeper.commands.answer import Verbatim
 from keeper.control import ask_daemon
 from keeper.core.plan import History, Plan
 from keeper.core.planner import make_plan
+from keeper.core.policy import Pair
 from keeper.core.shock import after_shock
 from keeper.core.snapshot import Snapshot
+from keeper.documents import Document
 from keeper.history import history_from_journal
 from keeper.journal_reader import open_reader
 from keeper.pausing import Mode, PauseFile
@@ -23,9 +29,15 @@ class View:
     snapshot: Snapshot
     history: History
     plan: Plan
+    """What would be sent if the keeper is not paused."""
     mode: Mode
     daemon: dict[str, Any] | None
     """What the running daemon says of itself; None when none runs."""
+
+    @property
+    def by_hand(self) -> list[ByHand]:
+        """What only the owner can do."""
+        return by_hand(self.session.portfolio, self.snapshot, self.plan)
 
 
 async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES) -> View:
@@ -49,3 +61,32 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES) ->
     )
     daemon = await ask_daemon(config.telemetry.socket, "status", {})
     return View(session, snapshot, history, make_plan(snapshot, session.policy, history), mode, daemon)
+
+
+def with_companions(changes_bps: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:
+    """The changes, and the same for what moves together with one of them: ETH does not fall 12 % below wstETH."""
+    companions = {
+        pair.collateral_symbol: changes_bps[pair.debt_symbol]
+        for pair in pairs
+        if pair.lltv is not None and pair.moves_together and pair.debt_symbol in changes_bps
+    }
+    return companions | dict(changes_bps)
+
+
+def by_hand_lines(seen: View) -> list[RenderableType]:
+    """For a person, with the transactions as commands to be copied."""
+    lines: list[RenderableType] = []
+    for one in seen.by_hand:
+        lines += ["", one.says, *map(Verbatim, one.cast_lines(seen.session.config.guard.owner))]
+    return lines
+
+
+def by_hand_document(seen: View) -> list[Document]:
+    return [
+        {
+            "subaccount": str(one.subaccount),
+            "says": one.says,
+            "transactions": [{"to": to, "data": f"0x{data.hex()}", "value_wei": "0"} for to, data in one.calls],
+        }
+        for one in seen.by_hand
+    ]

@@ -104,8 +104,11 @@ def enrol(guard: Address, accounts: Sequence[tuple[Enrolment, Limits]]) -> Owner
         (one.protocol.value, one.holder, one.target, bytes.fromhex(one.key[2:]), list(one.assets), _fields(limits))
         for one, limits in accounts
     ]
-    sentences = (f"{one.label} ({_limits(one, limits)})" for one, limits in accounts)
-    return _to_guard(guard, "enrol", [arguments], f"Enrols {', '.join(sentences)}.")
+    labels_of: dict[str, list[str]] = {}
+    for one, limits in accounts:
+        labels_of.setdefault(_limits(one, limits), []).append(one.label)
+    sentences = (f"{', '.join(labels)} ({limits})" for limits, labels in labels_of.items())
+    return _to_guard(guard, "enrol", [arguments], f"Enrols {'; '.join(sentences)}.")
 
 
 def set_policy(guard: Address, index: int, enrolment: Enrolment, limits: Limits) -> OwnerCall:
@@ -186,4 +189,4 @@ def _duration(seconds: int) -> str:
         for unit, length in (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
         if seconds % length == 0
     )
-    return f"{seconds // length} {unit}{'' if seconds == length else 's'}"
+    return unit if seconds == length else f"{seconds // length} {unit}s"

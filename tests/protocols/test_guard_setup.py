@@ -82,7 +82,7 @@ def test_enrolling_says_what_each_account_may_do() -> None:
         ),
     )  # fmt: skip
     assert call.says == (
-        "Enrols wallet (may give within its allowances and the caps), WETH/USDC 86% (receives only below health 1.2 "
+        "Enrols wallet (may give within its allowances and the caps); WETH/USDC 86% (receives only below health 1.2 "
         "and must then reach 1.05, is never left below 1.02 by giving)."
     )
 
@@ -102,10 +102,10 @@ def test_retiring_is_for_good() -> None:
 @pytest.mark.parametrize(
     ("seconds", "window"),
     [
-        (86_400, "1 day"),
+        (86_400, "day"),
         (172_800, "2 days"),
         (7_200, "2 hours"),
-        (3_600, "1 hour"),
+        (3_600, "hour"),
         (90 * 60, "90 minutes"),
         (61, "61 seconds"),
     ],
