@@ -70,13 +70,15 @@ class WideWallet:
         devnet.chain.refresh_prices()
 
     def config(self, name: str, url: str | None = None, tokens: Sequence[str] = ()) -> Config:
-        """A configuration of these markets and no others, and these idle tokens, with a journal of its own.
+        """A configuration of these markets and no others, and these idle tokens, with a new journal of its own.
 
         `url`: the node, if it is to be reached by another way.
         """
         path = self.devnet.folder / f"{name}.toml"
         path.write_text("\n".join(self._toml(name, url or self.devnet.url, tokens)))
-        return load_config(path)
+        config = load_config(path)
+        remove_journal(config.journal.path)
+        return config
 
     # Steps ------------------------------------------------------------------------------------------------------------
 
