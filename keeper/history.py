@@ -21,6 +21,6 @@ def history_from_journal(journal: JournalReader, feeds: Iterable[Address], now: 
         for feed in feeds
     }
     return History(
-        last_rescue_at={SubaccountId.parse(id): at for id, at in journal.last_rescues().items()},
+        last_rescues={SubaccountId.parse(id): last for id, last in journal.last_rescues().items()},
         volatility_bps_per_day={feed: bps for feed, bps in volatilities.items() if bps is not None},
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keeper.core.intent import Abandoned, Attempt, Fees, Included, Intent, Outcome, Receipt, Refused, Reverted, State
-from keeper.core.plan import Lane
+from keeper.core.plan import Lane, LastRescue
 from keeper.core.snapshot import Block, FeedRound
 from keeper.core.units import Address, Wad
 from keeper.errors import JournalError
@@ -164,10 +164,13 @@ class JournalReader:
         rows = self._all("SELECT gas_used, gas_price_wei FROM outcomes WHERE seen_at >= ?", since)
         return sum(row["gas_used"] * int(row["gas_price_wei"]) for row in rows)
 
-    def last_rescues(self) -> Mapping[str, int]:
-        """Unix seconds of the last rescue that took effect, by recipient."""
-        rows = self._all("SELECT recipient, max(at) AS at FROM rescues WHERE succeeded GROUP BY recipient")
-        return {row["recipient"]: row["at"] for row in rows}
+    def last_rescues(self) -> Mapping[str, LastRescue]:
+        """The last rescue that took effect, by recipient."""
+        # SQLite takes the other columns from the row that has the maximum.
+        rows = self._all(
+            "SELECT recipient, max(at) AS at, health_after FROM rescues WHERE succeeded GROUP BY recipient"
+        )
+        return {row["recipient"]: LastRescue(row["at"], int(row["health_after"])) for row in rows}
 
     def rescues_of(self, plan_id: str) -> tuple[RescueOutcome, ...]:
         rows = self._all("SELECT * FROM rescues WHERE plan_id = ? ORDER BY position", plan_id)

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from keeper.core.plan import History, InFlight, Lane
+from keeper.core.plan import History, InFlight, Lane, LastRescue
 from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.snapshot import Horizon, SubaccountId
 
@@ -43,7 +43,7 @@ def policy_from_json(text: str) -> Policy:
 def history_to_json(history: History) -> str:
     in_flight = history.in_flight
     document = {
-        "last_rescue_at": {str(id): at for id, at in history.last_rescue_at.items()},
+        "last_rescues": {str(id): asdict(last) for id, last in history.last_rescues.items()},
         "in_flight": None
         if in_flight is None
         else {
@@ -51,7 +51,6 @@ def history_to_json(history: History) -> str:
             "lane": in_flight.lane.value,
             "recipients": sorted(str(id) for id in in_flight.recipients),
         },
-        "refused": {str(id): reason for id, reason in history.refused.items()},
         "volatility_bps_per_day": dict(history.volatility_bps_per_day),
         "gas_price_wei": history.gas_price_wei,
         "protect_only": history.protect_only,
@@ -63,7 +62,7 @@ def history_from_json(text: str) -> History:
     document: dict[str, Any] = json.loads(text)
     in_flight: dict[str, Any] | None = document["in_flight"]
     return History(
-        {SubaccountId.parse(id): at for id, at in document["last_rescue_at"].items()},
+        {SubaccountId.parse(id): LastRescue(**last) for id, last in document["last_rescues"].items()},
         None
         if in_flight is None
         else InFlight(
@@ -71,7 +70,6 @@ def history_from_json(text: str) -> History:
             Lane(in_flight["lane"]),
             frozenset(SubaccountId.parse(id) for id in in_flight["recipients"]),
         ),
-        {SubaccountId.parse(id): reason for id, reason in document["refused"].items()},
         document["volatility_bps_per_day"],
         document["gas_price_wei"],
         document["protect_only"],

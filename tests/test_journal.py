@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keeper.core.intent import Abandoned, Attempt, Fees, Included, Intent, Receipt, Refused, Reverted, State
-from keeper.core.plan import Lane
+from keeper.core.plan import Lane, LastRescue
 from keeper.core.snapshot import Block, FeedRound
 from keeper.core.units import Address
 from keeper.errors import JournalError
@@ -240,7 +240,11 @@ def test_rescues_are_kept_per_plan_and_the_last_that_took_effect_per_recipient(j
         rescue = RescueOutcome("morpho:0x1", succeeded, 104 * WAD // 100, 125 * WAD // 100, "" if succeeded else "cap")
         journal.record_rescues(plan_id, [rescue, replace(rescue, recipient=f"morpho:{plan_id}")], at)
 
-    assert journal.last_rescues() == {"morpho:0x1": 600, "morpho:0xa1": 500, "morpho:0xa2": 600}
+    assert journal.last_rescues() == {
+        "morpho:0x1": LastRescue(600, 1_250_000_000_000_000_000),
+        "morpho:0xa1": LastRescue(500, 1_250_000_000_000_000_000),
+        "morpho:0xa2": LastRescue(600, 1_250_000_000_000_000_000),
+    }
     assert journal.rescues_of("0xa1") == (
         RescueOutcome("morpho:0x1", True, 1_040_000_000_000_000_000, 1_250_000_000_000_000_000),
         RescueOutcome("morpho:0xa1", True, 1_040_000_000_000_000_000, 1_250_000_000_000_000_000),

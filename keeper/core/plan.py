@@ -77,14 +77,21 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True)
+class LastRescue:
+    """The last rescue of a subaccount that took effect."""
+
+    at: int
+    """Unix seconds."""
+    health_after: Wad
+    """As the guard found it."""
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """What earlier cycles add to a decision; a value that is stored with the plan."""
 
-    last_rescue_at: Mapping[SubaccountId, int] = field(default_factory=dict[SubaccountId, int])
-    """Unix seconds of the last rescue that took effect."""
+    last_rescues: Mapping[SubaccountId, LastRescue] = field(default_factory=dict[SubaccountId, LastRescue])
     in_flight: InFlight | None = None
-    refused: Mapping[SubaccountId, str] = field(default_factory=dict[SubaccountId, str])
-    """Recipients whose last rescue a simulation refused at this very block, with the reason."""
     volatility_bps_per_day: Mapping[Address, int] = field(default_factory=dict[Address, int])
     """Per feed, measured on the journal's prices."""
     gas_price_wei: int = 0

@@ -24,6 +24,10 @@ RESCUES_PER_BATCH_MAX = 16
 """MAX_RESCUES of the guard: more would not fit into a block's gas on every chain."""
 
 
+FALL_SINCE_RESCUE_BPS = 100
+"""An account that lost a hundredth of its health since it was rescued does not cool down any longer."""
+
+
 def make_plan(snapshot: Snapshot, policy: Policy, history: History) -> Plan:
     """The rescues to send now and a verdict for every subaccount of the snapshot."""
     planning = _Planning(snapshot, policy, history)
@@ -111,10 +115,22 @@ class _Planning:
         obstacle = self._obstacle(account, guard)
         if obstacle is not None:
             return verdict.Blocked(obstacle)
-        until = self._history.last_rescue_at.get(subaccount.id, 0) + self._policy.cooldown_seconds
-        if health >= account.limits.critical and until > self._snapshot.block.timestamp:
-            return verdict.CoolingDown(until)
-        return health
+        until = self._cooling_until(account, health)
+        return health if until is None else verdict.CoolingDown(until)
+
+    def _cooling_until(self, account: Account, health: Wad) -> int | None:
+        """When a routine rescue may follow the last one, if not yet.
+
+        It is held back only as long as nothing got worse: who fell since it was rescued is in a falling market, and
+        waits for nothing.
+        """
+        last = self._history.last_rescues.get(account.id)
+        if last is None or health < account.limits.critical:
+            return None
+        if health * BPS < last.health_after * (BPS - FALL_SINCE_RESCUE_BPS):
+            return None
+        until = last.at + self._policy.cooldown_seconds
+        return until if until > self._snapshot.block.timestamp else None
 
     def _obstacle(self, account: Account, guard: GuardState | None) -> str | None:
         """What forbids to put anything into an account that is due."""
@@ -125,8 +141,6 @@ class _Planning:
             return "the guard is paused; only its owner can unpause it"
         if subaccount.cannot_receive is not None:
             return subaccount.cannot_receive
-        if account.id in self._history.refused:
-            return f"the simulation refused its rescue: {self._history.refused[account.id]}"
         now = subaccount.margin.risk().health_factor
         if now >= account.limits.rescue_ceiling:
             return (

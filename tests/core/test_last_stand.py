@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from keeper.core.plan import History, Lane, Plan, Stage
+from keeper.core.plan import History, Lane, LastRescue, Plan, Stage
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings
 from keeper.core.snapshot import Stale, Subaccount, SubaccountId
@@ -155,7 +155,7 @@ def test_nothing_leaves_an_account_with_debt_on_a_stale_price() -> None:
 
 
 def test_a_cooldown_does_not_mute_it() -> None:
-    recently = History(last_rescue_at={A: 1_799_999_999})
+    recently = History(last_rescues={A: LastRescue(1_799_999_999, wad("1.04"))})
     assert plan_for(a_subaccount("a", health="1.04"), a_subaccount("b", health="1.22"), history=recently).rescues
 
 

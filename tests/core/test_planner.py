@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from keeper.core import verdict
-from keeper.core.plan import History, InFlight, Kind, Lane, Plan, Stage
+from keeper.core.plan import History, InFlight, Kind, Lane, LastRescue, Plan, Stage
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings
 from keeper.core.snapshot import Fresh, FreshnessUnverified, Reading, Stale, Subaccount, SubaccountId, Token, Unknown
@@ -299,8 +299,6 @@ def test_what_blocks_a_rescue_is_named() -> None:
     policy = a_policy(*book)
     paused = make_plan(a_snapshot(*book, is_paused=True), policy, History())
     assert reason(paused) == "the guard is paused; only its owner can unpause it"
-    refused = plan_for(*book, history=History(refused={A: "HealthTooLow"}))
-    assert reason(refused) == "the simulation refused its rescue: HealthTooLow"
     frozen = plan_for(a_subaccount("a", health="1.1", cannot_receive="the market is frozen"), a_wallet())
     assert reason(frozen) == "the market is frozen"
     assert "has no cap for WETH" in reason(plan_for(*book, caps={}))
@@ -335,15 +333,19 @@ def test_the_guards_stricter_minimum_is_planned_with() -> None:
 
 
 @pytest.mark.parametrize(
-    ("health", "seconds_ago", "expected"),
+    ("health", "seconds_ago", "reached", "expected"),
     [
-        ("1.1", 299, verdict.CoolingDown(NOON + 1)),
-        ("1.1", 300, verdict.Rescue()),
-        ("1.0799", 0, verdict.Rescue()),
+        ("1.1", 299, "1.1", verdict.CoolingDown(NOON + 1)),
+        ("1.1", 300, "1.1", verdict.Rescue()),
+        ("1.0799", 0, "1.0799", verdict.Rescue()),
+        ("1.1", 0, "1.111", verdict.CoolingDown(NOON + 300)),
+        ("1.1", 0, "1.1112", verdict.Rescue()),
     ],
 )
-def test_a_cooldown_holds_routine_rescues_only(health: str, seconds_ago: int, expected: verdict.Verdict) -> None:
-    history = History(last_rescue_at={A: NOON - seconds_ago})
+def test_a_cooldown_holds_routine_rescues_of_what_did_not_fall_since(
+    health: str, seconds_ago: int, reached: str, expected: verdict.Verdict
+) -> None:
+    history = History(last_rescues={A: LastRescue(NOON - seconds_ago, wad(reached))})
     assert plan_for(a_subaccount("a", health=health), a_wallet(), history=history).verdicts[A] == expected
 
 
