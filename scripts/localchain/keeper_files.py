@@ -91,7 +91,6 @@ def render(port: int, deployment: Deployment, block_seconds: float) -> str:
         "",
         "[policy]",
         *_limits(world.VOLATILE),
-        'cooldown = "1s"',
         "",
         f'[policy.overrides."morpho:{correlated.id}"]  # {correlated.name}',
         *_limits(world.CORRELATED),
