@@ -62,15 +62,19 @@ class FakeClock:
 class FakeHeads:
     """A node's newest block: a schedule of (seconds, block or fault) read off a clock; remembers when it was asked."""
 
-    def __init__(self, clock: FakeClock, *schedule: tuple[float, Block | ChainError]) -> None:
+    def __init__(
+        self, clock: FakeClock, *schedule: tuple[float, Block | ChainError], round_trip_seconds: float = 0
+    ) -> None:
         self._clock = clock
         self._schedule = schedule
+        self._round_trip_seconds = round_trip_seconds
         self.asked_at: list[float] = []
 
     async def head(self) -> Block:
         now = self._clock.monotonic()
         self.asked_at.append(now)
         current = [head for seconds, head in self._schedule if seconds <= now][-1]
+        self._clock.advance(self._round_trip_seconds)
         if isinstance(current, ChainError):
             raise current
         return current

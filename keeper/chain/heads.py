@@ -134,6 +134,7 @@ class Heads:
         return self._hints.take()
 
     async def _poll(self) -> None:
+        asked_at = self._clock.monotonic()
         try:
             head = await self._source.head()
         except ChainError as fault:
@@ -151,7 +152,8 @@ class Heads:
             self._creep = CREEP_KNOWN
             self._trouble = f"the node's newest block is {head.number}, as before"
             wait = self._poll_seconds
-        self._poll_at = self._clock.monotonic() + wait
+        # From the question, not from the answer: else the round trip would add up from block to block.
+        self._poll_at = asked_at + wait
 
     def _accept(self, block: Block) -> bool:
         """Whether it is a new head; remembers it if so."""

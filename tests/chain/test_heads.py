@@ -102,6 +102,15 @@ async def test_about_one_request_per_block_suffices() -> None:
     assert clock.monotonic() - 1200 < 1, "seen within a second"
 
 
+async def test_a_slow_node_does_not_make_it_fall_behind() -> None:
+    clock = FakeClock()
+    blocks = [(1.0 * index, a_block(100 + index, timestamp=1000 + index)) for index in range(201)]
+    source = FakeHeads(clock, *blocks, round_trip_seconds=0.06)
+    events = await take(Heads(source, clock, block_seconds=1, silence_seconds=60), 200)
+    assert [event.missed for event in events if isinstance(event, NewHead)] == [0] * 200
+    assert len(source.asked_at) < 270
+
+
 async def test_a_chain_faster_than_configured_is_followed_at_its_own_pace() -> None:
     clock = FakeClock()
     blocks = [(2.0 * index, a_block(100 + index, timestamp=1000 + 2 * index)) for index in range(60)]

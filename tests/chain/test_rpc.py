@@ -11,7 +11,7 @@ from keeper.chain.rpc import Rpc
 from keeper.core.units import Address
 from keeper.errors import BadAnswer, BlockGone, CallReverted, ChainError, NodeRefused, ProtocolError, RateLimited
 from keeper.protocols.base import Call
-from tests.fakes import a_block
+from tests.fakes import FakeClock, a_block
 from tests.wire import Fault, Refusal, Wire, wire
 
 pytestmark = pytest.mark.loopback
@@ -193,6 +193,22 @@ async def test_a_read_whose_answer_is_no_bytes_of_multicall_is_a_fault(node: Wir
     node.answers["eth_call"] = answer
     with pytest.raises((ChainError, ProtocolError), match=r"Multicall3|bytes|hexadecimal"):
         await Reader(rpc).aggregate([Call(SOMEBODY, b"")], a_block())
+
+
+@pytest.mark.parametrize(("refusals", "waited"), [(0, 0.0), (1, 0.1), (2, 0.4)])
+async def test_a_node_that_is_a_moment_behind_is_waited_for(node: Wire, rpc: Rpc, refusals: int, waited: float) -> None:
+    clock = FakeClock()
+    node.answers["eth_call"] = "0x2a"
+    node.inject("eth_call", *[Refusal(-32000, "header not found")] * refusals)
+    assert await Reader(rpc, clock=clock).read(b"", a_block()) == b"\x2a"
+    assert clock.monotonic() == pytest.approx(waited)
+
+
+async def test_a_block_that_does_not_come_back_is_given_up(node: Wire, rpc: Rpc) -> None:
+    node.inject("eth_call", *[Refusal(-32000, "header not found")] * 9)
+    with pytest.raises(BlockGone):
+        await Reader(rpc, clock=FakeClock()).read(b"", a_block())
+    assert node.count("eth_call") == 3
 
 
 async def test_a_rate_limit_inside_a_good_http_answer_is_one(node: Wire, rpc: Rpc) -> None:
