@@ -27,8 +27,8 @@ LEVEL_BITS = 24
 """How finely the common cushion is looked for; the exact arithmetic decides afterwards."""
 GOAL_SLACK = 10**6
 """A goal is overshot by a millionth rather than missed by a rounding."""
-SHRINK_ROUNDS = 8
-"""How often the amounts of a last stand are reduced, each time by twice as much, until the exact check holds."""
+SHARE_ROUNDS = 12
+"""How closely the share that is given is looked for where straight lines mislead: to a few basis points."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +167,9 @@ def last_stand(
         for source, amount in amounts
         if mul_div_down(source.value_gained, amount, source.limit_raw) * DUST_SHARE >= total
     ]
-    draft = _checked(book, recipient, worthwhile, margin_bps)
+    draft = _checked(book, recipient, worthwhile)
     if draft.health_after < least and len(worthwhile) < len(amounts):
-        return _checked(book, recipient, amounts, margin_bps)
+        return _checked(book, recipient, amounts)
     return draft
 
 
@@ -226,30 +226,43 @@ def _common_cushion(book: Book, recipient: Account, goal: Wad, margin_bps: int, 
     return high
 
 
-def _checked(book: Book, recipient: Account, amounts: Sequence[tuple[_Source, int]], margin_bps: int) -> Draft:
-    """These amounts, with those of donors with debt reduced until no donor has a smaller cushion than the recipient."""
-    for attempt in range(SHRINK_ROUNDS):
-        kept_bps = BPS - (margin_bps * (2**attempt - 1))
-        if kept_bps <= 0:
-            break
-        trial = book.fork()
-        chosen: list[Transfer] = []
-        for source, full in amounts:
-            amount = full if not source.donor.has_debt else full * kept_bps // BPS
-            amount = min(amount, trial.room(recipient, source.line.token.address))
-            if amount:
-                chosen.append(_transfer(source.donor, recipient, source.line.token, amount))
-                trial.move(chosen[-1])
-        after = trial.health(recipient)
-        reached = recipient.cushion(after)
-        drawn = {transfer.donor for transfer in chosen}
-        lowest = min(
-            (source.donor.cushion(trial.health(source.donor)) for source, _ in amounts if source.donor.id in drawn),
-            default=reached,
-        )
-        if lowest >= reached:
-            return Draft(tuple(chosen), Stage.LAST_STAND, after)
-    return Draft((), Stage.LAST_STAND, book.health(recipient))
+def _checked(book: Book, recipient: Account, amounts: Sequence[tuple[_Source, int]]) -> Draft:
+    """These amounts, those of donors with debt reduced until none has a smaller cushion than the recipient.
+
+    Straight lines are nearly right, so all of them is tried first; where they mislead, the share is looked for.
+    """
+    draft = _kept_above(book, recipient, amounts, BPS)
+    if draft is not None:
+        return draft
+    best = Draft((), Stage.LAST_STAND, book.health(recipient))
+    low, high = 0, BPS
+    for _ in range(SHARE_ROUNDS):
+        middle = (low + high) // 2
+        draft = _kept_above(book, recipient, amounts, middle)
+        if draft is None:
+            high = middle
+        else:
+            low, best = middle, draft
+    return best
+
+
+def _kept_above(book: Book, recipient: Account, amounts: Sequence[tuple[_Source, int]], share_bps: int) -> Draft | None:
+    """The draft with this share of what donors with debt give; None when one of them ends below the recipient."""
+    trial = book.fork()
+    chosen: list[Transfer] = []
+    for source, full in amounts:
+        amount = full if not source.donor.has_debt else full * share_bps // BPS
+        amount = min(amount, trial.room(recipient, source.line.token.address))
+        if amount:
+            chosen.append(_transfer(source.donor, recipient, source.line.token, amount))
+            trial.move(chosen[-1])
+    after = trial.health(recipient)
+    reached = recipient.cushion(after)
+    drawn = {transfer.donor for transfer in chosen}
+    is_above = all(
+        source.donor.cushion(trial.health(source.donor)) >= reached for source, _ in amounts if source.donor.id in drawn
+    )
+    return Draft(tuple(chosen), Stage.LAST_STAND, after) if is_above else None
 
 
 def _transfer(donor: Account, recipient: Account, token: Token, amount_raw: int) -> Transfer:

@@ -1,15 +1,30 @@
 """The last stand: when nobody can spare anything, recipient and donors share one cushion."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import pytest
 
 from keeper.core.plan import History, Lane, LastRescue, Plan, Stage
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings
-from keeper.core.snapshot import Stale, Subaccount, SubaccountId
+from keeper.core.risk import Risk
+from keeper.core.snapshot import NOTHING, NOW, Horizon, Stale, Subaccount, SubaccountId
+from keeper.core.units import Address
 from keeper.core.verdict import Rescue, Unfunded, Watching
-from tests.builders import USDC, WBTC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, after_plan, raw, wad
+from tests.builders import (
+    USDC,
+    WBTC,
+    WETH,
+    LinearMargin,
+    a_policy,
+    a_snapshot,
+    a_subaccount,
+    a_wallet,
+    after_plan,
+    raw,
+    wad,
+)
 
 A, B, C = (SubaccountId("morpho", key) for key in "abc")
 
@@ -187,6 +202,34 @@ def test_donors_without_debt_give_all_before_others_are_drawn_down() -> None:
     transfers = {transfer.donor.protocol: transfer.amount_raw for transfer in plan.rescues[0].transfers}
     assert transfers["wallet"] == raw(WETH, "0.5")
     assert healths(plan) == {"a": 11_508, "b": 11_509}
+
+
+@dataclass(frozen=True, slots=True)
+class BentMargin:
+    """Loses more with the first tokens that leave than with the last, as an account with a tiered requirement does."""
+
+    straight: LinearMargin
+
+    def risk(
+        self,
+        deltas: Mapping[Address, int] = NOTHING,
+        horizon: Horizon = NOW,
+        falls_bps: Mapping[Address, int] = NOTHING,
+    ) -> Risk:
+        whole = self.straight.risk(NOTHING, horizon, falls_bps)
+        risk = self.straight.risk(deltas, horizon, falls_bps)
+        lost = whole.collateral_value - risk.collateral_value
+        value = risk.collateral_value - min(max(lost, 0), whole.collateral_value // 50)
+        return replace(risk, collateral_value=value, initial_collateral_value=value)
+
+
+def test_no_donor_ends_below_whom_it_saved_even_where_a_straight_line_misleads() -> None:
+    straight = a_subaccount("b", health="1.22")
+    assert isinstance(straight.margin, LinearMargin)
+    bent = replace(straight, margin=BentMargin(straight.margin))
+    plan = plan_for(a_subaccount("a", health="1.04"), bent)
+    (rescue,) = plan.rescues
+    assert rescue.donors[0].after >= rescue.effect.after >= wad("1.08")
 
 
 def test_another_token_is_no_help() -> None:

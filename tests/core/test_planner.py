@@ -373,6 +373,14 @@ def test_unfunded_says_how_much_is_missing_and_what_the_owner_can_do() -> None:
     )
 
 
+@pytest.mark.parametrize(("amount", "is_rescued"), [("0.4545", False), ("0.4546", True)])
+def test_a_routine_rescue_ends_the_need_or_waits(amount: str, is_rescued: bool) -> None:
+    """From 1.1 to its trigger it takes 0.45455 WETH; less would have to be followed by another one soon."""
+    plan = plan_for(a_subaccount("a", health="1.1"), a_wallet(amount))
+    assert isinstance(plan.verdicts[A], verdict.Rescue if is_rescued else verdict.Unfunded)
+    assert bool(plan.rescues) is is_rescued
+
+
 def test_a_collateral_that_is_worth_nothing_leaves_only_repayment() -> None:
     plan = plan_for(a_subaccount("a", weth="1", prices={WETH: "0"}, debt="100"), a_wallet())
     assert plan.verdicts[A] == verdict.Unfunded(0, "", "no amount of its collateral helps: repay 100 USDC")
