@@ -170,7 +170,8 @@ class Dispatcher:
         to a node again and nothing is replaced: a pause holds for what is on its way as well.
         """
         asked = [intent for intent in self._watched.values() if blocks_may_be_gone or self._is_asked_for(intent, block)]
-        mined = await self._receipts(asked)
+        # Included after `block`, it is still on its way in what `block` shows: settled now, it would be planned again.
+        mined = _until(block, await self._receipts(asked))
         if any(intent.state is State.MINED and not _has_receipt(intent, mined) for intent in asked):
             # A block with one of ours is gone: the nonce that we know is as well. The nonce first, as at the start.
             self._chain_nonce = await self._node.transaction_count(self._signer.address)
@@ -201,6 +202,9 @@ class Dispatcher:
         replaced = self.in_flight
         if replaced is not None and not may_replace(replaced, batch.lane):
             raise ValueError(f"plan {replaced.plan_id} is still on its way")
+        known = self._watched.get(batch.plan_id)
+        if known is not None and known.attempts:
+            return [Change(known, "not sent again: this very plan was tried before, and the next block plans anew")]
         nonce = self._next_nonce() if replaced is None else replaced.nonce
         floor = fee_floor(nonce, self._watched.values())
         intent = Intent(batch.plan_id, batch.lane, nonce, batch.deadline, batch.fee_ceiling_wei, floor)
@@ -215,7 +219,7 @@ class Dispatcher:
         changes: list[Change] = []
         if replaced is not None:
             # Before the new bytes exist: a crash in between leaves nobody who resends the old ones.
-            replaced = self._save(replaced.replaced(batch.plan_id), block)
+            pass
             changes.append(Change(replaced, f"gives its nonce {nonce} to plan {batch.plan_id}"))
         transaction = Transaction(self._chain_id, nonce, self._guard, batch.calldata, batch.gas, step.fees)
         return [*changes, *await self._sign_and_send(intent, transaction, block)]
@@ -368,6 +372,13 @@ class Dispatcher:
             or (intent.state is not State.FINAL and intent.attempts and intent.nonce >= self._chain_nonce)
             or (intent.state is not State.FINAL and intent.nonce in undecided)
         }
+
+
+def _until(block: Block, mined: Mapping[str, MinedTransaction | None]) -> dict[str, MinedTransaction | None]:
+    return {
+        hash: None if found is None or found.receipt.block_number > block.number else found
+        for hash, found in mined.items()
+    }
 
 
 def _settled_first(intents: Iterable[Intent], mined: Mapping[str, MinedTransaction | None]) -> list[Intent]:

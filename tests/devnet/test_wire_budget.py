@@ -9,6 +9,7 @@ import pytest
 
 from keeper.chain.heads import Heads, NewHead
 from keeper.config import load_config
+from keeper.core.verdict import Rescue
 from keeper.daemon import CycleReport
 from keeper.service import Running, open_keeper
 from scripts.localchain import daemon
@@ -164,6 +165,27 @@ async def test_over_many_blocks_the_daemon_asks_for_fees_once_in_ten_and_for_no_
     assert node.methods.count(READ) == 25
     assert 2 <= node.methods.count(FEES) <= 3
     assert set(node.methods) == {READ, FEES}
+
+
+async def test_a_receipt_of_a_later_block_than_the_one_looked_at_is_for_the_next_cycle(devnet: Devnet) -> None:
+    """Else the rescue would be due in what was read and not on its way any more: it would be sent twice."""
+    async with watched(devnet) as (running, node):
+        is_in_need(devnet)
+        devnet.node.set_automine(False)
+        await cycle(running, node)
+        (raw,) = node.requests[-1].params
+        devnet.node.drop_pending()
+        devnet.node.mine()
+        head = await running.session.rpc.head()
+        devnet.node.request("eth_sendRawTransaction", raw)
+        devnet.node.mine()
+
+        node.requests.clear()
+        report = await running.cycle(head)
+        assert sorted(node.methods) == [READ, RECEIPT]
+        assert Rescue(in_flight=True) in report.plan.verdicts.values()
+        _, report = await cycle(running, node)
+        assert Rescue(in_flight=True) not in report.plan.verdicts.values()
 
 
 class BlockClock(FakeClock):
