@@ -175,7 +175,7 @@ class PolicySection(AccountPolicy):
     cooldown: Seconds = Field(
         default=300,
         ge=0,
-        description="after a rescue no routine one of the same subaccount, unless it fell since; never mutes a critical one",
+        description="no routine rescue of an account so soon after its last, unless it fell since",
     )
     rate_margin: Bps = Field(
         default=1_000, ge=0, description="interest a year added to the last rate seen, until a transaction takes effect"
