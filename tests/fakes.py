@@ -155,6 +155,11 @@ class FakePool:
         self.sent.append(raw)
         return hash
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether the next nonce's transaction is in the pool."""
+        return self.nonce in self._pool
+
     def mine(self, block: Block, *, hash: str | None = None, succeeds: bool = True) -> None:
         """Includes the next nonce's transaction in `block`: what is in the pool, or `hash` as another node had it."""
         included = hash or self._pool[self.nonce][0]

@@ -219,7 +219,7 @@ class Dispatcher:
         changes: list[Change] = []
         if replaced is not None:
             # Before the new bytes exist: a crash in between leaves nobody who resends the old ones.
-            pass
+            replaced = self._save(replaced.replaced(batch.plan_id), block)
             changes.append(Change(replaced, f"gives its nonce {nonce} to plan {batch.plan_id}"))
         transaction = Transaction(self._chain_id, nonce, self._guard, batch.calldata, batch.gas, step.fees)
         return [*changes, *await self._sign_and_send(intent, transaction, block)]

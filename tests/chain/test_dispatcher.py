@@ -345,6 +345,16 @@ async def test_what_no_node_will_take_is_refused(world: World, reason: str) -> N
     assert dispatcher.in_flight is None
 
 
+async def test_the_same_plan_is_not_tried_twice(world: World) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.append(refused_by_node("insufficient funds"))
+    refused = only(await dispatcher.submit(a_batch(), a_block(100)))
+    again = only(await dispatcher.submit(a_batch(), a_block(100)))
+    assert again.intent == refused.intent
+    assert again.did.startswith("not sent again")
+    assert world.pool.sent == []
+
+
 async def test_bytes_that_a_node_refused_are_outbid_by_the_next_batch(world: World) -> None:
     dispatcher = await world.begin()
     world.pool.faults.append(refused_by_node("insufficient funds"))
