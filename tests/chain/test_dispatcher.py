@@ -451,6 +451,20 @@ async def test_a_batch_sent_after_one_that_was_reorganised_away_keeps_its_own_no
     assert dispatcher.in_flight is None
 
 
+async def test_a_nonce_whose_block_is_known_is_not_used_again_because_a_node_counts_too_few(world: World) -> None:
+    dispatcher = await world.begin()
+    for number, plan_id in ((100, "plan-1"), (101, "plan-2")):
+        await dispatcher.submit(a_batch(plan_id, deadline=a_block(103).timestamp), a_block(number))
+        world.pool.mine(a_block(number + 1))
+        await dispatcher.advance(a_block(number + 1))
+    world.pool.reorganise()
+    world.pool.nonce = 0  # of a node that has not seen the first block either
+    await dispatcher.advance(a_block(103), blocks_may_be_gone=True)
+    world.pool.nonce = 1
+    await dispatcher.submit(a_batch("plan-3"), a_block(103))
+    assert [nonce for nonce, _ in world.sent] == [0, 1, 1]
+
+
 # Restart --------------------------------------------------------------------------------------------------------------
 
 
