@@ -38,10 +38,10 @@ INTERRUPTED = 130
 def main() -> NoReturn:
     """The console script. No traceback reaches a person for a foreseeable fault."""
     try:
-        code = app(standalone_mode=False)
+        code = app(standalone_mode=False, prog_name="keeper")
         sys.stdout.flush()
     except typer.TyperException as problem:
-        message = problem.format_message()
+        message = problem.format_message().replace("Value error, ", "")
         if not message.startswith("Usage:"):
             message = f"keeper: {message} See `keeper --help` and `keeper VERB --help`."
         _fail(message, as_json="--json" in sys.argv)

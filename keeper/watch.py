@@ -43,7 +43,8 @@ def _subaccount(subaccount: Subaccount, decided: Verdict, now: int) -> Iterator[
     id, name = str(subaccount.id), name_of(subaccount)
     alarm = _alarm_of(decided, subaccount.has_debt)
     if alarm is not None:
-        yield alarm, id, _sentence(f"{name} is {verdict_text(decided, now)}")
+        by_hand = f"; `keeper explain {id}` says what its owner can do" if alarm is Alarm.UNKNOWN else ""
+        yield alarm, id, _sentence(f"{name} is {verdict_text(decided, now)}{by_hand}")
     if subaccount.guard_index is not None and subaccount.cannot_give is not None:
         yield Alarm.PERMISSION_LOW, id, _sentence(f"{name} cannot give: {subaccount.cannot_give}")
     if isinstance(subaccount.reading, Stale):

@@ -17,7 +17,7 @@ from keeper.errors import ChainError, ConfigError
 from keeper.protocols.guard_setup import OwnerCall
 
 RECEIPT_SECONDS_MAX = 300
-POLL_SECONDS = 0.5
+POLL_SECONDS = 0.25
 GAS_HEADROOM = 12
 """In tenths of the estimate: the owner's calls are single, so an estimate can be trusted."""
 

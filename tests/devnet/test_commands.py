@@ -1,0 +1,495 @@
+"""Every verb of the command line on a running chain, as its owner uses it: what it prints, and how it exits."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from eth_keyfile.keyfile import create_keyfile_json
+
+from keeper.core.units import Address
+from keeper.protocols.guard_setup import guard_address
+from scripts.localchain import world
+from scripts.localchain.devnet import Devnet
+from scripts.localchain.world import KEEPER, OWNER, UNPROTECTED
+from tests.commands.shell import keeper, keeper_process
+
+pytestmark = pytest.mark.devnet
+
+NO_DAEMON = "no daemon runs at the moment, and the next one will find it so"
+
+
+def id_of(devnet: Devnet, market: str) -> str:
+    return f"morpho:{devnet.deployment.markets[market].id}"
+
+
+def short_id(devnet: Devnet, market: str) -> str:
+    id = id_of(devnet, market)
+    return f"{id[:13]}…{id[-4:]}"
+
+
+# init, setup, check ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unprotected(devnet: Devnet, tmp_path: Path) -> Path:
+    """keeper.toml of a wallet without a guard, as `init` writes it, with the hot key added."""
+    path = tmp_path / "mine" / "keeper.toml"
+    ran = keeper(
+        f"init --owner {UNPROTECTED.address} --rpc-url {devnet.url} --morpho {devnet.deployment.morpho} --discover "
+        f"--output {path}"
+    )
+    assert ran.code == 0, ran.err
+    for name in ("keystore.json", "password"):
+        shutil.copy(devnet.folder / name, path.parent / name)
+    text = path.read_text()
+    for old, new in (
+        ("# [signer]", "[signer]"),
+        ('# keystore = "keystore.json"', 'keystore = "keystore.json"'),
+        ('# password = "env:KEEPER_PASSWORD"', 'password = "file:password"'),
+    ):
+        assert text.count(old) == 1
+        text = text.replace(old, new)
+    path.write_text(text)
+    return path
+
+
+def owner_keystore(folder: Path) -> str:
+    """The options that name a keystore of the unprotected wallet's owner."""
+    keystore = create_keyfile_json(bytes.fromhex(UNPROTECTED.key[2:]), b"open sesame", iterations=1024)
+    (folder / "owner.json").write_text(json.dumps(keystore))
+    (folder / "owner.password").write_text("open sesame\n")
+    return f"--owner-keystore {folder / 'owner.json'} --owner-password file:{folder / 'owner.password'}"
+
+
+def test_init_finds_the_positions_and_writes_a_file_that_the_keeper_takes(devnet: Devnet, tmp_path: Path) -> None:
+    path = tmp_path / "keeper.toml"
+    ran = keeper(
+        f"init --owner {OWNER.address} --rpc-url {devnet.url} --morpho {devnet.deployment.morpho} --discover "
+        f"--json --output {path}"
+    )
+    assert ran.code == 0
+    assert ran.document == {
+        "path": str(path),
+        "chain_id": 31337,
+        "owner": OWNER.address.lower(),
+        "guard": devnet.deployment.guard.lower(),
+        "positions": [*(id_of(devnet, position.market) for position in world.POSITIONS), "wallet"],
+    }
+    assert path.stat().st_mode & 0o777 == 0o600
+    text = path.read_text()
+    assert "WETH/USDC moves by 5 % in a usual day (assumed, as none was measured)" in text
+    assert "wstETH/WETH moves together" in text
+    shown = keeper("status --json", config=path).document
+    assert {each["verdict"] for each in shown["subaccounts"]} == {"Healthy", "Watching"}
+
+
+def test_init_says_who_has_nothing(devnet: Devnet, tmp_path: Path) -> None:
+    ran = keeper(
+        f"init --owner {KEEPER.address} --rpc-url {devnet.url} --morpho {devnet.deployment.morpho} --discover "
+        f"--output {tmp_path / 'keeper.toml'}"
+    )
+    assert ran.code == 2
+    assert ran.error == (
+        f"{KEEPER.address.lower()} never supplied collateral to Morpho at {devnet.deployment.morpho.lower()} since "
+        "block 0."
+    )
+
+
+def test_init_asks_for_morphos_address_where_it_is_not_at_its_usual_one(devnet: Devnet, tmp_path: Path) -> None:
+    ran = keeper(f"init --owner {OWNER.address} --rpc-url {devnet.url} --discover --output {tmp_path / 'keeper.toml'}")
+    assert ran.code == 2
+    assert ran.error == (
+        "There is no Morpho Blue at 0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb on chain 31337; name its address with "
+        "--morpho."
+    )
+
+
+def test_init_takes_the_volatility_from_the_feeds_own_past_rounds(devnet: Devnet, tmp_path: Path) -> None:
+    now = devnet.node.timestamp()
+    for hours in range(40, 0, -2):
+        devnet.chain.set_round("WETH", (2_500 if hours % 4 else 2_525) * 10**8, now - hours * 3_600)
+        devnet.chain.set_round("USDC", 10**8, now - hours * 3_600)
+    devnet.chain.refresh_prices()
+    path = tmp_path / "keeper.toml"
+    keeper(
+        f"init --owner {OWNER.address} --rpc-url {devnet.url} --morpho {devnet.deployment.morpho} --discover "
+        f"--output {path}"
+    )
+    said = " ".join(path.read_text().replace("\n# ", " ").split())
+    # One percent every two hours is 3.45 % a day; the rounds of the chain's own start make it a little less.
+    measured = re.search(r"WETH/USDC moves by (3\.\d+) % in a usual day \(measured\), which is a step", said)
+    assert measured is not None
+    assert 3.1 < float(measured[1]) < 3.5
+    assert f"measured {measured[1]} % a day on its feeds' own past rounds" in said
+    assert "WBTC/USDC moves by 5 % in a usual day (assumed, as none was measured)" in said
+
+
+def test_set_up_with_the_owners_keystore_makes_a_wallet_that_is_protected(devnet: Devnet, unprotected: Path) -> None:
+    guard = guard_address(Address(UNPROTECTED.address.lower()))
+    before = keeper("check --json", config=unprotected)
+    assert before.code == 1
+    assert {
+        (finding["grade"], finding["subject"], finding["says"], finding["fix"])
+        for finding in before.document["findings"]
+        if finding["subject"] == "guard"
+    } == {("failure", "guard", f"there is no code at {guard}", "`keeper setup` deploys it")}
+
+    planned = keeper("setup", config=unprotected)
+    assert planned.code == 0
+    assert [line[:20] for line in planned.out.splitlines() if line[:1].isdigit()] == [
+        "1. Deploys the guard",
+        "2. Enrols WETH/USDC ",
+        "3. Lets at most 91 W",
+        "4. Lets 0x90f79bf6eb",
+        "5. Authorises the gu",
+        "6. Lets the guard ta",
+        "7. Lets the guard ta",
+    ]
+    assert "Nothing was sent." in planned.out
+
+    sent = keeper(f"setup --send {owner_keystore(unprotected.parent)}", config=unprotected)
+    assert sent.code == 0, sent.err
+    assert len(re.findall(r"   sent: 0x[0-9a-f]{64}", sent.out)) == 7
+    assert sent.out.endswith(
+        "All of it took effect, and nothing is missing any more. `keeper check` looks at the rest.\n"
+    )
+
+    again = keeper("setup", config=unprotected)
+    assert again.out == f"Nothing is missing: the guard {guard} has everything that the configuration says.\n"
+    after = keeper("check --json", config=unprotected)
+    assert after.code == 0
+    assert [finding["subject"] for finding in after.document["findings"] if finding["grade"] != "fine"] == ["daemon"]
+
+    devnet.chain.set_price("WETH", "-8%")
+    ran = keeper_process("run --once", config=unprotected)
+    assert ran.code == 0, ran.err
+    assert re.search(r"Block \d+: included in block \d+ as 0x[0-9a-f]{64}\.\n$", ran.out)
+    position = devnet.chain.observe().positions[UNPROTECTED.address]["WETH/USDC 86%"]
+    assert 1_240_000_000_000_000_000 < position.health < 1_260_000_000_000_000_000
+
+
+def test_set_up_as_anybody_on_a_local_chain(unprotected: Path) -> None:
+    ran = keeper("setup --send --impersonate --json", config=unprotected)
+    assert ran.code == 0, ran.err
+    assert len(ran.document["sent"]) == len(ran.document["transactions"]) == 7
+    assert keeper("setup --json", config=unprotected).document["transactions"] == []
+
+
+def test_caps_and_allowances_are_what_the_owner_asks_for(unprotected: Path) -> None:
+    keeper("setup --send --impersonate --cap WETH=5/12h --allowance WBTC=0.1", config=unprotected)
+    assert keeper("setup --json", config=unprotected).document["transactions"] == []
+    changed = keeper("setup --cap WETH=6/2d --allowance WETH=0 --json", config=unprotected).document
+    assert [call["says"] for call in changed["transactions"]] == [
+        "Lets at most 6 WETH in any 2 days move between the accounts.",
+        "Takes the guard's allowance of WETH back.",
+    ]
+    ran = keeper("check", config=unprotected)
+    assert "cap WETH          5 WETH may still move in this window\n" in ran.out
+    assert (
+        "warning wallet WBTC       0.1 WBTC of 0.3 WBTC may be taken before the allowance runs out; "
+        "`keeper setup --allowance WBTC=AMOUNT` raises it\n"
+    ) in ran.out
+
+
+def test_a_cap_of_what_the_wallet_does_not_hold_is_refused(unprotected: Path) -> None:
+    ran = keeper("setup --cap UNI=5/1d", config=unprotected)
+    assert ran.code == 2
+    assert ran.error == "--cap names 'UNI', which is not one of the wallet's tokens: WETH, WBTC, wstETH."
+
+
+def test_set_up_in_other_forms(unprotected: Path) -> None:
+    document = keeper("setup --json", config=unprotected).document
+    safe = keeper("setup --form safe", config=unprotected).document
+    assert (safe["version"], safe["chainId"]) == ("1.0", "31337")
+    assert [(call["to"], call["data"]) for call in safe["transactions"]] == [
+        (call["to"], call["data"]) for call in document["transactions"]
+    ]
+    lines = keeper("setup --form cast", config=unprotected).out.splitlines()
+    owner = UNPROTECTED.address.lower()
+    assert lines[1::2] == [
+        f"cast send --rpc-url $ETH_RPC_URL --from {owner} {call['to']} {call['data']}"
+        for call in document["transactions"]
+    ]
+    assert lines[::2] == [f"# {call['says']}" for call in document["transactions"]]
+
+
+@pytest.mark.parametrize(
+    ("keystore", "password", "says"),
+    [
+        ("nothing.json", "file:owner.password", "cannot be read: No such file or directory; correct --owner-keystore."),
+        ("owner.json", "file:keystore.json", "The password does not open the keystore"),
+        ("keystore.json", "file:password", f"is of {KEEPER.address}, and the owner is {UNPROTECTED.address.lower()}."),
+        (
+            "owner.json",
+            "open sesame",
+            "--owner-password takes a reference, env:NAME or file:PATH: others can read what",
+        ),
+        ("owner.json", "env:NO_SUCH_VARIABLE", "The secret env:NO_SUCH_VARIABLE is missing: set the environment"),
+    ],
+)
+def test_an_owner_who_cannot_sign_is_told_why(
+    unprotected: Path, monkeypatch: pytest.MonkeyPatch, keystore: str, password: str, says: str
+) -> None:
+    monkeypatch.chdir(unprotected.parent)
+    owner_keystore(unprotected.parent)
+    ran = keeper("setup --send --owner-keystore", keystore, "--owner-password", password, config=unprotected)
+    assert (ran.code, ran.out) == (2, "")
+    assert says in ran.error
+
+
+def test_an_owner_without_gas_is_told(devnet: Devnet, unprotected: Path) -> None:
+    devnet.node.set_balance(UNPROTECTED.address, 0)
+    ran = keeper(f"setup --send {owner_keystore(unprotected.parent)}", config=unprotected)
+    assert ran.code == 1
+    assert "nsufficient funds" in ran.error
+
+
+def test_without_a_hot_key_set_up_asks_for_its_address(unprotected: Path) -> None:
+    text = unprotected.read_text()
+    unprotected.write_text(re.sub(r'\[signer\](\n.*){4}"file:password"', "", text))
+    ran = keeper("setup", config=unprotected)
+    assert ran.code == 2
+    assert ran.error == "No hot key is known: configure [signer], or name its address with --keeper."
+    named = keeper(f"setup --json --keeper {KEEPER.address}", config=unprotected)
+    assert f"Lets {KEEPER.address.lower()} move collateral" in named.document["transactions"][3]["says"]
+
+
+def test_tokens_that_came_later_enrol_the_wallet_anew(devnet: Devnet) -> None:
+    text = devnet.config.read_text()
+    wbtc = f'    "{devnet.deployment.tokens["WBTC"]}",  # WBTC\n'
+    config = devnet.config.with_name("more.toml")
+    config.write_text(text.replace(wbtc, wbtc + f'    "{devnet.deployment.tokens["wstETH"]}",\n', 1))
+    assert (
+        "it is not among the wallet's enrolled tokens, so it cannot be given; the owner retires the wallet's "
+        "enrolment, then `keeper setup` enrols it anew"
+    ) in keeper("check", config=config).out
+    sent = keeper("setup --send --impersonate --json", config=config).document
+    assert [call["says"] for call in sent["transactions"]] == [
+        "Takes wallet with its old list of tokens out of the guard for good.",
+        "Enrols wallet (may give within its allowances and the caps).",
+    ]
+    assert keeper("check", config=config).code == 0
+
+
+def test_check_says_that_everything_is_in_order_and_what_it_looked_at(devnet: Devnet) -> None:
+    ran = keeper("check", config=devnet.config)
+    assert ran.code == 0
+    assert ran.out.endswith("\nIt can protect; 1 warning.\n")
+    grades = [line.split()[0] for line in ran.out.splitlines()[:-2]]
+    assert grades.count("ok") == len(grades) - 1
+    subjects = {finding["subject"] for finding in keeper("check --json", config=devnet.config).document["findings"]}
+    assert subjects == {
+        "config", "signer", "journal", "daemon", "node", "guard", "morpho", "gas",
+        "wallet", "wallet WETH", "wallet WBTC", "cap WETH", "cap WBTC", "cap wstETH",
+        *(position.market for position in world.POSITIONS),
+        *(f"feed {feed.name}" for feed in world.FEEDS),
+    }  # fmt: skip
+
+
+def test_check_tells_what_is_enrolled_and_not_in_the_file(devnet: Devnet) -> None:
+    market = devnet.deployment.markets["WETH/DAI 86%"].id
+    config = devnet.config.with_name("fewer.toml")
+    config.write_text(re.sub(rf'    "{market}".*\n', "", devnet.config.read_text()))
+    assert (
+        f"its account number 6 (morpho {market}) is not in the file; add it to [[protocols]], or the owner sends retire"
+    ) in keeper("check", config=config).out
+
+
+# status, plan, explain ------------------------------------------------------------------------------------------------
+
+
+def test_status_shows_the_nearest_to_liquidation_first_in_eighty_columns(devnet: Devnet) -> None:
+    ran = keeper("status", config=devnet.config)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert re.fullmatch(r"owner 0x7099…79c8 on chain 31337, block \d+, \d+ s ago \(.* UTC\)", lines[0])
+    assert lines[1].endswith(" active, 0 batches so far")
+    assert lines[2] == "daemon: not running; nothing is protected until `keeper run` is started"
+    assert lines[4].split() == ["holds", "price"]
+    assert lines[5].split() == ["subaccount", "health", "owes", "liq.", "at", "can", "spare", "verdict"]
+    assert lines[6].split() == ["WBTC/USDC", "86%", "1.2101", "1", "WBTC", "60,000", "nothing", "watching"]
+    assert lines[7].split()[:3] == [short_id(devnet, "WBTC/USDC 86%"), "owes", "42,640"]
+    assert lines[7].split()[-1] == "49,581.4"
+    assert [line.split("  ")[0] for line in lines[8:18:2]] == [
+        "WETH/USDC 86%", "WETH/DAI 77%", "WETH/USDC 77%", "wstETH/WETH 94.5%", "WETH/DAI 86%",
+    ]  # fmt: skip
+    assert max(map(len, lines[4:20])) <= 80
+
+
+def test_status_as_json_has_whole_ids_and_exact_amounts(devnet: Devnet) -> None:
+    shown = keeper("status --json", config=devnet.config).document
+    assert list(shown) == [
+        "mode", "daemon", "block", "guard", "keeper_balance_wei", "feeds", "subaccounts", "by_hand",
+    ]  # fmt: skip
+    assert (shown["mode"], shown["daemon"], shown["by_hand"]) == ("active", None, [])
+    account = next(each for each in shown["subaccounts"] if each["label"] == "WETH/USDC 77%")
+    assert account["id"] == id_of(devnet, "WETH/USDC 77%")
+    assert account["holder"] == OWNER.address.lower()
+    assert account["collateral"][0]["amount_raw"] == "50000000000000000000"
+    assert int(account["debt"]["amount_raw"]) >= 36_000 * 10**6
+    assert account["verdict"] == "Healthy"
+    assert 2_673_000_000_000_000_000 < int(account["health_wad"]) < 2_674_000_000_000_000_000
+
+
+def test_a_plan_without_need_says_who_is_nearest_and_exits_0(devnet: Devnet) -> None:
+    ran = keeper("plan", config=devnet.config)
+    assert ran.code == 0
+    assert re.fullmatch(
+        rf"At block \d+: nothing to send\. Nearest is WBTC/USDC 86% \({short_id(devnet, 'WBTC/USDC 86%')}\): health "
+        r"1\.2101, due below 1\.1500\.\n",
+        ran.out,
+    )
+
+
+def test_a_plan_with_something_to_do_exits_3_and_says_what_it_costs(devnet: Devnet) -> None:
+    ran = keeper("plan --shock WETH=-8%", config=devnet.config)
+    assert ran.code == 3
+    lines = ran.out.splitlines()
+    assert re.fullmatch(r"At block \d+, assuming wstETH -8 %, WETH -8 %:", lines[0])
+    recipient, donor = short_id(devnet, "WETH/USDC 86%"), short_id(devnet, "WETH/DAI 86%")
+    assert lines[2] == f"Rescue WETH/USDC 86% ({recipient}): health 1.1222 is below its trigger of 1.1500."
+    assert re.fullmatch(rf"  Move 2\.276\d* WETH from WETH/DAI 86% \({donor}\)\.", lines[3])
+    assert lines[4].startswith(
+        "  It goes 1.1222 → 1.2500 (1.1250 after its shock); the guard lets it happen only if it"
+    )
+    assert re.fullmatch(r"One routine batch of about 250,000 gas at [0-9.]+ gwei, \$[0-9.]+\.", lines[-1])
+
+    as_json = keeper("plan --shock WETH=-8% --json", config=devnet.config)
+    assert as_json.code == 3
+    (rescue,) = as_json.document["rescues"]
+    assert rescue["recipient"] == id_of(devnet, "WETH/USDC 86%")
+    assert rescue["transfers"][0]["donor"] == id_of(devnet, "WETH/DAI 86%")
+    assert as_json.document["assumed_changes_bps"] == {"wstETH": -800, "WETH": -800}
+    assert as_json.document["gas"]["estimated"] == 250_000
+
+
+def test_a_shock_of_what_is_not_held_is_refused(devnet: Devnet) -> None:
+    ran = keeper("plan --shock UNI=-8%", config=devnet.config)
+    assert ran.code == 2
+    assert ran.error == ("--shock names UNI, which the wallet does not hold; it has DAI, USDC, WBTC, WETH, wstETH.")
+
+
+@pytest.mark.parametrize("how", ["whole", "short", "beginning", "label", "id"])
+def test_a_subaccount_is_explained_by_any_of_its_names(devnet: Devnet, how: str) -> None:
+    whole = id_of(devnet, "WBTC/USDC 86%")
+    name = {
+        "whole": "WBTC/USDC 86%",
+        "short": short_id(devnet, "WBTC/USDC 86%"),
+        "beginning": whole[:14],
+        "label": "wbtc",
+        "id": whole,
+    }[how]
+    ran = keeper("explain", name, config=devnet.config)
+    assert ran.code == 0, ran.err
+    assert ran.out.startswith(f"WBTC/USDC 86% ({short_id(devnet, 'WBTC/USDC 86%')}) at block ")
+
+
+def test_an_explanation_goes_number_by_number(devnet: Devnet) -> None:
+    out = keeper("explain", "WETH/USDC 86%", config=devnet.config).out
+    for sentence in (
+        "It holds 20 WETH, at 2,500 USDC each.",
+        "It owes 35,250 USDC, interest to this block included.",
+        "Collateral that counts 43,000 USDC / debt 35,250 USDC = health 1.2198.",
+        "It survives a fall of 18.02 % and is tested against 10 %: a cushion of 1.80",
+        "It is liquidated when its collateral is worth 2,049.42 USDC.",
+        "due for a rescue below 1.1500, brought to 1.2500, gives down to 1.3000",
+        f"  ETH/USD ({devnet.deployment.feeds['ETH/USD']}) answers 2,500, ",
+        "thresholds: hard_floor, survive, critical, trigger, rescue_ceiling, target, floor, shock from the config",
+        "verdict: watching",
+    ):
+        assert sentence in out
+
+
+def test_an_explanation_as_json(devnet: Devnet) -> None:
+    document = keeper("explain wallet --json", config=devnet.config).document
+    assert document["id"] == "wallet"
+    assert document["debt"] is None
+    assert [line["amount_raw"] for line in document["collateral"]] == ["2000000000000000000", "30000000"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("WETH/USDC", r"'WETH/USDC' could be WETH/USDC 86% \(.*\) or WETH/USDC 77% \(.*\); write more of it\."),
+        ("aave", r"No subaccount is called 'aave'; there are WETH/USDC 86% \(.*, wallet\."),
+    ],
+)
+def test_who_is_to_be_explained_must_be_clear(devnet: Devnet, name: str, says: str) -> None:
+    ran = keeper("explain", name, config=devnet.config)
+    assert ran.code == 2
+    assert re.fullmatch(says, ran.error)
+
+
+# run --once, journal, pause, resume -----------------------------------------------------------------------------------
+
+
+def test_one_cycle_rescues_and_the_journal_tells_it(devnet: Devnet) -> None:
+    devnet.chain.set_price("WETH", "-8%")
+    dry = keeper_process("run --once --dry-run --json", config=devnet.config)
+    assert dry.code == 0
+    assert dry.document["outcome"] == "dry run: proven by simulation, neither signed nor sent"
+
+    ran = keeper_process("run --once --json", config=devnet.config)
+    assert ran.code == 0, ran.err
+    assert ran.document["failed"] is False
+    hash = re.fullmatch(r"included in block \d+ as (0x[0-9a-f]{64})", ran.document["outcome"])
+    assert hash is not None
+
+    events = keeper("journal --json", config=devnet.config).document
+    assert [event["kind"] for event in events if event["kind"] in ("plan", "outcome")] == ["plan", "outcome"]
+    assert any(hash[1] in event["sentence"] for event in events)
+    text = keeper("journal --since 1h", config=devnet.config).out
+    assert f"outcome  {short_id(devnet, 'WETH/USDC 86%')}" in text
+    assert id_of(devnet, "WETH/USDC 86%") not in text
+    assert keeper("plan", config=devnet.config).code == 0
+
+
+def test_a_pause_holds_without_a_daemon(devnet: Devnet) -> None:
+    ran = keeper("pause", config=devnet.config)
+    assert (ran.code, ran.out) == (0, f"Nothing is sent any more; {NO_DAEMON}. `keeper resume` undoes it.\n")
+    assert "MODE: PAUSED; `keeper resume` undoes it\n" in keeper("status", config=devnet.config).out
+    devnet.chain.set_price("WETH", "-8%")
+    shown = keeper("status", config=devnet.config).out
+    assert "): blocked: the keeper is paused (`keeper resume` undoes it)\n" in shown
+    assert keeper("plan", config=devnet.config).out.endswith(
+        "The keeper is paused: nothing of this is sent until `keeper resume`.\n"
+    )
+    once = keeper_process("run --once", config=devnet.config)
+    assert once.code == 1
+    assert once.out.endswith(": nothing could be sent.\n")
+
+    resumed = keeper("resume", config=devnet.config)
+    assert (resumed.code, resumed.out) == (0, f"It was paused and is active again; {NO_DAEMON}.\n")
+    assert keeper_process("run --once", config=devnet.config).code == 0
+
+
+def test_protect_only_keeps_the_debt_free_donors(devnet: Devnet) -> None:
+    keeper("pause --protect-only", config=devnet.config)
+    document = keeper("plan --shock WETH=-12% --json", config=devnet.config).document
+    assert document["mode"] == "protect-only"
+    donors = {transfer["donor"] for rescue in document["rescues"] for transfer in rescue["transfers"]}
+    assert donors == {"wallet", id_of(devnet, "WETH/DAI 86%")}
+    assert keeper("resume --json", config=devnet.config).document == {"mode": "active", "was": "protect-only"}
+
+
+def test_resuming_what_was_not_paused_is_no_fault(devnet: Devnet) -> None:
+    ran = keeper("resume", config=devnet.config)
+    assert (ran.code, ran.out) == (0, f"It was not paused; {NO_DAEMON}.\n")
+
+
+def test_the_guard_itself_is_paused_with_the_hot_key(devnet: Devnet) -> None:
+    ran = keeper_process("pause --onchain --json", config=devnet.config)
+    assert ran.code == 0, ran.err
+    hash = ran.document["onchain_transaction"]
+    receipt = devnet.node.receipt(hash)
+    assert receipt is not None
+    assert receipt.success
+    keeper("resume", config=devnet.config)
+    assert " PAUSED on-chain, only the owner can unpause it, " in keeper("status", config=devnet.config).out
+    checked = keeper("check", config=devnet.config)
+    assert checked.code == 1
+    assert "guard             it is paused; the owner sends unpause\n" in checked.out
+    devnet.chain.send(OWNER, devnet.deployment.guard, "unpause()")
+    assert keeper("check", config=devnet.config).code == 0
