@@ -5,6 +5,7 @@
 Every step takes the value before it; what a transaction did is learnt from the chain, never assumed.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Sequence
@@ -109,6 +110,8 @@ class Keeper:
         self._pause = PauseFile(session.config.journal.path)
         self._recipients: dict[str, tuple[SubaccountId, ...]] = {}
         """By plan id. A batch found at start has none here: that it takes effect once is the guard's business."""
+        self._unnoted: list[Change] = []
+        """What happened to batches and is not told yet; a read that fails in between loses nothing of it."""
         self._topology = session.portfolio.to_json()
         self._history = history_from_journal(journal, (), 0)
 
@@ -117,10 +120,14 @@ class Keeper:
 
         Raises ChainError, ProtocolError and JournalError: the next cycle begins from the chain again.
         """
-        answer = await self._session.reader.read(self._session.portfolio.calldata, head)
+        settling = asyncio.create_task(self._look_after_sent(head, blocks_may_be_gone=blocks_may_be_gone))
+        try:
+            answer = await self._session.reader.read(self._session.portfolio.calldata, head)
+        finally:
+            await settling
         snapshot = self._session.portfolio.decode(head, answer)
         self._vitals.saw(head.hash)
-        await self.settle(snapshot, blocks_may_be_gone=blocks_may_be_gone)
+        self._note_sent(snapshot)
         proven = await self._prove(snapshot)
         report = await self._dispatch(snapshot, proven)
         self._record(answer, report, proven.history)
@@ -254,14 +261,22 @@ class Keeper:
         is_refused = isinstance(last.intent.outcome, Refused | Abandoned)
         return replace(report, is_sent=not is_refused, is_refused=is_refused, outcome=last.did)
 
-    async def settle(self, snapshot: Snapshot, *, blocks_may_be_gone: bool = False) -> None:
-        """Looks after the batches sent earlier."""
+    async def settle(self, snapshot: Snapshot) -> None:
+        """Looks after the batches sent earlier, without a cycle."""
+        await self._look_after_sent(snapshot.block)
+        self._note_sent(snapshot)
+
+    async def _look_after_sent(self, head: Block, *, blocks_may_be_gone: bool = False) -> None:
+        """Beside the read, because neither needs the other and a receipt is a request more to wait for."""
         if self._dispatcher is None:
             return
         may_send = self._pause.read() is not Mode.PAUSED
-        for change in await self._dispatcher.advance(
-            snapshot.block, blocks_may_be_gone=blocks_may_be_gone, may_send=may_send
-        ):
+        changes = await self._dispatcher.advance(head, blocks_may_be_gone=blocks_may_be_gone, may_send=may_send)
+        self._unnoted += changes
+
+    def _note_sent(self, snapshot: Snapshot) -> None:
+        changes, self._unnoted = self._unnoted, []
+        for change in changes:
             self._note(change, snapshot)
 
     def _note(self, change: Change, snapshot: Snapshot) -> None:
