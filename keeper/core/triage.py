@@ -26,7 +26,7 @@ else the same crumbs would move every cycle."""
 SHARED_GAIN_MIN = WAD // 5
 """As much again when the donor gives up as much: else two accounts would pass the same collateral to and fro."""
 CUSHION_STEP = WAD // 100
-"""Cushions that differ by less are taken for equal when two results are compared."""
+"""Cushions that differ by less are taken for equal: when two results are compared, and when something is left over."""
 LEVELS = 64
 """How finely the common cushion is looked for, from nothing to the largest target."""
 SUBSETS_OF_MAX = 4
@@ -181,8 +181,10 @@ class Triage:
         trial = run.book.fork()
         for transfer in draft.transfers:
             trial.move(transfer)
-        if earlier is not None and not _keeps_donors_above(trial, account, earlier.transfers):
-            return
+        if earlier is not None:
+            is_dust = account.cushion(draft.health_after) - account.cushion(before) < CUSHION_STEP
+            if is_dust or not _keeps_donors_above(trial, account, earlier.transfers):
+                return
         run.book = trial
         # To the end: what is executed before it was sized without this draft's moves.
         run.funded.pop(account.id, None)

@@ -232,6 +232,18 @@ def test_no_donor_ends_below_whom_it_saved_even_where_a_straight_line_misleads()
     assert rescue.donors[0].after >= rescue.effect.after >= wad("1.08")
 
 
+def test_dust_is_given_when_it_decides() -> None:
+    """From 1.03 to 1.04 it takes 0.0971 WETH; 0.0965 and 0.0009 may move."""
+    book = (
+        a_subaccount("a", health="1.03"),
+        a_subaccount("b", health="1.29", movable="0.0965"),
+        a_subaccount("c", health="1.29", movable="0.0009"),
+    )
+    assert [transfer.donor for transfer in plan_for(*book).rescues[0].transfers] == [B, C]
+    more = (book[0], a_subaccount("b", health="1.29", movable="0.0975"), book[2])
+    assert [transfer.donor for transfer in plan_for(*more).rescues[0].transfers] == [B]
+
+
 def test_another_token_is_no_help() -> None:
     book = (a_subaccount("a", health="1.04"), a_subaccount("b", collateral={WBTC: "1"}, health="1.29"))
     assert plan_for(*book).rescues == ()

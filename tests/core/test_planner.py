@@ -1,7 +1,7 @@
 """One verdict for every subaccount: who is due, who is not, and who cannot be helped and why."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -9,7 +9,21 @@ from keeper.core import verdict
 from keeper.core.plan import History, InFlight, Kind, Lane, LastRescue, Plan, Stage
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings
-from keeper.core.snapshot import Fresh, FreshnessUnverified, Reading, Stale, Subaccount, SubaccountId, Token, Unknown
+from keeper.core.risk import Risk
+from keeper.core.snapshot import (
+    NOTHING,
+    NOW,
+    Fresh,
+    FreshnessUnverified,
+    Horizon,
+    Margin,
+    Reading,
+    Stale,
+    Subaccount,
+    SubaccountId,
+    Token,
+    Unknown,
+)
 from keeper.core.units import Address
 from tests.builders import (
     DAI,
@@ -238,6 +252,39 @@ def test_the_guards_cap_is_shared_by_the_whole_plan() -> None:
     plan = plan_for(*book, caps={WETH: "2"})
     assert sum(transfer.amount_raw for rescue in plan.rescues for transfer in rescue.transfers) <= raw(WETH, "2")
     assert len(plan.rescues) == 2
+
+
+@dataclass(frozen=True, slots=True)
+class CollapsingMargin:
+    """An account that may be emptied or left alone, and collapses in between: no honest search foresees it."""
+
+    straight: Margin
+
+    def risk(
+        self,
+        deltas: Mapping[Address, int] = NOTHING,
+        horizon: Horizon = NOW,
+        falls_bps: Mapping[Address, int] = NOTHING,
+    ) -> Risk:
+        risk = self.straight.risk(deltas, horizon, falls_bps)
+        is_between = any(0 < -change < 5 * 10**17 for change in deltas.values())
+        return replace(risk, collateral_value=risk.collateral_value // 2) if is_between else risk
+
+
+def test_a_rescue_that_fails_the_exact_check_is_dropped_alone() -> None:
+    treacherous = a_subaccount("b", health="2.5", movable="0.5")
+    treacherous = replace(treacherous, margin=CollapsingMargin(treacherous.margin))
+    book = (
+        a_subaccount("a", weth="2", health="1.03"),
+        treacherous,
+        a_subaccount("c", collateral={WBTC: "1"}, health="1.1"),
+        a_wallet(collateral={WBTC: "1"}),
+    )
+    plan = plan_for(*book)
+    assert [rescue.recipient for rescue in plan.rescues] == [C]
+    blocked = plan.verdicts[A]
+    assert isinstance(blocked, verdict.Blocked)
+    assert blocked.reason.startswith("its rescue fails the exact check: morpho:b would end at 1.19")
 
 
 # Protect-only ---------------------------------------------------------------------------------------------------------
