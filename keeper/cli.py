@@ -39,7 +39,6 @@ def main() -> NoReturn:
     """The console script. No traceback reaches a person for a foreseeable fault."""
     try:
         code = app(standalone_mode=False, prog_name="keeper")
-        sys.stdout.flush()
     except typer.TyperException as problem:
         message = problem.format_message().replace("Value error, ", "")
         if not message.startswith("Usage:"):
@@ -48,10 +47,6 @@ def main() -> NoReturn:
         code = USAGE
     except KeyboardInterrupt:
         code = INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read us has seen enough. What is still buffered must not be tried again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     sys.exit(code)
 
 
@@ -68,10 +63,15 @@ def answer(verb: Callable[[], Answer], as_json: bool) -> NoReturn:
     except KeeperError as fault:
         _fail(f"keeper: {fault}", as_json=as_json)
         raise typer.Exit(fault.exit_code) from None
-    if not as_json:
-        _show(answered)
-    elif answered.document is not None:
-        print(json_format.dumps(answered.document, indent=2))
+    try:
+        if not as_json:
+            _show(answered)
+        elif answered.document is not None:
+            print(json_format.dumps(answered.document, indent=2))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read us has seen enough. What is still buffered must not be tried again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise typer.Exit(answered.exit_code)
 
 
