@@ -187,12 +187,12 @@ def refused_by_node(reason: str) -> NodeRefused:
 
 
 class FakeFees:
-    """eth_feeHistory with the same tips in every block."""
+    """eth_feeHistory; the tips are those of the last blocks, routine and critical."""
 
-    def __init__(self, routine_wei: int = 10**9, critical_wei: int = 3 * 10**9) -> None:
-        self._tips = (routine_wei, critical_wei)
+    def __init__(self, tips_wei: Sequence[tuple[int, int]] = ((10**9, 3 * 10**9),)) -> None:
+        self._tips_wei = tuple(tips_wei)
         self.asked = 0
 
     async def fee_history(self, blocks: int, percentiles: Sequence[int]) -> FeeHistory:  # noqa: ARG002
         self.asked += 1
-        return FeeHistory((10**9,) * (blocks + 1), (self._tips,) * blocks)
+        return FeeHistory((10**9,) * (len(self._tips_wei) + 1), self._tips_wei)

@@ -333,6 +333,7 @@ async def test_a_send_whose_answer_was_lost_takes_effect_once(world: World) -> N
     world.pool.loses_answers = False
     change = only(await dispatcher.advance(a_block(101)))
     assert change.did.startswith("sent before as 0x")
+    assert change.intent.state is State.BROADCAST
     assert len(world.pool.sent) == 1
 
 
@@ -451,6 +452,20 @@ async def test_a_batch_sent_after_one_that_was_reorganised_away_keeps_its_own_no
     assert dispatcher.in_flight is None
 
 
+async def test_a_reorganisation_that_nobody_noticed_and_that_took_the_replaced_batch_instead(world: World) -> None:
+    dispatcher = await world.begin()
+    old = only(await dispatcher.submit(a_batch(), a_block(100))).intent.attempts[0].hash
+    await dispatcher.submit(a_batch("plan-2", Lane.CRITICAL), a_block(101))
+    world.pool.mine(a_block(102))
+    await dispatcher.advance(a_block(102))
+    world.pool.reorganise()
+    world.pool.mine(a_block(103, fork="b"), hash=old)
+    landed, lost = await dispatcher.advance(a_block(107, fork="b"))
+    assert (landed.intent.plan_id, type(landed.intent.outcome)) == ("plan-1", Included)
+    assert (lost.intent.plan_id, lost.intent.outcome) == ("plan-2", Abandoned("another transaction used nonce 0"))
+    assert len(world.pool.sent) == 2
+
+
 async def test_a_nonce_whose_block_is_known_is_not_used_again_because_a_node_counts_too_few(world: World) -> None:
     dispatcher = await world.begin()
     for number, plan_id in ((100, "plan-1"), (101, "plan-2")):
@@ -523,6 +538,35 @@ async def test_what_was_given_up_before_a_restart_is_still_watched_and_outbid(wo
     assert only(await again.advance(a_block(103))).intent.plan_id == "plan-2"
 
 
+async def given_up_and_outbid(world: World) -> str:
+    """Plan 1 was given up and plan 2 is on its way with the same nonce; returns the hash of plan 1."""
+    dispatcher = await world.begin()
+    first = only(await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100)))
+    await dispatcher.advance(a_block(101))
+    await dispatcher.submit(a_batch("plan-2"), a_block(101))
+    return first.intent.attempts[0].hash
+
+
+async def test_what_landed_before_a_restart_ends_what_wanted_the_same_nonce(world: World) -> None:
+    hash = await given_up_and_outbid(world)
+    world.pool.mine(a_block(102), hash=hash)
+    world.pool.nonce = 0  # a node that counts too few
+    landed, lost = await world.restart().start(a_block(102), yes)
+    assert (landed.intent.plan_id, type(landed.intent.outcome)) == ("plan-1", Included)
+    assert (lost.intent.plan_id, lost.intent.outcome) == ("plan-2", Abandoned("another transaction used nonce 0"))
+    assert len(world.pool.sent) == 2
+
+
+async def test_what_lands_after_a_restart_ends_what_wanted_the_same_nonce_in_the_same_block(world: World) -> None:
+    hash = await given_up_and_outbid(world)
+    again = world.restart()
+    await again.start(a_block(101), yes)
+    world.pool.mine(a_block(102), hash=hash)
+    landed, lost = await again.advance(a_block(102))
+    assert (landed.intent.plan_id, lost.intent.plan_id) == ("plan-1", "plan-2")
+    assert again.in_flight is None
+
+
 async def test_a_replacement_works_on_bytes_from_before_a_restart(world: World) -> None:
     dispatcher = await world.begin()
     await dispatcher.submit(a_batch(), a_block(100))
@@ -562,10 +606,18 @@ async def test_fees_are_asked_for_once_in_ten_blocks(blocks: int, asked: int) ->
 async def test_the_tip_is_the_market_s_and_never_below_the_configured_one(
     tips_gwei: tuple[int, int], market_gwei: tuple[int, int]
 ) -> None:
-    oracle = FeeOracle(FakeFees(tips_gwei[0] * GWEI, tips_gwei[1] * GWEI), tip_wei_min=2 * GWEI)
+    oracle = FeeOracle(FakeFees([(tips_gwei[0] * GWEI, tips_gwei[1] * GWEI)]), tip_wei_min=2 * GWEI)
     await oracle.refresh(a_block(100))
     market = oracle.market(a_block(100))
     assert (market.tip_routine_wei, market.tip_critical_wei) == (market_gwei[0] * GWEI, market_gwei[1] * GWEI)
+
+
+async def test_one_block_with_absurd_tips_does_not_decide_what_we_pay() -> None:
+    usual = [(2 * GWEI, 3 * GWEI)] * 6
+    oracle = FeeOracle(FakeFees(tips_wei=[*usual, (500 * GWEI, 900 * GWEI)]), tip_wei_min=GWEI)
+    await oracle.refresh(a_block(100))
+    market = oracle.market(a_block(100))
+    assert (market.tip_routine_wei, market.tip_critical_wei) == (2 * GWEI, 3 * GWEI)
 
 
 @pytest.mark.parametrize(("base_fee", "next_base_fee"), [(8, 9), (1, 2), (10**9, 1_125_000_000), (0, 0)])

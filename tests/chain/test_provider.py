@@ -123,6 +123,11 @@ async def test_the_key_is_in_no_exception_and_no_log(
     assert not any(KEY in text for text in [*texts, caplog.text, repr(provider), repr(vars(provider))])
 
 
+def test_a_key_is_recognised_as_it_was_before_it_was_encoded() -> None:
+    redact = HttpProvider("https://node.example.org/a%2Bb%2Fc-0123?key=x%20y%20z%20123").redact
+    assert redact("the key a+b/c-0123 or x y z 123") == "the key … or …"
+
+
 async def test_a_key_that_the_node_echoes_is_taken_out(provider: HttpProvider) -> None:
     echoed = f"project {KEY} has no archive access\n\x1b[31m" + "x" * 1000
     shown = provider.redact(echoed)
