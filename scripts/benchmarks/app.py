@@ -4,7 +4,7 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -16,11 +16,13 @@ from rich.console import Console
 from keeper.errors import KeeperError
 from scripts.benchmarks.cycle import CycleTimes, measure
 from scripts.benchmarks.gas import measure_gas
-from scripts.benchmarks.tables import Table, cycle_table, gas_table
+from scripts.benchmarks.memory import measure_memory
+from scripts.benchmarks.tables import Table, cycle_table, gas_table, memory_table
 from scripts.benchmarks.wallet import WideWallet, healths_of_many
 from scripts.localchain import devnet
 from scripts.localchain.abi import ArtefactMissingError
 from scripts.localchain.anvil import AnvilError
+from scripts.localchain.daemon import DaemonError
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.node import NodeError
 
@@ -70,12 +72,27 @@ def gas(as_json: Json = False, as_markdown: Markdown = False) -> None:
     _print(gas_table(uses), rows, as_json, as_markdown)
 
 
+@app.command()
+def memory(
+    subaccounts: Annotated[int, typer.Option(help="How many.", min=2)] = 256,
+    blocks: Annotated[int, typer.Option(help="How many to watch.", min=2)] = 200,
+    as_json: Json = False,
+    as_markdown: Markdown = False,
+) -> None:
+    """Resident memory of the daemon, and whether it grows."""
+    with _chain() as chain:
+        wallet = WideWallet(chain)
+        wallet.open(healths_of_many(subaccounts))
+        use = measure_memory(wallet, blocks)
+    _print(memory_table(use), asdict(use), as_json, as_markdown)
+
+
 @contextmanager
 def _chain() -> Generator[Devnet]:
     try:
         with tempfile.TemporaryDirectory() as folder, devnet.running(Path(folder)) as chain:
             yield chain
-    except (AnvilError, ArtefactMissingError, NodeError) as problem:
+    except (AnvilError, ArtefactMissingError, DaemonError, NodeError) as problem:
         print(f"bench: {problem}.", file=sys.stderr)
         raise typer.Exit(1) from None
     except KeeperError as problem:
@@ -83,7 +100,7 @@ def _chain() -> Generator[Devnet]:
         raise typer.Exit(1) from None
 
 
-def _print(table: Table, document: Sequence[object], as_json: bool, as_markdown: bool) -> None:
+def _print(table: Table, document: object, as_json: bool, as_markdown: bool) -> None:
     if as_json:
         print(json.dumps(document))
     elif as_markdown:

@@ -1,6 +1,7 @@
 """A wallet with as many Morpho positions as a measurement wants, on a local chain: WETH backs them, USDC is owed."""
 
 import json
+import tomllib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -149,7 +150,8 @@ class WideWallet:
         yield "[policy]"
         for key, value in asdict(world.VOLATILE).items():
             yield f'{key} = "{value}"' if value.endswith("%") else f"{key} = {value}"
-        yield f'[journal]\npath = "{name}.sqlite"\n[telemetry]\nlog_level = "error"\nsocket = "{name}.sock"'
+        listen = tomllib.loads(self.devnet.config.read_text())["telemetry"]["listen"]
+        yield f'[journal]\npath = "{name}.sqlite"\n[telemetry]\nlisten = "{listen}"\nsocket = "{name}.sock"'
 
     # Many transactions in few blocks ----------------------------------------------------------------------------------
 
