@@ -6,7 +6,9 @@ import sys
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from scripts.benchmarks.app import app
 from scripts.benchmarks.cycle import CycleTimes
 from scripts.benchmarks.gas import GasUse
 from scripts.benchmarks.laboratory import Parts
@@ -74,8 +76,8 @@ def test_the_daemons_memory_is_watched() -> None:
     ],
 )
 def test_what_cannot_be_measured_is_refused(arguments: list[str], says: str) -> None:
-    finished = bench(*arguments)
-    assert finished.returncode == 2
+    finished = CliRunner().invoke(app, arguments)
+    assert finished.exit_code == 2
     assert says in " ".join(finished.stderr.split())
 
 
