@@ -1,0 +1,107 @@
+"""A copy of the contracts in which one line is changed, built and tested; the copy is thrown away with its folder."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from scripts.guard_mutants.table import Mutant
+
+CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
+COPIED = ("src", "test", "devnet", "snapshots", "foundry.toml", "solc")
+LINKED = ("node_modules", ".cache")
+
+FAILED_TEST = re.compile(r"^\[FAIL.*\] (\w+)\(", re.MULTILINE)
+BUILD_SECONDS_MAX = 600
+
+VIA_IR = re.compile(
+    r"\n\[\[profile\.default\.(additional_compiler_profiles|compilation_restrictions)\]\].*\Z", re.DOTALL
+)
+
+
+class TableIsStale(Exception):
+    """A mutant's line is not in the contracts, or not once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """One copy; whoever works in it works alone."""
+
+    folder: Path
+
+    @classmethod
+    def at(cls, folder: Path, *, via_ir: bool) -> Self:
+        """With `via_ir` the guard is built as it is shipped, which gas needs; without, in a third of the time."""
+        folder.mkdir()
+        for name in COPIED:
+            source = CONTRACTS / name
+            if source.is_dir():
+                shutil.copytree(source, folder / name)
+            elif source.exists():
+                shutil.copy(source, folder / name)
+        for name in LINKED:
+            (folder / name).symlink_to(CONTRACTS / name)
+        shutil.rmtree(folder / "test" / "symbolic", ignore_errors=True)
+        settings = (folder / "foundry.toml").read_text()
+        if not via_ir:
+            settings = VIA_IR.sub("\n", settings)
+        # A weakened line may leave a name unused.
+        (folder / "foundry.toml").write_text(settings.replace('deny = "warnings"', 'deny = "never"'))
+        return cls(folder)
+
+    def killer_of(self, mutant: Mutant) -> str | None:
+        """The first test that fails on it; None when none does. Raises TableIsStale, also when it does not compile."""
+        self._weaken(mutant)
+        try:
+            printed = self._forge("test", "--fail-fast", "--no-match-contract", "GasTest|DeploymentTest|ThiefCampaign")
+            if "Compiler run failed" in printed or "Ran " not in printed:
+                raise TableIsStale(f"{mutant.what}: it did not compile\n{printed[-2000:]}")
+            failed = FAILED_TEST.search(printed)
+            if failed is None:
+                failed = FAILED_TEST.search(self._forge("test", "--fail-fast", "--match-contract", "ThiefCampaign"))
+            return failed.group(1) if failed else None
+        finally:
+            self._repair(mutant)
+
+    def gas_without(self, mutant: Mutant | None) -> dict[str, int]:
+        """What the batches of the gas tests cost with this check taken away; with all checks for None."""
+        if mutant:
+            self._weaken(mutant)
+        try:
+            printed = self._forge("test", "--match-contract", "GasTest")
+            if "Ran " not in printed:
+                raise TableIsStale(f"{mutant.what if mutant else 'the guard'}: it did not compile\n{printed[-2000:]}")
+            measured: dict[str, str] = json.loads((self.folder / "snapshots" / "Gas.json").read_text())
+            return {name: int(gas) for name, gas in measured.items()}
+        finally:
+            if mutant:
+                self._repair(mutant)
+
+    def _weaken(self, mutant: Mutant) -> None:
+        text = (CONTRACTS / mutant.file).read_text()
+        if text.count(mutant.find) != 1:
+            raise TableIsStale(f"{mutant.what}: {mutant.file} holds {text.count(mutant.find)} times: {mutant.find}")
+        (self.folder / mutant.file).write_text(text.replace(mutant.find, mutant.replace))
+
+    def _repair(self, mutant: Mutant) -> None:
+        shutil.copy(CONTRACTS / mutant.file, self.folder / mutant.file)
+
+    def _forge(self, *arguments: str) -> str:
+        # A short campaign: it is the last that is asked.
+        environment = os.environ | {"FOUNDRY_FUZZ_RUNS": "64", "FOUNDRY_INVARIANT_RUNS": "6"}
+        command = (str(CONTRACTS / "node_modules" / ".bin" / "forge"), *arguments)
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            check=False,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=BUILD_SECONDS_MAX,
+        )
+        return done.stdout
