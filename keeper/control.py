@@ -51,6 +51,11 @@ class ControlServer:
         before = os.umask(0o177)
         try:
             await web.UnixSite(self._runner, str(self._path)).start()
+        except OSError as error:
+            await self._runner.cleanup()
+            raise KeeperError(
+                f"Nothing can listen at {self._path} ({error.strerror}); change [telemetry] socket."
+            ) from None
         finally:
             os.umask(before)
 
@@ -98,10 +103,15 @@ async def ask_daemon(path: Path, verb: str, payload: Mapping[str, Any]) -> dict[
             session.post(f"http://daemon/{verb}", json=dict(payload)) as response,
         ):
             answer: dict[str, Any] = await response.json()
-    except (TimeoutError, aiohttp.ClientError) as fault:
+    except TimeoutError:
         raise KeeperError(
             f"The daemon at {path} did not answer within {ANSWER_SECONDS_MAX} s; look at its log."
-        ) from fault
+        ) from None
+    except (aiohttp.ClientError, ValueError):
+        # It ended meanwhile, or was never a daemon.
+        raise KeeperError(
+            f"What listens at {path} did not answer as a daemon does; is another program behind it?"
+        ) from None
     if "error" in answer:
         raise KeeperError(str(answer["error"]))
     return answer

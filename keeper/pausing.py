@@ -7,6 +7,8 @@ import os
 from enum import Enum
 from pathlib import Path
 
+from keeper.errors import KeeperError
+
 
 class Mode(Enum):
     ACTIVE = "active"
@@ -33,14 +35,21 @@ class PauseFile:
         return next((mode for mode in Mode if mode.value == text), Mode.PAUSED)
 
     def write(self, mode: Mode) -> None:
-        """Takes effect whole or not at all, also when the machine stops in the middle of it."""
-        if mode is Mode.ACTIVE:
-            self.path.unlink(missing_ok=True)
-            return
+        """Takes effect whole or not at all, also when the machine stops in the middle of it. Raises KeeperError."""
+        try:
+            if mode is Mode.ACTIVE:
+                self.path.unlink(missing_ok=True)
+            else:
+                self._replace(mode.value + "\n")
+        except OSError as error:
+            done = "removed" if mode is Mode.ACTIVE else "written"
+            raise KeeperError(f"The pause file {self.path} cannot be {done}: {error.strerror}.") from None
+
+    def _replace(self, text: str) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         draft = self.path.with_suffix(".pause-draft")
         with draft.open("w") as file:
-            file.write(mode.value + "\n")
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.path)

@@ -3,9 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from keeper.chain.reader import Reader
-from keeper.chain.rpc import Rpc
 from keeper.core.economics import DAY_SECONDS, volatility_bps_per_day
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
@@ -22,6 +21,14 @@ BLOCKS_LOOKED_BACK = 100
 BLOCKS_MIN = 20
 """Fewer blocks than this say nothing about how often one comes."""
 BLOCK_MS_MIN, BLOCK_MS_MAX = 250, 12_000
+
+
+class ReadsMany(Protocol):
+    async def aggregate(self, calls: Sequence[Call], block: Block, /) -> list[CallResult]: ...
+
+
+class ReadsBlocks(Protocol):
+    async def block(self, which: int, /) -> Block: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +52,7 @@ class Volatility:
         return measured
 
 
-async def feed_volatilities(reader: Reader, feeds: Sequence[Feed], block: Block) -> Mapping[Address, int]:
+async def feed_volatilities(reader: ReadsMany, feeds: Sequence[Feed], block: Block) -> Mapping[Address, int]:
     """Basis points a day of each feed whose past rounds can be read and reach back a day; the others are left out."""
     try:
         latest = await reader.aggregate(round_calls(feeds), block)
@@ -95,7 +102,7 @@ def pair_volatility(feeds: Sequence[Address], measured: Mapping[Address, int]) -
     return Volatility(math.isqrt(sum(measured[feed] ** 2 for feed in feeds) - 1) + 1)
 
 
-async def block_milliseconds(rpc: Rpc, head: Block) -> int | None:
+async def block_milliseconds(rpc: ReadsBlocks, head: Block) -> int | None:
     """The usual time between two blocks, to a twentieth of a second; None on a chain too young to tell."""
     blocks = min(head.number, BLOCKS_LOOKED_BACK)
     if blocks < BLOCKS_MIN:
