@@ -1,0 +1,83 @@
+"""What a verb assumes before it looks: prices that fall together, and what can be done by hand."""
+
+from collections.abc import Mapping
+
+import pytest
+
+from keeper.by_hand import by_hand
+from keeper.commands.view import with_companions
+from keeper.core.plan import History
+from keeper.core.planner import make_plan
+from keeper.core.policy import Pair
+from keeper.core.snapshot import Subaccount, SubaccountId, Token, Unknown
+from keeper.core.units import Address
+from keeper.protocols.abi import interface
+from keeper.protocols.morpho_blue import Market, MorphoBlue
+from keeper.protocols.portfolio import Portfolio, Topology
+from tests.builders import GUARD, MORPHO, OWNER, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, raw, wad
+
+ID = "0x" + "3a" * 32
+ORACLE = Address("0x" + "0c" * 20)
+IRM = Address("0x" + "1c" * 20)
+VOLATILE = Pair(SubaccountId("morpho", "1"), wad("0.86"), "WETH", "USDC")
+CORRELATED = Pair(SubaccountId("morpho", "2"), wad("0.945"), "wstETH", "WETH")
+
+
+@pytest.mark.parametrize(
+    ("said", "assumed"),
+    [
+        ({}, {}),
+        ({"WBTC": -500}, {"WBTC": -500}),
+        ({"WETH": -1_200}, {"wstETH": -1_200, "WETH": -1_200}),
+        ({"wstETH": -300}, {"wstETH": -300}),
+        ({"WETH": -1_200, "wstETH": -1_500}, {"WETH": -1_200, "wstETH": -1_500}),
+        ({"USDC": -100}, {"USDC": -100}),
+    ],
+)
+def test_what_moves_together_falls_together_unless_said(said: Mapping[str, int], assumed: Mapping[str, int]) -> None:
+    assert with_companions(said, [VOLATILE, CORRELATED, Pair(SubaccountId("wallet"))]) == assumed
+
+
+def portfolio(collateral: Token = WETH) -> Portfolio:
+    market = Market(ID, USDC, collateral, ORACLE, IRM, wad("0.86"), ())
+    return Portfolio(
+        Topology(31337, OWNER, GUARD, None, (MorphoBlue(MORPHO, OWNER, GUARD, (market,)),), (), 0, {}, None)
+    )
+
+
+@pytest.mark.parametrize(
+    ("in_wallet", "amount", "whence"),
+    [
+        ("0", "1", "once the wallet holds it"),
+        ("0.25", "0.25", "which the wallet holds"),
+        ("7", "7", "which the wallet"),
+    ],
+)
+def test_the_owner_can_supply_what_the_wallet_holds_or_a_tenth_more(in_wallet: str, amount: str, whence: str) -> None:
+    broken = a_subaccount(ID, weth="10", debt="1", reading=Unknown("its oracle reverts"))
+    snapshot = a_snapshot(broken, a_wallet(in_wallet))
+    plan = make_plan(snapshot, a_policy(*snapshot.subaccounts), History())
+    (way,) = by_hand(portfolio(), snapshot, plan)
+    assert way.subaccount == broken.id
+    assert f"supply {amount} WETH ({whence}" in way.says
+    (approved_to, approval), (supplied_to, supply) = way.calls
+    assert (approved_to, supplied_to) == (WETH.address, MORPHO)
+    assert approval == interface("ERC20")["approve"].encode(MORPHO, raw(WETH, amount))
+    params = (USDC.address, WETH.address, ORACLE, IRM, wad("0.86"))
+    assert supply == interface("Morpho")["supplyCollateral"].encode(params, raw(WETH, amount), OWNER, b"")
+    assert way.cast_lines(OWNER)[1] == f"cast send --rpc-url $ETH_RPC_URL --from {OWNER} {MORPHO} 0x{supply.hex()}"
+
+
+@pytest.mark.parametrize(
+    "accounts",
+    [
+        (a_subaccount(ID, health="1.05"),),
+        (a_subaccount(ID, reading=Unknown("it reverts")),),
+        (a_subaccount("0x" + "4b" * 32, debt="1", reading=Unknown("it reverts")),),
+    ],
+    ids=["the keeper can help", "nothing is owed", "of no market that is known"],
+)
+def test_nothing_is_to_be_done_by_hand(accounts: tuple[Subaccount, ...]) -> None:
+    snapshot = a_snapshot(*accounts)
+    plan = make_plan(snapshot, a_policy(*snapshot.subaccounts), History())
+    assert by_hand(portfolio(), snapshot, plan) == []
