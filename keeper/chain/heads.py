@@ -83,6 +83,8 @@ class Heads:
         self._heard_at = clock.monotonic()
         self._next_silence_at = self._heard_at + silence_seconds
         self._poll_at = self._heard_at
+        self._due_at = self._heard_at
+        """When the next head is to be expected."""
         self._creep = CREEP_AT_FIRST
         self._back_off = self._poll_seconds
         self._trouble = "the node answers with the same block as before"
@@ -103,9 +105,10 @@ class Heads:
         for hint in await self._hints_until(min(self._poll_at, self._next_silence_at)):
             if hint is None:
                 self._poll_at = self._clock.monotonic()
-            elif self._accept(hint):
-                # A socket that announces heads is asked after only when it falls behind.
-                self._poll_at = self._clock.monotonic() + max(1.5 * self._period, 2 * self._poll_seconds)
+            elif self._accept(hint) or hint == self._last:
+                # While a socket announces heads nobody asks; only when it falls behind.
+                self._due_at = self._clock.monotonic() + max(1.5 * self._period, 2 * self._poll_seconds)
+                self._poll_at = self._due_at
         if self._last is before and self._clock.monotonic() >= self._poll_at:
             await self._poll()
         if self._last is not None and self._last is not before:
@@ -147,13 +150,12 @@ class Heads:
         if self._accept(head):
             # A little early: the moment creeps towards the block's until one answer comes too soon. So one request per
             # block is nearly always enough, and a head is seen half a step late on average.
-            wait = max(self._period - self._poll_seconds / self._creep, self._poll_seconds)
+            # From the question, not from the answer: else the round trip would add up from block to block.
+            self._due_at = asked_at + max(self._period - self._poll_seconds / self._creep, self._poll_seconds)
         else:
             self._creep = CREEP_KNOWN
             self._trouble = f"the node's newest block is {head.number}, as before"
-            wait = self._poll_seconds
-        # From the question, not from the answer: else the round trip would add up from block to block.
-        self._poll_at = asked_at + wait
+        self._poll_at = max(self._due_at, asked_at + self._poll_seconds)
 
     def _accept(self, block: Block) -> bool:
         """Whether it is a new head; remembers it if so."""

@@ -135,6 +135,30 @@ async def test_an_announced_head_with_its_header_costs_no_request() -> None:
     assert source.asked_at == [0]
 
 
+async def test_a_head_that_was_asked_for_before_it_was_announced_is_the_last_one_asked_for() -> None:
+    clock = FakeClock()
+    hints = FakeHints()
+    source = FakeHeads(clock, (0, a_block(100)), (11, a_block(101)), (24, a_block(102)))
+    heads = aiter(Heads(source, clock, block_seconds=12, silence_seconds=60, hints=hints))
+    await anext(heads)
+    assert await anext(heads) == NewHead(a_block(101))
+    hints.announce(a_block(101))
+    assert await anext(heads) == NewHead(a_block(102))
+    assert source.asked_at[-1] - source.asked_at[-2] == 18, "one and a half block times"
+
+
+async def test_a_question_before_its_time_is_not_repeated_before_it_either() -> None:
+    clock = FakeClock()
+    hints = FakeHints()
+    source = FakeHeads(clock, (0, a_block(100)), (12, a_block(101)))
+    heads = aiter(Heads(source, clock, block_seconds=12, silence_seconds=60, hints=hints))
+    await anext(heads)
+    clock.advance(1)
+    hints.announce(None)
+    await anext(heads)
+    assert source.asked_at == [0, 1, 11.75, 12.75]
+
+
 async def test_an_announcement_without_a_whole_header_is_asked_after() -> None:
     clock = FakeClock()
     hints = FakeHints()
