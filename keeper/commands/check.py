@@ -25,9 +25,11 @@ from keeper.core.snapshot import FreshnessUnverified, Snapshot, Stale, Subaccoun
 from keeper.core.units import Address
 from keeper.documents import Document
 from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
+from keeper.exposure import exposure_document, grants, worst_cases
 from keeper.journal_reader import open_reader
 from keeper.pausing import Mode, PauseFile
-from keeper.protocols.abi import ZERO_ADDRESS
+from keeper.protocols.abi import ZERO_ADDRESS, interface
+from keeper.protocols.base import Call
 from keeper.protocols.guard_setup import guard_address, guard_code_hash
 from keeper.protocols.morpho_blue import MorphoBlue
 from keeper.protocols.wallet import Wallet
@@ -60,10 +62,49 @@ class Finding:
 def check(config_path: Path) -> Answer:
     """Exits 1 if a line is a failure."""
     config = load_config(config_path)
-    findings = [Finding(Grade.FINE, "config", f"{config_path} is complete and in order"), *asyncio.run(_look(config))]
+    looked, exposure = asyncio.run(_look(config))
+    findings = [Finding(Grade.FINE, "config", f"{config_path} is complete and in order"), *looked]
     has_failed = any(finding.grade is Grade.FAILURE for finding in findings)
-    document = {"ok": not has_failed, "findings": [_document(finding) for finding in findings]}
-    return Answer([_table(findings), "", _summary(findings)], document, int(has_failed))
+    document = {
+        "ok": not has_failed,
+        "findings": [_document(finding) for finding in findings],
+        "exposure": None if exposure is None else exposure.document,
+    }
+    exposed: Sequence[str] = () if exposure is None else exposure.lines
+    parts: list[RenderableType] = [_table(findings), *exposed, "", _summary(findings)]
+    return Answer(parts, document, int(has_failed))
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """What the guard may touch, and what a stolen hot key could do with it."""
+
+    lines: Sequence[str]
+    document: Document
+
+
+async def _exposure(session: Session, snapshot: Snapshot) -> Exposure | None:
+    """None without a guard: then nothing was granted to it."""
+    guard = snapshot.guard
+    if guard is None:
+        return None
+    cap = interface("MarginGuard")["cap"]
+    tokens = list(_tokens(snapshot))
+    results = await session.reader.aggregate(
+        [Call(guard.address, cap.encode(token)) for token in tokens], snapshot.block
+    )
+    answers = [cap.decode(result.data) for result in results]
+    caps = {token: (amount, window) for token, (amount, window) in zip(tokens, answers, strict=True)}
+    lines = [
+        "",
+        "What the guard may touch, and how far:",
+        *(f"  {sentence}." for sentence in grants(snapshot, guard)),
+        "",
+        "The worst that a stolen hot key could do until you send setKeeper: pause, burn its gas money, and move",
+        *(f"  {worst}" for worst in worst_cases(snapshot, guard, caps)),
+        "between these accounts, within these limits. It can send nothing to anybody else.",
+    ]
+    return Exposure(lines, exposure_document(snapshot, guard, caps))
 
 
 def _table(findings: Sequence[Finding]) -> RenderableType:
@@ -95,23 +136,24 @@ def _document(finding: Finding) -> Document:
     }
 
 
-async def _look(config: Config) -> list[Finding]:
+async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
     findings = [*_signer(config), *_journal(config), *await _daemon(config)]
     try:
         async with open_session(config) as session:
             snapshot = await session.look()
             findings += _node(config, snapshot)
             findings += await _codes(session, snapshot)
+            exposure = await _exposure(session, snapshot)
     except ChainError as fault:
-        return [*findings, Finding(Grade.FAILURE, "node", str(fault))]
+        return [*findings, Finding(Grade.FAILURE, "node", str(fault))], None
     except (ProtocolError, ConfigError) as fault:
-        return [*findings, Finding(Grade.FAILURE, "positions", str(fault))]
+        return [*findings, Finding(Grade.FAILURE, "positions", str(fault))], None
     findings += _guard(session, snapshot)
     findings += _subaccounts(session, snapshot)
     findings += _allowances(session, snapshot)
     findings += _caps(snapshot)
     findings += _feeds(session, snapshot)
-    return [*findings, *_gas(config, snapshot)]
+    return [*findings, *_gas(config, snapshot)], exposure
 
 
 def _signer(config: Config) -> Iterator[Finding]:

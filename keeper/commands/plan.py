@@ -80,6 +80,7 @@ def _sentences(seen: View, changes_bps: Mapping[str, int]) -> list[RenderableTyp
         first, *others = rescue_sentences(rescue, snapshot, seen.session.policy)
         lines += ["", first, *(Padding(other, (0, 0, 0, 2), expand=False) for other in others)]
     said = [*reasons(snapshot, plan), *plan.notes]
+    said += [seen.journal_problem] if seen.journal_problem is not None else []
     lines += ["", *said] if said else []
     lines += by_hand_lines(seen)
     if plan.rescues:

@@ -66,9 +66,13 @@ def _header(seen: View) -> list[RenderableType]:
         lines.append(f"guard {short(guard.address)} {state}, {counted(guard.last_sequence, 'batch')} so far")
     if seen.daemon is None:
         lines.append("daemon: not running; nothing is protected until `keeper run` is started")
+    elif "problem" in seen.daemon:
+        lines.append(f"daemon: {seen.daemon['problem']}")
     else:
         what = ", DRY RUN: it sends nothing" if seen.daemon["dry_run"] else ""
         lines.append(f"daemon: running since {time_text(seen.daemon['started_at'], now)}{what}")
+    if seen.journal_problem is not None:
+        lines.append(f"journal: {seen.journal_problem}")
     if seen.mode is not Mode.ACTIVE:
         lines.append(f"MODE: {seen.mode.value.upper()}; `keeper resume` undoes it")
     return lines

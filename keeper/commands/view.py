@@ -1,7 +1,9 @@
 """What a verb that only looks gets to see: a snapshot, and the plan that the daemon would make of it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from rich.console import RenderableType
@@ -9,14 +11,15 @@ from rich.console import RenderableType
 from keeper.by_hand import ByHand, by_hand
 from keeper.commands.answer import Verbatim
 from keeper.control import ask_daemon
-from keeper.core.plan import History, Plan
+from keeper.core.plan import History, InFlight, Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import Pair
 from keeper.core.shock import after_shock
-from keeper.core.snapshot import Snapshot
+from keeper.core.snapshot import Snapshot, SubaccountId
 from keeper.documents import Document
+from keeper.errors import JournalError, KeeperError
 from keeper.history import history_from_journal
-from keeper.journal_reader import open_reader
+from keeper.journal_reader import JournalReader, open_reader
 from keeper.pausing import Mode, PauseFile
 from keeper.session import Session
 
@@ -32,7 +35,9 @@ class View:
     """What would be sent if the keeper is not paused."""
     mode: Mode
     daemon: dict[str, Any] | None
-    """What the running daemon says of itself; None when none runs."""
+    """What the running daemon says of itself, or its `problem`; None when none runs."""
+    journal_problem: str | None = None
+    """Why what earlier cycles know is missing here."""
 
     @property
     def by_hand(self) -> list[ByHand]:
@@ -41,26 +46,56 @@ class View:
 
 
 async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES) -> View:
-    """Reads once and plans as the daemon would, after prices changed by `changes_bps` (by symbol)."""
+    """Reads once and plans as the daemon would, after prices changed by `changes_bps` (by symbol).
+
+    A journal that cannot be read, or a daemon that does not answer, hides nothing of what the chain says.
+    """
     config = session.config
     snapshot = await session.look()
     if changes_bps:
         snapshot = after_shock(snapshot, changes_bps)
     mode = PauseFile(config.journal.path).read()
-    history = History()
+    history, journal_problem = History(), None
     if config.journal.path.exists():
-        reader = open_reader(config.journal.path)
         try:
-            history = history_from_journal(reader, (feed.feed for feed in snapshot.feeds), snapshot.block.timestamp)
-        finally:
-            reader.close()
+            history = _history(config.journal.path, snapshot)
+        except JournalError as fault:
+            journal_problem = str(fault)
     history = replace(
         history,
         gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip,
         protect_only=mode is Mode.PROTECT_ONLY,
     )
-    daemon = await ask_daemon(config.telemetry.socket, "status", {})
-    return View(session, snapshot, history, make_plan(snapshot, session.policy, history), mode, daemon)
+    try:
+        daemon = await ask_daemon(config.telemetry.socket, "status", {})
+    except KeeperError as fault:
+        daemon = {"problem": str(fault)}
+    plan = make_plan(snapshot, session.policy, history)
+    return View(session, snapshot, history, plan, mode, daemon, journal_problem)
+
+
+def _history(journal: Path, snapshot: Snapshot) -> History:
+    reader = open_reader(journal)
+    try:
+        known = history_from_journal(reader, (feed.feed for feed in snapshot.feeds), snapshot.block.timestamp)
+        return replace(known, in_flight=_in_flight(reader))
+    finally:
+        reader.close()
+
+
+def _in_flight(reader: JournalReader) -> InFlight | None:
+    """What the daemon has on its way, by its own journal."""
+    live = [intent for intent in reader.open_intents() if intent.is_live]
+    return InFlight(live[-1].plan_id, live[-1].lane, _recipients(reader, live[-1].plan_id)) if live else None
+
+
+def _recipients(reader: JournalReader, plan_id: str) -> frozenset[SubaccountId]:
+    try:
+        record = reader.cycle_of(plan_id).plan
+    except JournalError:
+        record = None  # the guard's pause, or a batch whose cycle is being recorded at this moment
+    document: dict[str, Any] = {"rescues": []} if record is None else json.loads(record.plan)
+    return frozenset(SubaccountId.parse(rescue["recipient"]) for rescue in document["rescues"])
 
 
 def with_companions(changes_bps: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:

@@ -3,6 +3,9 @@
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -493,3 +496,24 @@ def test_the_guard_itself_is_paused_with_the_hot_key(devnet: Devnet) -> None:
     assert "guard             it is paused; the owner sends unpause\n" in checked.out
     devnet.chain.send(OWNER, devnet.deployment.guard, "unpause()")
     assert keeper("check", config=devnet.config).code == 0
+
+
+def test_the_journal_is_followed_until_it_is_interrupted(devnet: Devnet) -> None:
+    devnet.chain.set_price("WETH", "-8%")
+    assert keeper_process("run --once --dry-run", config=devnet.config).code == 0
+    command = [str(Path(sys.executable).with_name("keeper")), "journal", "--follow", "--json", "--config"]
+    with subprocess.Popen([*command, str(devnet.config)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as follower:
+        assert follower.stdout is not None
+        assert follower.stderr is not None
+        seen: list[dict[str, object]] = []
+        while not any(event["sentence"] == "rescue" for event in seen):
+            seen.append(json.loads(follower.stdout.readline()))
+        assert keeper("pause", config=devnet.config).code == 0
+        assert keeper_process("run --once", config=devnet.config).code == 1
+        while not str(seen[-1]["sentence"]).startswith("blocked: the keeper is paused"):
+            seen.append(json.loads(follower.stdout.readline()))
+        follower.send_signal(signal.SIGINT)
+        assert follower.stdout.read() == b"", "nothing but the lines"
+        assert follower.stderr.read() == b""
+        assert follower.wait(30) == 0
+    assert [event["id"] for event in seen] == list(range(1, len(seen) + 1))

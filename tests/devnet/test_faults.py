@@ -453,6 +453,24 @@ def test_a_second_daemon_says_which_process_has_the_journal(devnet: Devnet, runn
     running.check()
 
 
+def test_a_journal_that_is_damaged_hides_nothing_that_the_chain_says(devnet: Devnet) -> None:
+    journal = devnet.folder / "keeper.sqlite"
+    journal.write_bytes(b"no database at all " * 100)
+    says = (
+        f"The journal {journal} is damaged (file is not a database); move it aside, a new one is made; the chain holds"
+    )
+    shown = keeper("status", config=devnet.config)
+    assert shown.code == 0
+    assert f"journal: {says}" in shown.out
+    planned = keeper("plan --shock WETH=-8%", config=devnet.config)
+    assert planned.code == 3
+    assert says in planned.out
+    assert failures(devnet.config)["journal"].startswith(says)
+    ran = keeper_process("run --once", config=devnet.config)
+    assert ran.code == 1
+    assert ran.error.startswith(says)
+
+
 def test_a_port_that_is_taken_is_told(devnet: Devnet, running: Daemon) -> None:
     listen = running.health_url.removeprefix("http://")
     config = edited(
@@ -475,6 +493,8 @@ def test_a_daemon_that_is_told_to_stop_exits_0_and_loses_nothing(
     devnet.node.send(DEPLOYER.address, devnet.deployment.feeds["ETH/USD"], encode_call("setAnswer(int256)", price))
     devnet.node.mine()
     until(lambda: '"sent as ' in running.log.read_text(), "the batch")
+    until(lambda: " rescue on its way\n" in keeper("status", config=devnet.config).out, "being told")
+    assert keeper("plan", config=devnet.config).code == 0, "nothing is to be sent again"
     os.kill(running.pid, number)
     until(lambda: has_ended(running), "its end")
     assert running.stop() == 0
