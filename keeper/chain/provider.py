@@ -35,6 +35,8 @@ class _Exchange:
     """How one request travelled; filled in by aiohttp's tracing."""
 
     is_reused: bool = False
+    is_growth: bool = False
+    """Whether it opens a connection only because the others are busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +166,7 @@ class HttpProvider(AsyncJSONBaseProvider):
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             trace = aiohttp.TraceConfig()
+            trace.on_connection_create_start.append(self._connecting)
             trace.on_connection_create_end.append(self._connected)
             trace.on_connection_reuseconn.append(self._reused)
             self._session = aiohttp.ClientSession(
@@ -174,9 +177,12 @@ class HttpProvider(AsyncJSONBaseProvider):
             )
         return self._session
 
-    async def _connected(self, _session: aiohttp.ClientSession, _context: SimpleNamespace, _params: Any) -> None:
-        # With others still under way over older connections the pool merely grew; it is the same node.
-        if self._travelling_on_old == 0:
+    async def _connecting(self, _session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
+        context.trace_request_ctx.is_growth = self._travelling_on_old > 0
+
+    async def _connected(self, _session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
+        # With others under way over older connections the pool merely grew; it is the same node.
+        if not context.trace_request_ctx.is_growth:
             self.link += 1
 
     async def _reused(self, _session: aiohttp.ClientSession, context: SimpleNamespace, _params: Any) -> None:
