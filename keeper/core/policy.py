@@ -243,7 +243,11 @@ def _resolved(pair: Pair, said: AccountSettings) -> SubaccountPolicy:
         values[one.name] = getattr(default.thresholds, one.name) if value is None else value
     named = [one.name for one in fields(Thresholds) if getattr(said, one.name) is not None]
     named += ["shock"] if said.shock_bps is not None else []
-    why = default.why if not named else f"{', '.join(named)} from the configuration; else: {default.why}"
+    why = default.why
+    if len(named) == len(fields(Thresholds)) + 1:
+        why = "all from the configuration"
+    elif named:
+        why = f"{', '.join(named)} from the configuration; else: {default.why}"
     return SubaccountPolicy(
         Thresholds(**values),
         default.shock_bps if said.shock_bps is None else said.shock_bps,

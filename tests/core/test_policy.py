@@ -1,6 +1,6 @@
 """Thresholds: their order, their defaults, the owner's overrides and the guard's stricter limits."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 
@@ -145,6 +145,15 @@ def test_what_is_said_of_one_goes_before_what_is_said_of_all_and_that_before_the
     assert policy.subaccounts[WALLET].thresholds.trigger == wad("1.16")
     assert policy.subaccounts[WALLET].never_donate is False
     assert policy.subaccounts[ETH].why.startswith("trigger from the configuration; else: this account moves by 5 %")
+
+
+def test_where_the_owner_said_everything_no_default_is_a_reason() -> None:
+    said = AccountSettings(**{one.name: getattr(USUAL, one.name) for one in fields(USUAL)})
+    pairs = [Pair(ETH, wad("0.86"))]
+    without_shock = resolve(PolicySettings(said), pairs).subaccounts[ETH]
+    assert without_shock.why.startswith("hard_floor, survive, critical, trigger, rescue_ceiling, target, floor from the")
+    everything = resolve(PolicySettings(replace(said, shock_bps=900)), pairs).subaccounts[ETH]
+    assert everything.why == "all from the configuration"
 
 
 def test_the_numbers_of_the_file_reach_the_policy() -> None:
