@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.34;
+
+import {MarketParams} from "../../src/interfaces/IMorpho.sol";
+
+/// @notice A token that does what it should; the protocol below mints and burns it as it likes.
+contract AbstractToken {
+    mapping(address => uint256) public balanceOf;
+    mapping(address => mapping(address => uint256)) public allowance;
+
+    function set(address of_, uint256 balance) external {
+        balanceOf[of_] = balance;
+    }
+
+    function setAllowance(address from, address to, uint256 amount) external {
+        allowance[from][to] = amount;
+    }
+
+    function approve(address spender, uint256 amount) external returns (bool) {
+        allowance[msg.sender][spender] = amount;
+        return true;
+    }
+}
+
+/// @notice In Morpho's place, with Morpho's storage, but it does as it pleases: gives another amount than was withdrawn, takes
+/// another than was supplied, uses as much of the allowance as it likes. Every such number is a symbol.
+contract AbstractProtocol {
+    struct Position {
+        uint256 supplyShares;
+        uint128 borrowShares;
+        uint128 collateral;
+    }
+
+    struct Market {
+        uint128 totalSupplyAssets;
+        uint128 totalSupplyShares;
+        uint128 totalBorrowAssets;
+        uint128 totalBorrowShares;
+    }
+
+    // Slots 2 and 3, as in Morpho.
+    uint256[2] private _unused;
+    mapping(bytes32 id => mapping(address holder => Position)) public position;
+    mapping(bytes32 id => Market) public market;
+    mapping(bytes32 id => MarketParams) private _params;
+
+    uint256 public price = 1e36;
+    uint256 public given; // what a withdrawal of `expected` gives more or less
+    uint256 public taken;
+    uint256 public allowanceLeft;
+    bool public isHonest = true;
+
+    function create(MarketParams memory params) external returns (bytes32 id) {
+        id = keccak256(abi.encode(params));
+        _params[id] = params;
+    }
+
+    function open(bytes32 id, address holder, uint128 collateral, uint128 shares) external {
+        (position[id][holder].collateral, position[id][holder].borrowShares) = (collateral, shares);
+    }
+
+    function borrowed(bytes32 id, uint128 assets, uint128 shares) external {
+        (market[id].totalBorrowAssets, market[id].totalBorrowShares) = (assets, shares);
+    }
+
+    function setPrice(uint256 to) external {
+        price = to;
+    }
+
+    function doAsYouPlease(uint256 gives, uint256 takes, uint256 leaves) external {
+        (isHonest, given, taken, allowanceLeft) = (false, gives, takes, leaves);
+    }
+
+    function idToMarketParams(bytes32 id) external view returns (MarketParams memory) {
+        return _params[id];
+    }
+
+    function extSloads(bytes32[] calldata slots) external view returns (bytes32[] memory words) {
+        words = new bytes32[](slots.length);
+        for (uint256 i; i < slots.length; ++i) {
+            bytes32 slot = slots[i];
+            bytes32 word;
+            assembly {
+                word := sload(slot)
+            }
+            words[i] = word;
+        }
+    }
+
+    function accrueInterest(MarketParams memory) external {}
+
+    function withdrawCollateral(MarketParams memory params, uint256 amount, address holder, address receiver) external {
+        AbstractToken token = AbstractToken(params.collateralToken);
+        position[keccak256(abi.encode(params))][holder].collateral -= uint128(amount);
+        token.set(receiver, token.balanceOf(receiver) + (isHonest ? amount : given));
+    }
+
+    function supplyCollateral(MarketParams memory params, uint256 amount, address holder, bytes calldata) external {
+        AbstractToken token = AbstractToken(params.collateralToken);
+        position[keccak256(abi.encode(params))][holder].collateral += uint128(amount);
+        token.set(msg.sender, token.balanceOf(msg.sender) - (isHonest ? amount : taken));
+        token.setAllowance(
+            msg.sender, address(this), isHonest ? token.allowance(msg.sender, address(this)) - amount : allowanceLeft
+        );
+    }
+}

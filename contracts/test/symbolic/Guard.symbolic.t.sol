@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.34;
+
+import {Test} from "forge-std/Test.sol";
+import {IMarginGuard} from "../../src/interfaces/IMarginGuard.sol";
+import {MarketParams} from "../../src/interfaces/IMorpho.sol";
+import {AbstractProtocol, AbstractToken} from "./AbstractProtocol.sol";
+
+interface SymbolicVm {
+    function createCalldata(string memory contractName) external pure returns (bytes memory);
+}
+
+/// @notice Proofs on the guard's own code, as shipped, for every value of the arguments at once. scripts/prove runs them
+/// with halmos; forge does not.
+/// @dev An account with debt (0) and two donors, one with debt (1), one without (2), in a protocol that is abstract.
+contract GuardProofs is Test {
+    SymbolicVm private constant SVM = SymbolicVm(address(uint160(uint256(keccak256("svm cheat code")))));
+
+    address private constant OWNER = address(0xA11CE);
+    address private constant KEEPER = address(0xB0B);
+    uint64 private constant CEILING = 1.6e18;
+    uint64 private constant MIN_AFTER = 1.1e18;
+    uint64 private constant HARD_FLOOR = 1.05e18;
+
+    IMarginGuard private guard;
+    AbstractProtocol private protocol;
+    AbstractToken private token;
+    bytes32[3] private ids;
+
+    function setUp() public {
+        token = new AbstractToken();
+        protocol = new AbstractProtocol();
+        bytes memory code = abi.encodePacked(vm.getCode("MarginGuard.sol:MarginGuard"), abi.encode(OWNER));
+        address made;
+        assembly {
+            made := create(0, add(code, 32), mload(code))
+        }
+        guard = IMarginGuard(made);
+        IMarginGuard.Enrolment[] memory list = new IMarginGuard.Enrolment[](3);
+        for (uint256 i; i < 3; ++i) {
+            // The protocol is its own oracle.
+            ids[i] = protocol.create(
+                MarketParams(address(1), address(token), address(protocol), address(uint160(i)), 0.86e18)
+            );
+            list[i] = IMarginGuard.Enrolment({
+                protocol: IMarginGuard.Protocol.Morpho,
+                holder: OWNER,
+                target: address(protocol),
+                key: ids[i],
+                assets: new address[](0),
+                policy: IMarginGuard.Policy(CEILING, MIN_AFTER, HARD_FLOOR)
+            });
+        }
+        IMarginGuard.Cap[] memory caps = new IMarginGuard.Cap[](1);
+        caps[0] = IMarginGuard.Cap(address(token), 1_000 ether, 1 days);
+        vm.startPrank(OWNER);
+        guard.enrol(list);
+        guard.setCaps(caps);
+        guard.setKeeper(KEEPER);
+        vm.stopPrank();
+        vm.warp(1_700_000_000);
+    }
+
+    /* P1 */
+
+    /// @dev Whatever the protocol gives, takes and leaves of the allowance: if the rescue took effect, it was exactly that.
+    function check_P1_WhatLeavesArrives(uint128 amount, uint256 donation, uint256 gives, uint256 takes, uint256 leaves)
+        public
+    {
+        _fixedBook();
+        vm.assume(donation < 1 << 200 && gives < 1 << 200);
+        token.set(address(guard), donation);
+        protocol.doAsYouPlease(gives, takes, leaves);
+        if (!_carriedOut(_rescue(2, amount, 0))) return;
+        assert(gives == amount && takes == amount && leaves == 0);
+        assert(token.balanceOf(address(guard)) == donation);
+        assert(token.allowance(address(guard), address(protocol)) == 0);
+    }
+
+    /// @dev With a protocol that is honest: to the unit, account by account, and no debt changes.
+    function check_P1_AccountsAddUp(uint128 first, uint128 second, uint256 donation) public {
+        _fixedBook();
+        vm.assume(donation < 1 << 200);
+        token.set(address(guard), donation);
+        if (!_carriedOut(_rescue(2, first, 1, second, 0))) return;
+        assert(_collateral(0) == 10 ether + uint256(first) + second);
+        assert(_collateral(1) == 10 ether - uint256(second));
+        assert(_collateral(2) == 10 ether - uint256(first));
+        for (uint256 i; i < 3; ++i) {
+            (, uint128 shares,) = protocol.position(ids[i], OWNER);
+            assert(shares == (i == 0 ? 7e18 : i == 1 ? 3e18 : 0));
+        }
+        assert(token.balanceOf(address(guard)) == donation);
+        assert(token.allowance(address(guard), address(protocol)) == 0);
+    }
+
+    /* P3, P4 */
+
+    /// @dev At every price and for every position: both ends of a transfer.
+    function check_P4_RecipientAndDonorEndWhereTheyMust(
+        uint128 amount,
+        uint128 wanted,
+        uint128 collateral,
+        uint128 shares,
+        uint128 donorCollateral,
+        uint128 price
+    ) public {
+        _fixedBook();
+        protocol.open(ids[0], OWNER, collateral, shares);
+        protocol.open(ids[1], OWNER, donorCollateral, 3e18);
+        protocol.setPrice(price);
+        uint256 before = guard.health(0);
+        if (!_carriedOut(_rescue(1, amount, wanted))) return;
+        uint256 afterwards = guard.health(0);
+        assert(before < CEILING);
+        assert(afterwards >= before && afterwards >= MIN_AFTER && afterwards >= wanted);
+        assert(guard.health(1) >= HARD_FLOOR);
+    }
+
+    /* P5 */
+
+    /// @dev What moves is what is counted, and no more than there was room for.
+    function check_P5_NoMoreThanTheCapMoves(uint128 first, uint128 second, uint128 cap) public {
+        _fixedBook();
+        IMarginGuard.Cap[] memory caps = new IMarginGuard.Cap[](1);
+        caps[0] = IMarginGuard.Cap(address(token), cap, 1 days);
+        vm.prank(OWNER);
+        guard.setCaps(caps);
+        if (!_carriedOut(_rescue(2, first, 1, second, 0))) return;
+        assert(uint256(first) + second <= cap);
+        assert(guard.remainingCap(address(token)) == cap - (uint256(first) + second));
+    }
+
+    /* P6 */
+
+    /// @dev Any function of the guard, with any arguments, by anybody but owner, keeper and the guard itself.
+    function check_P6_OthersChangeNothing(address caller) public {
+        vm.assume(caller != OWNER && caller != KEEPER && caller != address(guard));
+        _assertChangesNothing(caller);
+    }
+
+    /// @dev The keeper can pause; what is the owner's stays the owner's.
+    function check_P6_TheKeeperChangesNoSetting() public {
+        bytes memory data = SVM.createCalldata("IMarginGuard");
+        vm.prank(KEEPER);
+        (bool ok,) = address(guard).call(data);
+        if (!ok) return;
+        _assertSettingsStand();
+        assert(!guard.paused() || bytes4(data) == IMarginGuard.pause.selector);
+    }
+
+    function check_P6_OnlyTheKeeperInTimeAndNotPaused(
+        address caller,
+        bool paused,
+        uint64 sequence,
+        uint256 deadline,
+        uint64 time,
+        uint128 amount
+    ) public {
+        _fixedBook();
+        vm.warp(time);
+        if (paused) {
+            vm.prank(OWNER);
+            guard.pause();
+        }
+        vm.prank(caller);
+        try guard.rebalance(bytes32(uint256(sequence) << 192), deadline, _rescue(2, amount, 0)) {
+            assert(caller == KEEPER && !paused && time <= deadline && sequence == 1);
+        } catch {}
+    }
+
+    /* P8 */
+
+    function check_P8_APlanTakesEffectAtMostOnce(bytes32 planId, uint128 first, uint128 second) public {
+        _fixedBook();
+        uint64 sequence = guard.lastSequence();
+        vm.startPrank(KEEPER);
+        try guard.rebalance(planId, block.timestamp, _rescue(2, first, 0)) {
+            assert(guard.lastSequence() == sequence + 1);
+            try guard.rebalance(planId, block.timestamp, _rescue(2, second, 0)) {
+                assert(false);
+            } catch {}
+        } catch {
+            assert(guard.lastSequence() == sequence);
+        }
+        vm.stopPrank();
+    }
+
+    /* HELPERS */
+
+    /// @dev Account 0 at 10 * 0.86 / 7 = 1.228, account 1 at 2.87, account 2 without debt.
+    function _fixedBook() private {
+        protocol.open(ids[0], OWNER, 10 ether, 7e18);
+        protocol.open(ids[1], OWNER, 10 ether, 3e18);
+        protocol.open(ids[2], OWNER, 10 ether, 0);
+        for (uint256 i; i < 3; ++i) {
+            protocol.borrowed(ids[i], 100e18, 100e18);
+        }
+    }
+
+    function _collateral(uint256 i) private view returns (uint256 collateral) {
+        (,, collateral) = protocol.position(ids[i], OWNER);
+    }
+
+    function _rescue(uint16 from, uint128 amount, uint128 wanted) private pure returns (IMarginGuard.Rescue[] memory) {
+        IMarginGuard.Transfer[] memory transfers = new IMarginGuard.Transfer[](1);
+        transfers[0] = IMarginGuard.Transfer(IMarginGuard.Kind.Native, from, 0, 0, amount);
+        return _batch(transfers, wanted);
+    }
+
+    function _rescue(uint16 from, uint128 amount, uint16 from2, uint128 amount2, uint128 wanted)
+        private
+        pure
+        returns (IMarginGuard.Rescue[] memory)
+    {
+        IMarginGuard.Transfer[] memory transfers = new IMarginGuard.Transfer[](2);
+        transfers[0] = IMarginGuard.Transfer(IMarginGuard.Kind.Native, from, 0, 0, amount);
+        transfers[1] = IMarginGuard.Transfer(IMarginGuard.Kind.Native, from2, 0, 0, amount2);
+        return _batch(transfers, wanted);
+    }
+
+    function _batch(IMarginGuard.Transfer[] memory transfers, uint128 wanted)
+        private
+        pure
+        returns (IMarginGuard.Rescue[] memory batch)
+    {
+        batch = new IMarginGuard.Rescue[](1);
+        batch[0] = IMarginGuard.Rescue(0, wanted, 600_000, transfers);
+    }
+
+    function _carriedOut(IMarginGuard.Rescue[] memory batch) private returns (bool) {
+        vm.prank(KEEPER);
+        try guard.rebalance(bytes32(uint256(1) << 192), block.timestamp, batch) {
+            return true;
+        } catch {
+            return false;
+        }
+    }
+
+    function _assertChangesNothing(address caller) private {
+        bytes memory data = SVM.createCalldata("IMarginGuard");
+        vm.prank(caller);
+        (bool ok,) = address(guard).call(data);
+        if (!ok) return;
+        _assertSettingsStand();
+        assert(!guard.paused() && guard.lastSequence() == 0);
+    }
+
+    function _assertSettingsStand() private view {
+        assert(guard.keeper() == KEEPER && guard.accountCount() == 3);
+        (uint128 amount, uint32 window) = guard.cap(address(token));
+        assert(amount == 1_000 ether && window == 1 days);
+        for (uint16 i; i < 3; ++i) {
+            IMarginGuard.Account memory account = guard.account(i);
+            assert(!account.retired && account.holder == OWNER && account.key == ids[i]);
+            assert(account.policy.hardFloor == HARD_FLOOR && account.policy.minAfter == MIN_AFTER);
+        }
+    }
+}
