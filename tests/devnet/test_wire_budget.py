@@ -25,8 +25,11 @@ RECEIPT, HEADER, FEES = "eth_getTransactionReceipt", "eth_getBlockByNumber", "et
 
 
 def config_at(devnet: Devnet, url: str, block_time: str | None = None) -> Path:
-    """The devnet's keeper.toml with the node reached through `url`, and another block time if there is one."""
-    changes = {"rpc_url": url} | ({"block_time": block_time} if block_time else {})
+    """The devnet's keeper.toml with the node reached through `url`, and another block time if there is one.
+
+    Its transactions count as stuck after 40 seconds: no slow machine makes a test wait so long by accident.
+    """
+    changes = {"rpc_url": url, "bump_after": "40s"} | ({"block_time": block_time} if block_time else {})
     lines = devnet.config.read_text().splitlines()
     path = devnet.folder / "wired.toml"
     path.write_text("\n".join(_changed(line, changes) for line in lines))
@@ -110,7 +113,7 @@ async def test_each_of_its_hashes_is_asked_for_after_it_was_replaced(devnet: Dev
         is_in_need(devnet)
         devnet.node.set_automine(False)
         await cycle(running, node)
-        devnet.node.request("evm_increaseTime", 3)
+        devnet.node.request("evm_increaseTime", 40)
         is_held_up(devnet, 5 * GWEI)
         asked, _ = await cycle(running, node)
         assert sorted(asked) == [READ, RECEIPT, SEND]
