@@ -5,7 +5,8 @@ so a later rescue never counts on what an earlier one took. Healths are at the e
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from keeper.core import sizing
 from keeper.core.plan import Transfer
@@ -27,18 +28,18 @@ class Account:
     limits: Thresholds
     falls_bps: Mapping[Address, int]
     """Its own shock, on every asset that backs it."""
+    # These follow from the others; they are kept because a plan asks for them by the ten thousand.
+    id: SubaccountId = field(init=False)
+    has_debt: bool = field(init=False)
+    is_trusted: bool = field(init=False)
+    """Whether its prices are good enough to take from an account with debt because of them."""
 
-    @property
-    def id(self) -> SubaccountId:
-        return self.subaccount.id
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", self.subaccount.id)
+        object.__setattr__(self, "has_debt", self.subaccount.has_debt)
+        object.__setattr__(self, "is_trusted", self._is_trusted())
 
-    @property
-    def has_debt(self) -> bool:
-        return self.subaccount.has_debt
-
-    @property
-    def is_trusted(self) -> bool:
-        """Whether its prices are good enough to take from an account with debt because of them."""
+    def _is_trusted(self) -> bool:
         match self.subaccount.reading:
             case Fresh():
                 return True
@@ -51,8 +52,7 @@ class Account:
         return cushion(health, self.settings.shock_bps)
 
 
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(NamedTuple):
     """What a donor with debt must be left with."""
 
     health: Wad
@@ -109,12 +109,12 @@ class Book:
         self, account: Account, token: Address | None = None, change: int = 0, *, is_shocked: bool = False
     ) -> Risk:
         """The risk at the expected inclusion, with a further change of one token."""
-        # Every donor is asked before the first move: then there is nothing to look for.
-        deltas = {
-            line.token.address: moved
-            for line in (account.subaccount.collateral if self._moves else ())
-            if (moved := self._moves.get((account.id, line.token.address), 0))
-        }
+        deltas: dict[Address, int] = {}
+        if self._has_moved(account):
+            for line in account.subaccount.collateral:
+                moved = self._moves.get((account.id, line.token.address), 0)
+                if moved:
+                    deltas[line.token.address] = moved
         if token is not None and change:
             deltas[token] = deltas.get(token, 0) + change
         falls = account.falls_bps if is_shocked else NOTHING
@@ -154,15 +154,25 @@ class Book:
 
         All of what is available without debt.
         """
+        moved = ()
+        if self._has_moved(account):
+            lines = account.subaccount.collateral
+            moved = tuple(self._moves.get((account.id, line.token.address), 0) for line in lines)
+        key = (account.id, token, keep, moved)
+        known = self._memo.get(key)
+        if known is None:
+            known = self._memo[key] = self._spare(account, token, keep)
+        return known
+
+    def _spare(self, account: Account, token: Address, keep: Keep) -> int:
         available = self.available(account, token)
         if not account.has_debt or not available:
             return available
-        moved = tuple(self._moves.get((account.id, line.token.address), 0) for line in account.subaccount.collateral)
-        key = (account.id, token, keep, moved)
-        if key not in self._memo:
-            exact = sizing.largest(lambda amount: self._kept(account, token, amount, keep), available)
-            self._memo[key] = exact * (BPS - self._margin_bps) // BPS
-        return self._memo[key]
+        exact = sizing.largest(lambda amount: self._kept(account, token, amount, keep), available)
+        return exact * (BPS - self._margin_bps) // BPS
+
+    def _has_moved(self, account: Account) -> bool:
+        return account.id in self.given or account.id in self.received
 
     def _kept(self, account: Account, token: Address, amount: int, keep: Keep) -> tuple[int, ...]:
         risk = self.risk(account, token, -amount)

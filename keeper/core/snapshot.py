@@ -40,6 +40,10 @@ class SubaccountId:
     def __str__(self) -> str:
         return f"{self.protocol}:{self.key}" if self.key else self.protocol
 
+    def __hash__(self) -> int:
+        # Only by chance do two protocols share a key, and a string keeps its hash: a plan looks ids up by the million.
+        return hash(self.key or self.protocol)
+
     @classmethod
     def parse(cls, text: str) -> "SubaccountId":
         protocol, _, key = text.partition(":")

@@ -45,12 +45,13 @@ def donors_for(book: Book, recipient: Account, token: Address) -> list[Account]:
 
     On a price that cannot be trusted, the donor's own or the recipient's, nothing leaves an account with debt.
     """
+    is_trusted, received = recipient.is_trusted, book.received
     return [
         donor
         for donor in book.donors.get(token, ())
-        if donor.id != recipient.id
-        and donor.id not in book.received
-        and (not donor.has_debt or (donor.is_trusted and recipient.is_trusted))
+        if donor.id not in received
+        and donor.id != recipient.id
+        and (not donor.has_debt or (is_trusted and donor.is_trusted))
     ]
 
 
@@ -133,17 +134,23 @@ class _Source:
     value_gained: Wad
     """At the limit, in the recipient's."""
 
-    def amount_at(self, cushion: Wad) -> int:
-        """What it gives when drawn down to a cushion; donors without debt have nothing to keep."""
+    def amount_at(self, health: Wad) -> int:
+        """What it gives when drawn down to a health; donors without debt have nothing to keep."""
         if not self.donor.has_debt:
             return self.limit_raw
-        health = health_at_cushion(cushion, self.donor.settings.shock_bps)
         if health >= INFINITE_HEALTH:
             return 0
         above = self.collateral_value - -(-self.debt_value * health // WAD)
         if above <= 0:
             return 0
         return self.limit_raw if above >= self.value_lost else above * self.limit_raw // self.value_lost
+
+
+def _amounts_at(sources: Sequence[_Source], cushion: Wad) -> list[int]:
+    """What each gives when all are drawn down to one cushion."""
+    shocks = {source.donor.settings.shock_bps for source in sources}
+    health = {shock: health_at_cushion(cushion, shock) for shock in shocks}
+    return [source.amount_at(health[source.donor.settings.shock_bps]) for source in sources]
 
 
 def last_stand(
@@ -158,9 +165,9 @@ def last_stand(
 
     Transfers that are dust are left out unless the recipient ends below `least` without them.
     """
-    sources = _sources(book, recipient)[:transfers_max]
+    sources = _sources(book, recipient, transfers_max)
     level = _common_cushion(book, recipient, goal, margin_bps, sources)
-    amounts = [(source, source.amount_at(level)) for source in sources]
+    amounts = list(zip(sources, _amounts_at(sources, level), strict=True))
     total = sum(mul_div_down(source.value_gained, amount, source.limit_raw) for source, amount in amounts)
     worthwhile = [
         (source, amount)
@@ -173,10 +180,10 @@ def last_stand(
     return draft
 
 
-def _sources(book: Book, recipient: Account) -> list[_Source]:
-    """Who could bring in how much: those without debt first, then by how much."""
+def _sources(book: Book, recipient: Account, most: int) -> list[_Source]:
+    """Who could bring in how much, `most` of them: those without debt first, then by how much."""
     before = book.risk(recipient).collateral_value
-    best: dict[SubaccountId, _Source] = {}
+    best: dict[SubaccountId, tuple[Wad, int, Account, CollateralLine]] = {}
     for line in recipient.subaccount.collateral:
         token = line.token.address
         room = book.room(recipient, token)
@@ -187,12 +194,17 @@ def _sources(book: Book, recipient: Account) -> list[_Source]:
             if not limit:
                 continue
             gained = book.risk(recipient, token, limit).collateral_value - before
-            if gained <= 0 or (donor.id in best and best[donor.id].value_gained >= gained):
-                continue
-            risk = book.risk(donor)
-            lost = risk.collateral_value - book.risk(donor, token, -limit).collateral_value if donor.has_debt else 0
-            best[donor.id] = _Source(donor, line, limit, risk.collateral_value, risk.debt_value, max(lost, 1), gained)
-    return sorted(best.values(), key=lambda source: (source.donor.has_debt, -source.value_gained, source.donor.id))
+            if gained > 0 and (donor.id not in best or best[donor.id][0] < gained):
+                best[donor.id] = gained, limit, donor, line
+    chosen = sorted(best.values(), key=lambda one: (one[2].has_debt, -one[0], one[2].id))[:most]
+    return [_source(book, *one) for one in chosen]
+
+
+def _source(book: Book, gained: Wad, limit: int, donor: Account, line: CollateralLine) -> _Source:
+    risk, lost = book.risk(donor), 0
+    if donor.has_debt:
+        lost = risk.collateral_value - book.risk(donor, line.token.address, -limit).collateral_value
+    return _Source(donor, line, limit, risk.collateral_value, risk.debt_value, max(lost, 1), gained)
 
 
 def _common_cushion(book: Book, recipient: Account, goal: Wad, margin_bps: int, sources: Sequence[_Source]) -> Wad:
@@ -207,9 +219,9 @@ def _common_cushion(book: Book, recipient: Account, goal: Wad, margin_bps: int, 
     def is_high_enough(cushion: Wad) -> bool:
         left = dict(room)
         gained = 0
-        for source in sources:
+        for source, wanted in zip(sources, _amounts_at(sources, cushion), strict=True):
             token = source.line.token.address
-            amount = min(source.amount_at(cushion), left[token])
+            amount = min(wanted, left[token])
             left[token] -= amount
             gained += mul_div_down(source.value_gained, amount, source.limit_raw)
         health = mul_div_down(risk.collateral_value + gained, WAD, risk.debt_value)

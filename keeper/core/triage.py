@@ -72,6 +72,10 @@ class Run:
     reachable: dict[SubaccountId, Wad] = field(default_factory=dict[SubaccountId, Wad])
     """The health that was within reach of those who got nothing."""
 
+    def copy(self) -> "Run":
+        # A book in a run is never moved in; serving puts another one in its place.
+        return Run(self.book, dict(self.funded), dict(self.reachable))
+
 
 @dataclass(frozen=True, slots=True)
 class Triage:
@@ -117,12 +121,24 @@ class Triage:
 
     def _worth_saving(self, book: Book, needs: Sequence[Need]) -> list[Need]:
         """The needs, in order of rank, that are worth most when everybody gets no more than what saves it."""
-        best, saved = self._run(book, needs, 0), list(needs)
+        # The run as it was before each need, and at its end.
+        steps = [Run(book.fork())]
+        for need in needs:
+            steps.append(steps[-1].copy())
+            self._serve(steps[-1], need, need.goal(0))
+        best, saved = steps[-1], list(needs)
         if all(_is_alive(best, need) for need in needs):
             return saved
+        # Without somebody who got nothing anyway everything stays as it is.
+        served = [need for need in needs if need.account.id in best.funded]
         for left_out in _exclusions(needs):
+            if not any(need in served for need in left_out):
+                continue
             rest = [need for need in needs if need not in left_out]
-            run = self._run(book, rest, 0)
+            first = needs.index(left_out[0])
+            run = steps[first].copy()
+            for need in rest[first:]:
+                self._serve(run, need, need.goal(0))
             if _worth(run, needs) > _worth(best, needs):
                 best, saved = run, rest
         return [need for need in saved if _is_alive(best, need)]
@@ -133,10 +149,18 @@ class Triage:
         while high - low > 1:
             middle = (low + high) // 2
             level = top * middle // LEVELS
-            run = self._run(book, saved, level)
-            is_reached = all(run.book.health(need.account) >= need.goal(level) for need in saved)
-            low, high = (middle, high) if is_reached else (low, middle)
+            low, high = (middle, high) if self._is_reached(book, saved, level) else (low, middle)
         return top * low // LEVELS
+
+    def _is_reached(self, book: Book, saved: Sequence[Need], level: Wad) -> bool:
+        """Whether all of them get to their goal for a cushion, and keep it when others are served."""
+        run = Run(book.fork())
+        for need in saved:
+            goal = need.goal(level)
+            self._serve(run, need, goal)
+            if run.book.health(need.account) < goal:
+                return False
+        return all(run.book.health(need.account) >= need.goal(level) for need in saved)
 
     # One way ----------------------------------------------------------------------------------------------------------
 
