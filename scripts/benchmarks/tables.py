@@ -8,6 +8,7 @@ import rich.table
 from scripts.benchmarks.cycle import CycleTimes
 from scripts.benchmarks.gas import GasUse
 from scripts.benchmarks.memory import MemoryUse
+from scripts.benchmarks.plan import PlanTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,19 @@ def gas_table(uses: Sequence[GasUse]) -> Table:
             )
             for use in uses
         ],
+    )
+
+
+def plan_table(measured: Sequence[PlanTime]) -> Table:
+    """A row for each fall, a column for each size of wallet."""
+    sizes = sorted({each.subaccounts for each in measured})
+    falls = sorted({each.fall_percent for each in measured})
+    cells = {
+        (each.fall_percent, each.subaccounts): f"{_ms(each.seconds)} (rescues: {each.rescues})" for each in measured
+    }
+    return Table(
+        ("plan, processor time", *(f"{size} subaccounts" for size in sizes)),
+        [(f"after a fall of {fall} %", *(cells[fall, size] for size in sizes)) for fall in falls],
     )
 
 

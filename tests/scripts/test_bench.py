@@ -13,7 +13,8 @@ from scripts.benchmarks.cycle import CycleTimes
 from scripts.benchmarks.gas import GasUse
 from scripts.benchmarks.laboratory import Parts
 from scripts.benchmarks.memory import MemoryUse
-from scripts.benchmarks.tables import Table, cycle_table, gas_table, memory_table
+from scripts.benchmarks.plan import PlanTime
+from scripts.benchmarks.tables import Table, cycle_table, gas_table, memory_table, plan_table
 from scripts.localchain.anvil import ROOT
 
 
@@ -58,6 +59,20 @@ def test_gas_is_measured_from_receipts() -> None:
     assert 2 * 21_000 < bare < single
     for what in ("three rescues, one donor", "three rescues, three donors"):
         assert single < uses[what]["gas"] < uses[what]["against_gas"]
+
+
+@pytest.mark.devnet
+def test_a_plan_is_measured_for_each_size_and_fall() -> None:
+    times = measured(
+        "plan", "--subaccounts", "2", "--subaccounts", "3", "--fall", "0", "--fall", "90", "--repetitions", "1"
+    )
+    assert [(time["subaccounts"], time["fall_percent"], time["rescues"]) for time in times] == [
+        (2, 0, 1),
+        (2, 90, 0),
+        (3, 0, 1),
+        (3, 90, 0),
+    ]
+    assert all(time["seconds"] > 0 for time in times)
 
 
 @pytest.mark.devnet
@@ -125,6 +140,17 @@ def test_gas_is_held_against_its_budget(gas: int, is_over: bool) -> None:
 def test_what_is_compared_with_nothing_has_no_ratio() -> None:
     (row,) = gas_table([GasUse("withdrawal and supply", 169_820)]).rows
     assert row == ("withdrawal and supply", "169,820", "", "", "", "")
+
+
+def test_plans_stand_by_fall_and_size() -> None:
+    table = plan_table(
+        [PlanTime(8, 0, 1, 0.0005), PlanTime(32, 0, 1, 0.002), PlanTime(8, 40, 3, 0.01), PlanTime(32, 40, 9, 0.15)]
+    )
+    assert table.headers == ("plan, processor time", "8 subaccounts", "32 subaccounts")
+    assert table.rows == [
+        ("after a fall of 0 %", "0.5 ms (rescues: 1)", "2.0 ms (rescues: 1)"),
+        ("after a fall of 40 %", "10.0 ms (rescues: 3)", "150.0 ms (rescues: 9)"),
+    ]
 
 
 def test_memory_is_shown_in_megabytes() -> None:
