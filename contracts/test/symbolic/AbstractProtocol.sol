@@ -75,7 +75,7 @@ contract AbstractProtocol {
         return _params[id];
     }
 
-    function extSloads(bytes32[] calldata slots) external view returns (bytes32[] memory words) {
+    function extSloads(bytes32[] calldata slots) external view virtual returns (bytes32[] memory words) {
         words = new bytes32[](slots.length);
         for (uint256 i; i < slots.length; ++i) {
             bytes32 slot = slots[i];
@@ -87,15 +87,21 @@ contract AbstractProtocol {
         }
     }
 
-    function accrueInterest(MarketParams memory) external {}
+    function accrueInterest(MarketParams memory) external virtual {}
 
-    function withdrawCollateral(MarketParams memory params, uint256 amount, address holder, address receiver) external {
+    function withdrawCollateral(MarketParams memory params, uint256 amount, address holder, address receiver)
+        external
+        virtual
+    {
         AbstractToken token = AbstractToken(params.collateralToken);
         position[keccak256(abi.encode(params))][holder].collateral -= uint128(amount);
         token.set(receiver, token.balanceOf(receiver) + (isHonest ? amount : given));
     }
 
-    function supplyCollateral(MarketParams memory params, uint256 amount, address holder, bytes calldata) external {
+    function supplyCollateral(MarketParams memory params, uint256 amount, address holder, bytes calldata)
+        external
+        virtual
+    {
         AbstractToken token = AbstractToken(params.collateralToken);
         position[keccak256(abi.encode(params))][holder].collateral += uint128(amount);
         token.set(msg.sender, token.balanceOf(msg.sender) - (isHonest ? amount : taken));
