@@ -151,7 +151,7 @@ def test_where_the_owner_said_everything_no_default_is_a_reason() -> None:
     said = AccountSettings(**{one.name: getattr(USUAL, one.name) for one in fields(USUAL)})
     pairs = [Pair(ETH, wad("0.86"))]
     without_shock = resolve(PolicySettings(said), pairs).subaccounts[ETH]
-    assert without_shock.why.startswith("hard_floor, survive, critical, trigger, rescue_ceiling, target, floor from the")
+    assert without_shock.why.startswith("hard_floor, survive, critical, trigger, rescue_ceiling, target, floor from")
     everything = resolve(PolicySettings(replace(said, shock_bps=900)), pairs).subaccounts[ETH]
     assert everything.why == "all from the configuration"
 
