@@ -90,7 +90,7 @@ contract AbstractProtocol {
     function accrueInterest(MarketParams memory) external virtual {}
 
     function withdrawCollateral(MarketParams memory params, uint256 amount, address holder, address receiver)
-        external
+        public
         virtual
     {
         AbstractToken token = AbstractToken(params.collateralToken);
@@ -99,7 +99,7 @@ contract AbstractProtocol {
     }
 
     function supplyCollateral(MarketParams memory params, uint256 amount, address holder, bytes calldata)
-        external
+        public
         virtual
     {
         AbstractToken token = AbstractToken(params.collateralToken);
