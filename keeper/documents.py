@@ -74,6 +74,7 @@ def subaccount_document(
         health = subaccount.margin.risk().health_factor
         at = liquidation_price(subaccount)
         document["health_wad"] = health_document(health)
+        document["liquidatable"] = subaccount.margin.risk().is_liquidatable
         document["liquidation_price_wad"] = None if at is None else str(at)
         if settings is not None:
             document["cushion_wad"] = health_document(cushion(health, settings.shock_bps))

@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 
+import pytest
+
 from keeper.core.plan import History
 from keeper.core.planner import make_plan
 from keeper.core.snapshot import FeedRound, Unknown
@@ -78,6 +80,13 @@ def test_what_is_unknown_has_no_health() -> None:
     assert document["reading"] == "unknown: it reverts"
     assert "health_wad" not in document
     assert "policy" not in document
+
+
+@pytest.mark.parametrize(("debt", "is_liquidatable"), [("17199.99", False), ("17200", False), ("17200.01", True)])
+def test_an_account_is_liquidatable_when_it_owes_more_than_counts(debt: str, is_liquidatable: bool) -> None:
+    """10 WETH at 2000 count 17,200 at an LLTV of 0.86."""
+    document = as_read(subaccount_document(a_subaccount("a", weth="10", debt=debt), None, None, {}, NOON))
+    assert document["liquidatable"] is is_liquidatable
 
 
 def test_the_wallet_owes_nothing() -> None:

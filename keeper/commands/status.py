@@ -12,7 +12,7 @@ from keeper.commands.answer import Answer
 from keeper.commands.view import View, by_hand_document, by_hand_lines, view
 from keeper.config import load_config
 from keeper.core.policy import disagreements
-from keeper.core.snapshot import Subaccount
+from keeper.core.snapshot import Subaccount, Unknown
 from keeper.documents import status_document
 from keeper.pausing import Mode
 from keeper.report import (
@@ -80,7 +80,12 @@ def _header(seen: View) -> list[RenderableType]:
 
 def _footer(seen: View) -> list[RenderableType]:
     snapshot = seen.snapshot
-    lines = reasons(snapshot, seen.plan)
+    lines = [
+        f"{name_of(each)} CAN BE LIQUIDATED NOW"
+        for each in snapshot.subaccounts
+        if not isinstance(each.reading, Unknown) and each.margin.risk().is_liquidatable
+    ]
+    lines += reasons(snapshot, seen.plan)
     lines += _cannot_give(snapshot.subaccounts)
     lines += [f"{name_of(each)}: {note}" for each in snapshot.subaccounts for note in each.notes]
     if snapshot.guard is not None:

@@ -329,6 +329,13 @@ def test_status_shows_the_nearest_to_liquidation_first_in_eighty_columns(devnet:
     assert max(map(len, lines[4:20])) <= 80
 
 
+def test_status_shouts_when_something_can_be_liquidated(devnet: Devnet) -> None:
+    devnet.chain.set_price("WETH", 2_049)
+    out = keeper("status", config=devnet.config).out
+    assert f"\nWETH/USDC 86% ({short_id(devnet, 'WETH/USDC 86%')}) CAN BE LIQUIDATED NOW\n" in out
+    assert out.count("CAN BE LIQUIDATED NOW") == 1
+
+
 def test_status_as_json_has_whole_ids_and_exact_amounts(devnet: Devnet) -> None:
     shown = keeper("status --json", config=devnet.config).document
     assert list(shown) == [
