@@ -35,7 +35,7 @@ class Workshop:
 
     @classmethod
     def at(cls, folder: Path, *, via_ir: bool) -> Self:
-        """With `via_ir` the guard is built as it is shipped, which gas needs; without, and not optimised, much sooner."""
+        """With `via_ir` the guard is built as it is shipped, which gas needs; without, unoptimised and much sooner."""
         folder.mkdir()
         for name in COPIED:
             source = CONTRACTS / name
@@ -56,7 +56,9 @@ class Workshop:
         """The first test that fails on it; None when none does. Raises TableIsStale, also when it does not compile."""
         self._weaken(mutant)
         try:
-            printed = self._forge("test", "--fail-fast", "--no-match-contract", "GasTest|WorstBatch|Deployment|Campaign")
+            printed = self._forge(
+                "test", "--fail-fast", "--no-match-contract", "GasTest|WorstBatch|Deployment|Campaign"
+            )
             if "Compiler run failed" in printed or "Ran " not in printed:
                 raise TableIsStale(f"{mutant.what}: it did not compile\n{printed[-2000:]}")
             failed = FAILED_TEST.search(printed)

@@ -1,0 +1,70 @@
+"""What is proven, how, and within which bounds: one row for each `check_` function under contracts/test/symbolic."""
+
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One `check_` function. `bound` says what is fixed; everything else in it is any value at all."""
+
+    check: str
+    property: str
+    bound: str
+
+
+BOOK: Final = "one rescue of three enrolled accounts in an abstract protocol"
+
+PROOFS: Final = (
+    Proof(
+        "check_P1_WhatLeavesArrives",
+        "P1: whatever the protocol gives, takes and leaves of the allowance, a rescue counts only if it was exact",
+        f"{BOOK}, one transfer; any amounts, any donation below 2^200",
+    ),
+    Proof(
+        "check_P1_AccountsAddUp",
+        "P1, P2: what two transfers took from each account arrived; no debt, no setting changed",
+        f"{BOOK}, two transfers; any amounts, any donation below 2^200",
+    ),
+    Proof(
+        "check_P4_RecipientAndDonorEndWhereTheyMust",
+        "P3, P4: below the ceiling before; after, at or above all minima; the donor at or above its floor",
+        f"{BOOK}, one transfer; any amount, positions and price below 2^128; fixed policy and totals of the market",
+    ),
+    Proof("check_P5_NoMoreThanTheCapMoves", "P5: what moves is counted, and fits", f"{BOOK}, two transfers; any cap"),
+    Proof(
+        "check_P5_NoWindowHoldsMoreThanTheCap",
+        "P5: no stretch of one window holds more than the cap",
+        "any three spends after an earlier one, any times to the year 2106, any cap; a window of one day",
+    ),
+    Proof(
+        "check_P5_SettingACapMakesNoRoom",
+        "P5: another cap or window gives nothing back",
+        "one spend, then a day's window again or an hour's; any amounts, caps, times to 2106",
+    ),
+    Proof(
+        "check_P5_ASpendIsCountedInFull",
+        "P5: a spend is counted in full, a refused one not at all",
+        "two spends at one time; any amounts, cap, time to 2106",
+    ),
+    Proof(
+        "check_P6_OnlyTheKeeperInTimeAndNotPaused",
+        "P6: who rebalances is the keeper, in time, and the guard is not paused",
+        f"{BOOK}, one transfer; any caller, deadline, time, sequence, amount",
+    ),
+    Proof(
+        "check_P6_OthersChangeNothing",
+        "P6: nobody else changes a setting, the pause or the sequence",
+        "any caller but owner, keeper and guard, any function but reads and `health`, lists of up to two",
+    ),
+    Proof(
+        "check_P6_TheKeeperChangesNoSetting",
+        "P6: nor does the keeper, who can pause",
+        "any function but reads, `health` and `rebalance`, lists of up to two",
+    ),
+    Proof(
+        "check_P8_APlanTakesEffectAtMostOnce",
+        "P8: the same plan id takes effect once, and moves the sequence by one",
+        f"{BOOK}, two batches in a row; any plan id and amounts",
+    ),
+)
