@@ -378,7 +378,8 @@ class Keeper:
 
     def _tell(self, report: CycleReport) -> None:
         """Alarms for all that a person has to know; repeated ones are held back by `Alerts`."""
-        for alarm, subject, sentence in alarms_in(report.snapshot, report.plan):
+        hot_key = self._session.portfolio.topology.keeper
+        for alarm, subject, sentence in alarms_in(report.snapshot, report.plan, report.policy, hot_key):
             self._alerts.raise_alarm(alarm, subject, sentence)
         if self._journal.is_out_of_space:
             says = "The journal's disk is full; free some space and start the keeper again."

@@ -7,7 +7,9 @@ from keeper.alerts import Alarm
 from keeper.core import verdict
 from keeper.core.economics import BATCH_GAS, NATIVE_RESCUE_GAS
 from keeper.core.plan import Plan
-from keeper.core.snapshot import GuardState, Snapshot, Stale, Subaccount, Unknown
+from keeper.core.policy import Policy, SubaccountPolicy
+from keeper.core.snapshot import FreshnessUnverified, GuardState, Snapshot, Stale, Subaccount, Unknown
+from keeper.core.units import Address
 from keeper.core.verdict import Verdict
 from keeper.report import name_of, verdict_text
 
@@ -18,18 +20,25 @@ Raised = tuple[Alarm, str, str]
 """The alarm, what it is about, and a sentence."""
 
 
-def alarms_in(snapshot: Snapshot, plan: Plan) -> Iterator[Raised]:
-    """All alarms that hold at this block; whoever raises them leaves out what was said a moment ago."""
+def alarms_in(snapshot: Snapshot, plan: Plan, policy: Policy, hot_key: Address | None) -> Iterator[Raised]:
+    """All alarms that hold at this block; whoever raises them leaves out what was said a moment ago.
+
+    `hot_key`: who signs here; None in a dry run without a key.
+    """
     if snapshot.guard is None:
         yield Alarm.GUARD_PROBLEM, "guard", _sentence(snapshot.guard_problem or "no guard is configured")
     else:
-        yield from _guard(snapshot.guard, snapshot)
+        yield from _guard(snapshot.guard, snapshot, hot_key)
     for subaccount in snapshot.subaccounts:
-        yield from _subaccount(subaccount, plan.verdicts[subaccount.id], snapshot.block.timestamp)
+        settings = policy.subaccounts.get(subaccount.id)
+        yield from _subaccount(subaccount, plan.verdicts[subaccount.id], settings, snapshot.block.timestamp)
     yield from _gas(snapshot)
 
 
-def _guard(guard: GuardState, snapshot: Snapshot) -> Iterator[Raised]:
+def _guard(guard: GuardState, snapshot: Snapshot, hot_key: Address | None) -> Iterator[Raised]:
+    if hot_key is not None and guard.keeper != hot_key:
+        says = f"The guard's keeper is {guard.keeper}, not this hot key {hot_key}; the owner sends setKeeper."
+        yield Alarm.GUARD_PROBLEM, "keeper", says
     if guard.is_paused:
         yield Alarm.GUARD_PROBLEM, "guard", "The guard is paused, nothing can be moved; only the owner can unpause it."
     symbols = {line.token.address: line.token.symbol for each in snapshot.subaccounts for line in each.collateral}
@@ -39,7 +48,9 @@ def _guard(guard: GuardState, snapshot: Snapshot) -> Iterator[Raised]:
             yield Alarm.PERMISSION_LOW, symbols[token], f"No {symbols[token]} may move: {says}"
 
 
-def _subaccount(subaccount: Subaccount, decided: Verdict, now: int) -> Iterator[Raised]:
+def _subaccount(
+    subaccount: Subaccount, decided: Verdict, settings: SubaccountPolicy | None, now: int
+) -> Iterator[Raised]:
     id, name = str(subaccount.id), name_of(subaccount)
     alarm = _alarm_of(decided, subaccount.has_debt)
     if alarm is not None:
@@ -47,7 +58,10 @@ def _subaccount(subaccount: Subaccount, decided: Verdict, now: int) -> Iterator[
         yield alarm, id, _sentence(f"{name} is {verdict_text(decided, now)}{by_hand}")
     if subaccount.guard_index is not None and subaccount.cannot_give is not None:
         yield Alarm.PERMISSION_LOW, id, _sentence(f"{name} cannot give: {subaccount.cannot_give}")
-    if isinstance(subaccount.reading, Stale):
+    is_accepted = settings is not None and settings.accept_unchecked_age
+    if isinstance(subaccount.reading, Stale) or (
+        isinstance(subaccount.reading, FreshnessUnverified) and not is_accepted
+    ):
         yield Alarm.STALE_PRICE, id, _sentence(f"{name}: {subaccount.reading.reason}")
     if not isinstance(subaccount.reading, Unknown) and subaccount.margin.risk().is_liquidatable:
         yield Alarm.LIQUIDATABLE, id, f"{name} can be liquidated now."

@@ -1,0 +1,109 @@
+"""What a person is told of a cycle: each alarm when its fact holds, and none when all is well."""
+
+from dataclasses import replace
+
+import pytest
+
+from keeper.alerts import Alarm
+from keeper.core.plan import History
+from keeper.core.planner import make_plan
+from keeper.core.policy import AccountSettings
+from keeper.core.snapshot import FreshnessUnverified, Reading, Snapshot, Stale, Unknown
+from keeper.core.units import Address
+from keeper.watch import Raised, alarms_in
+from tests.builders import KEEPER, WETH, a_policy, a_snapshot, a_subaccount, a_wallet
+
+GWEI = 10**9
+STRANGER = Address("0x" + "57" * 20)
+
+
+def told(snapshot: Snapshot, hot_key: Address | None = KEEPER, settings: AccountSettings | None = None) -> list[Raised]:
+    policy = a_policy(*snapshot.subaccounts, everywhere=settings)
+    return list(alarms_in(snapshot, make_plan(snapshot, policy, History()), policy, hot_key))
+
+
+def test_a_wallet_that_is_well_is_silent() -> None:
+    assert told(a_snapshot(a_subaccount("a", health="2"), a_subaccount("b"), a_wallet())) == []
+
+
+def test_a_rescue_that_is_planned_is_no_alarm() -> None:
+    assert told(a_snapshot(a_subaccount("a", health="1.1"), a_wallet("100"))) == []
+
+
+def test_an_account_that_nobody_can_save() -> None:
+    ((alarm, subject, says),) = told(a_snapshot(a_subaccount("a", health="1.1")))
+    assert (alarm, subject) == (Alarm.UNFUNDED, "morpho:a")
+    assert says.startswith("morpho a (morpho:a) is unfunded: ")
+
+
+@pytest.mark.parametrize(("debt", "is_told"), [("17199.99", False), ("17200", False), ("17200.01", True)])
+def test_an_account_that_can_be_liquidated_now(debt: str, is_told: bool) -> None:
+    """10 WETH at 2000 count 17,200 at an LLTV of 0.86."""
+    raised = told(a_snapshot(a_subaccount("a", weth="10", debt=debt)))
+    assert ((Alarm.LIQUIDATABLE, "morpho:a", "morpho a (morpho:a) can be liquidated now.") in raised) is is_told
+
+
+def test_an_account_that_cannot_be_read_comes_with_the_way_to_its_owners_help() -> None:
+    raised = told(a_snapshot(a_subaccount("a", debt="1", reading=Unknown("its oracle reverts"))))
+    says = "morpho a (morpho:a) is unknown: its oracle reverts; `keeper explain morpho:a` says what its owner can do."
+    assert raised == [(Alarm.UNKNOWN, "morpho:a", says)]
+
+
+@pytest.mark.parametrize(("health", "is_told"), [("1.5", True), (None, False)])
+def test_a_position_that_is_not_enrolled_is_an_alarm_when_it_owes(health: str | None, is_told: bool) -> None:
+    raised = told(a_snapshot(a_subaccount("a", health=health, is_enrolled=False)))
+    assert [alarm for alarm, _, _ in raised] == ([Alarm.NOT_PROTECTED] if is_told else [])
+
+
+@pytest.mark.parametrize(
+    ("reading", "oracle_age", "is_told"),
+    [
+        (Stale("ETH/USD is 2 d old"), None, True),
+        (Stale("ETH/USD is 2 d old"), True, True),
+        (FreshnessUnverified("no heartbeat"), None, True),
+        (FreshnessUnverified("no heartbeat"), True, False),
+    ],
+)
+def test_a_price_of_unknown_age_is_an_alarm_unless_the_owner_accepts_it(
+    reading: Reading, oracle_age: bool | None, is_told: bool
+) -> None:
+    settings = AccountSettings(accept_unchecked_age=oracle_age)
+    raised = told(a_snapshot(a_subaccount("a", health="2", reading=reading)), settings=settings)
+    assert [alarm for alarm, _, _ in raised] == ([Alarm.STALE_PRICE] if is_told else [])
+
+
+def test_a_guard_that_is_paused() -> None:
+    says = "The guard is paused, nothing can be moved; only the owner can unpause it."
+    assert told(a_snapshot(a_wallet(), is_paused=True)) == [(Alarm.GUARD_PROBLEM, "guard", says)]
+
+
+def test_a_guard_that_listens_to_somebody_else() -> None:
+    says = f"The guard's keeper is {KEEPER}, not this hot key {STRANGER}; the owner sends setKeeper."
+    assert told(a_snapshot(a_wallet()), STRANGER) == [(Alarm.GUARD_PROBLEM, "keeper", says)]
+    assert told(a_snapshot(a_wallet()), None) == []
+
+
+def test_no_guard_at_all() -> None:
+    snapshot = replace(a_snapshot(a_wallet()), guard=None, guard_problem="there is none; `keeper setup` deploys it")
+    assert told(snapshot) == [(Alarm.GUARD_PROBLEM, "guard", "there is none; `keeper setup` deploys it.")]
+
+
+@pytest.mark.parametrize(("left", "is_told"), [("0", True), ("0.000000000000000001", False)])
+def test_a_cap_that_is_used_up(left: str, is_told: bool) -> None:
+    raised = told(a_snapshot(a_wallet(), caps={WETH: left}))
+    assert [(alarm, subject) for alarm, subject, _ in raised] == ([(Alarm.PERMISSION_LOW, "WETH")] if is_told else [])
+
+
+def test_a_permission_that_is_missing() -> None:
+    raised = told(a_snapshot(a_subaccount("a", health="2", cannot_give="the guard is not authorised on Morpho")))
+    says = "morpho a (morpho:a) cannot give: the guard is not authorised on Morpho."
+    assert raised == [(Alarm.PERMISSION_LOW, "morpho:a", says)]
+
+
+@pytest.mark.parametrize(
+    ("balance_wei", "is_told"),
+    [(10 * 250_000 * 2 * GWEI - 1, True), (10 * 250_000 * 2 * GWEI, False), (None, False)],
+)
+def test_gas_for_fewer_than_ten_rescues_at_twice_the_base_fee(balance_wei: int | None, is_told: bool) -> None:
+    snapshot = replace(a_snapshot(a_wallet(), base_fee_wei=GWEI), keeper_balance_wei=balance_wei)
+    assert [alarm for alarm, _, _ in told(snapshot)] == ([Alarm.GAS_LOW] if is_told else [])
