@@ -108,12 +108,24 @@ def usd_value(snapshot: Snapshot, token: Token, amount_raw: int) -> Wad | None:
     return None if price is None else mul_div_up(amount_raw, price, 10**token.decimals)
 
 
+def equity(subaccount: Subaccount) -> Wad:
+    """What its collateral is worth over its debt, WAD in its unit of account, rounded down; negative when it is under
+    water: then the lenders lose the difference if it is let go, and the owner if it is saved."""
+    held = sum(line.amount_raw * line.price // 10**line.token.decimals for line in subaccount.collateral)
+    return held - subaccount.margin.risk().debt_value
+
+
 def loss_usd(snapshot: Snapshot, subaccount: Subaccount) -> Wad | None:
-    """What a liquidation of the whole debt takes, USD, WAD, rounded up; 0 without debt, None without a price."""
+    """What the owner loses by a liquidation of the whole debt, USD, WAD, rounded up; 0 without debt, None without a
+    price. The penalty, but never more than the equity that there is."""
     if subaccount.debt is None:
         return 0
+    price = snapshot.usd_per_unit.get(subaccount.debt.token.address)
     value = usd_value(snapshot, subaccount.debt.token, subaccount.debt.amount_raw)
-    return None if value is None else mul_div_up(value, subaccount.penalty_bps, BPS)
+    if price is None or value is None:
+        return None
+    penalty = mul_div_up(value, subaccount.penalty_bps, BPS)
+    return min(penalty, mul_div_up(max(equity(subaccount), 0), price, WAD))
 
 
 def gas_cost_usd(snapshot: Snapshot, gas: int, gas_price_wei: int) -> Wad | None:

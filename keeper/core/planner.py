@@ -33,9 +33,14 @@ def make_plan(snapshot: Snapshot, policy: Policy, history: History) -> Plan:
     planning = _Planning(snapshot, policy, history)
     in_flight = history.in_flight
     waiting_for = frozenset[SubaccountId]() if in_flight is None else in_flight.recipients
+    if in_flight is not None and in_flight.may_be_replaced:
+        # A critical batch takes the place of the one in flight, so it must serve that one's recipients too. Planned
+        # first: who waits for a batch that is stuck may be all that is critical.
+        plan = planning.plan(frozenset())
+        if plan.rescues and plan.lane is Lane.CRITICAL:
+            return plan
     plan = planning.plan(waiting_for)
     if in_flight is not None and in_flight.lane is Lane.ROUTINE and plan.rescues and plan.lane is Lane.CRITICAL:
-        # A critical batch takes the place of the routine one in flight, so it must serve that one's recipients too.
         return planning.plan(frozenset())
     return plan
 
@@ -121,11 +126,11 @@ class _Planning:
     def _cooling_until(self, account: Account, health: Wad) -> int | None:
         """When a routine rescue may follow the last one, if not yet.
 
-        It is held back only as long as nothing got worse: who fell since it was rescued is in a falling market, and
-        waits for nothing.
+        Only one that ended its need is followed by a cooldown, and only as long as nothing got worse: who got too
+        little, or fell since, waits for nothing.
         """
         last = self._history.last_rescues.get(account.id)
-        if last is None or health < account.limits.critical:
+        if last is None or health < account.limits.critical or last.health_after < account.limits.trigger:
             return None
         if health * BPS < last.health_after * (BPS - FALL_SINCE_RESCUE_BPS):
             return None
@@ -146,6 +151,11 @@ class _Planning:
             return (
                 f"the guard puts nothing into it from its rescue ceiling {_decimal(account.limits.rescue_ceiling)} "
                 f"upwards, and its health is {_decimal(now)}; the owner should raise the ceiling above the trigger"
+            )
+        if economics.equity(subaccount) <= 0:
+            return (
+                "its collateral is worth no more than its debt, so what is moved in would pay the lenders' loss; repay "
+                "or add to it by hand if you want it saved all the same"
             )
         tokens = [line.token for line in subaccount.collateral]
         if tokens and not any(guard.remaining_cap_raw.get(token.address) for token in tokens):

@@ -168,3 +168,11 @@ def test_an_unknown_stake_leaves_the_owners_ceiling() -> None:
     assert rescue.loss_avoided_usd is None
     assert fee_ceiling_wei(unpriced, [rescue], 250_000, 2000, 7) == 7
     assert WETH.address in usd
+
+
+def test_a_liquidation_takes_no_more_than_the_equity_that_there_is() -> None:
+    """10 WETH at 1,000 against 9,900 USDC: a penalty of 5 % would be 495, and 100 is all that there is to lose."""
+    account = a_subaccount("a", debt="9900", prices={WETH: "1000"}, penalty_bps=500)
+    assert loss_usd(a_snapshot(account), account) == wad("100")
+    under_water = a_subaccount("a", debt="10100", prices={WETH: "1000"}, penalty_bps=500)
+    assert loss_usd(a_snapshot(under_water), under_water) == 0

@@ -10,7 +10,7 @@ from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings, Pair, Policy, PolicySettings, resolve
 from keeper.core.risk import cushion
 from keeper.core.snapshot import Snapshot, Subaccount, Token
-from keeper.core.verdict import Rescue, Unfunded
+from keeper.core.verdict import Blocked, Rescue, Unfunded
 from tests.builders import DAI, USDC, WBTC, WETH, WSTETH, a_snapshot, a_subaccount, a_wallet, after_plan, wad
 
 PAIRS: tuple[tuple[Token, Token, str], ...] = (
@@ -238,7 +238,8 @@ def test_an_account_whose_collateral_is_worth_nothing_gets_nothing(
     worthless = a_subaccount("0.worthless", weth="1", prices={WETH: "0"}, debt="1")
     snapshot, policy = a_snapshot(worthless, *book), policy_of((worthless, *book), last_stand, priorities)
     plan = make_plan(snapshot, policy, History())
-    assert isinstance(plan.verdicts[worthless.id], Unfunded)
+    assert isinstance(plan.verdicts[worthless.id], Blocked)
+    assert all(rescue.recipient != worthless.id for rescue in plan.rescues)
 
 
 @CHECKED

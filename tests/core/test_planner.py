@@ -382,14 +382,15 @@ def test_the_guards_stricter_minimum_is_planned_with() -> None:
 @pytest.mark.parametrize(
     ("health", "seconds_ago", "reached", "expected"),
     [
-        ("1.1", 299, "1.1", verdict.CoolingDown(NOON + 1)),
-        ("1.1", 300, "1.1", verdict.Rescue()),
-        ("1.0799", 0, "1.0799", verdict.Rescue()),
-        ("1.1", 0, "1.111", verdict.CoolingDown(NOON + 300)),
-        ("1.1", 0, "1.1112", verdict.Rescue()),
+        ("1.149", 299, "1.15", verdict.CoolingDown(NOON + 1)),
+        ("1.149", 300, "1.15", verdict.Rescue()),
+        ("1.149", 0, "1.1499", verdict.Rescue()),
+        ("1.149", 0, "1.1605", verdict.CoolingDown(NOON + 300)),
+        ("1.149", 0, "1.1608", verdict.Rescue()),
+        ("1.0799", 0, "1.15", verdict.Rescue()),
     ],
 )
-def test_a_cooldown_holds_routine_rescues_of_what_did_not_fall_since(
+def test_a_cooldown_follows_a_rescue_that_ended_its_need_until_it_falls(
     health: str, seconds_ago: int, reached: str, expected: verdict.Verdict
 ) -> None:
     history = History(last_rescues={A: LastRescue(NOON - seconds_ago, wad(reached))})
@@ -428,9 +429,10 @@ def test_a_routine_rescue_ends_the_need_or_waits(amount: str, is_rescued: bool) 
     assert bool(plan.rescues) is is_rescued
 
 
-def test_a_collateral_that_is_worth_nothing_leaves_only_repayment() -> None:
+def test_a_collateral_that_is_worth_nothing_leaves_it_to_the_owner() -> None:
     plan = plan_for(a_subaccount("a", weth="1", prices={WETH: "0"}, debt="100"), a_wallet())
-    assert plan.verdicts[A] == verdict.Unfunded(0, "", "no amount of its collateral helps: repay 100 USDC")
+    assert isinstance(plan.verdicts[A], verdict.Blocked)
+    assert plan.rescues == ()
 
 
 def test_a_batch_holds_sixteen_rescues_and_the_rest_is_told() -> None:
@@ -511,3 +513,12 @@ def test_measured_volatility_decides_what_a_rescue_is_worth() -> None:
 
     assert isinstance(verdict_at(200), verdict.Uneconomic)
     assert verdict_at(2000) == verdict.Rescue()
+
+
+@pytest.mark.parametrize(("price", "is_rescued"), [("1719.9", False), ("1720", False), ("1720.1", True)])
+def test_an_account_worth_no_more_than_it_owes_is_not_paid_for(price: str, is_rescued: bool) -> None:
+    """10 WETH against 17,200 USDC: at 1,720 its collateral is worth just its debt."""
+    book = (a_subaccount("a", debt="17200", prices={WETH: price}), a_wallet("50"))
+    plan = plan_for(*book)
+    assert bool(plan.rescues) is is_rescued
+    assert isinstance(plan.verdicts[A], verdict.Blocked) is not is_rescued
