@@ -61,6 +61,18 @@ contract RefusalsTest is Setting {
         _assertCarriedOut(_rescue(A, _native(D, 1 ether)));
     }
 
+    /// @dev Nobody accrued for a year: at the debt of then the account would end above `minAfter`.
+    function test_RevertIf_RecipientStaysBelowMinAfterWithItsInterest() public {
+        ethFeed.setAnswer(1_700e8); // A at 17000 * 0.86 / 14000 = 1.0443 without interest
+        uint256 state = vm.snapshotState();
+        _rebalance(_batch(_rescue(A, _native(D, 0.6 ether)))); // 1.1069
+        vm.revertToState(state);
+        vm.warp(block.timestamp + 365 days);
+        bytes memory reason = _refusal(_rescue(A, _native(D, 0.6 ether)));
+        assertEq(bytes4(reason), IMarginGuard.RecipientBelowMinimum.selector);
+        assertEq(_collateral(usdc86), 10 ether);
+    }
+
     function test_RevertIf_RecipientStaysBelowWhatTheKeeperWants() public {
         IMarginGuard.Rescue memory rescue = _rescue(A, _native(D, 1 ether));
         rescue.minHealthAfter = 1_351428571428571429;

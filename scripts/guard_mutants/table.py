@@ -175,22 +175,41 @@ MUTANTS: Final = (
     # A transfer
     Mutant("P1", "less may arrive", GUARD, "if (received != total)", "if (received > total)"),
     Mutant("P1", "more may arrive", GUARD, "if (received != total)", "if (received < total)"),
-    Mutant("P1", "what arrives is not looked at", GUARD, "if (received != total)", "if (false)", "amount received"),
+    Mutant(
+        "P1",
+        "what arrives is not looked at",
+        GUARD,
+        """            uint256 received = underlying.ownBalance() - balanceBefore;
+            if (received != total) revert ReceivedAmountDiffers(underlying, total, received);
+""",
+        safety="amount received is exact",
+    ),
     Mutant("P1", "the balance may fall", GUARD, "balanceAfter != balanceBefore", "balanceAfter > balanceBefore"),
     Mutant("P1", "the balance may rise", GUARD, "balanceAfter != balanceBefore", "balanceAfter < balanceBefore"),
     Mutant(
         "P1",
         "the balance is not looked at",
         GUARD,
-        "if (balanceAfter != balanceBefore)",
-        "if (false)",
-        "balance unchanged",
+        """        uint256 balanceAfter = underlying.ownBalance();
+        if (balanceAfter != balanceBefore) revert BalanceChanged(underlying, balanceBefore, balanceAfter);
+""",
+        safety="guard's balance unchanged",
     ),
     Mutant("P1", "less is supplied", GUARD, "_supply(recipient, total);", "_supply(recipient, total - 1);"),
     Mutant("P1", "only the last is supplied", GUARD, "total += transfer.amount;", "total = transfer.amount;"),
     Mutant("P1", "asset of the recipient ignored", GUARD, " && transfers[next].toAsset == toAsset", ""),
     Mutant("P1", "from and to swapped", GUARD, "_withdraw(donor, underlying", "_withdraw(recipient, underlying"),
-    Mutant("P3", "no hard floor", GUARD, "if (donorHealth < donor.policy.hardFloor)", "if (false)", "hard floor"),
+    Mutant(
+        "P3",
+        "no hard floor",
+        GUARD,
+        """        uint256 donorHealth = _health(donor);
+        if (donorHealth < donor.policy.hardFloor) {
+            revert DonorBelowHardFloor(donor.index, donorHealth, donor.policy.hardFloor);
+        }
+""",
+        safety="hard floor of each donor",
+    ),
     Mutant(
         "P3",
         "hard floor off by one",
@@ -243,7 +262,15 @@ MUTANTS: Final = (
     Mutant("P7", "a failed call is done", TOKEN, "!ok || ", "", "token calls"),
     Mutant("P7", "no token is a token", TOKEN, "token.code.length == 0 || ", ""),
     Mutant("P7", "false is done", TOKEN, "(answer.length != 0 && !abi.decode(answer, (bool)))", "false"),
-    Mutant("P1", "allowance left", TOKEN, "if (left != 0)", "if (false)", "allowance zero"),
+    Mutant(
+        "P1",
+        "allowance left",
+        TOKEN,
+        """        uint256 left = IERC20(token).allowance(address(this), spender);
+        if (left != 0) revert AllowanceLeft(token, spender, left);
+""",
+        safety="allowance back to zero",
+    ),
     Mutant("P1", "pulled past the guard", TOKEN, "(from, address(this), amount)", "(from, from, amount)"),
     # Morpho
     Mutant("P1", "allows one more", MORPHO, "address(morpho), amount);", "address(morpho), amount + 1);"),

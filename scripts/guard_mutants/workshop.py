@@ -14,6 +14,7 @@ from scripts.guard_mutants.table import Mutant
 CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
 COPIED = ("src", "test", "devnet", "snapshots", "foundry.toml", "solc")
 LINKED = ("node_modules", ".cache")
+GAS_TESTS = ("Gas.t.sol", "Setting.sol")
 
 FAILED_TEST = re.compile(r"^\[FAIL.*\] (\w+)\(", re.MULTILINE)
 BUILD_SECONDS_MAX = 600
@@ -46,7 +47,11 @@ class Workshop:
         for name in LINKED:
             (folder / name).symlink_to(CONTRACTS / name)
         settings = (folder / "foundry.toml").read_text()
-        if not via_ir:
+        if via_ir:
+            for test in (folder / "test").iterdir():
+                if test.name not in GAS_TESTS:
+                    shutil.rmtree(test) if test.is_dir() else test.unlink()
+        else:
             settings = VIA_IR.sub("\n", settings).replace("optimizer = true", "optimizer = false")
         # A weakened line may leave a name unused.
         (folder / "foundry.toml").write_text(settings.replace('deny = "warnings"', 'deny = "never"'))

@@ -35,17 +35,22 @@ PROOFS: Final = (
     Proof(
         "check_P5_NoWindowHoldsMoreThanTheCap",
         "P5: no stretch of one window holds more than the cap",
-        "any three spends after an earlier one, any times to the year 2106, any cap; a window of one day",
+        "any three spends within a window, after one before; any cap, any times to 2106; a window of 2^16 s",
     ),
     Proof(
-        "check_P5_SettingACapMakesNoRoom",
-        "P5: another cap or window gives nothing back",
-        "one spend, then a day's window again or an hour's; any amounts, caps, times to 2106",
+        "check_P5_AnotherCapMakesNoRoom",
+        "P5: another cap gives nothing back",
+        "one spend; any amounts, caps, times to 2106; a window of 2^16 s",
+    ),
+    Proof(
+        "check_P5_AnotherWindowMakesNoRoom",
+        "P5: another window gives nothing back",
+        "one spend; any amounts, caps, times to 2106; from 2^16 s to 2^12 s",
     ),
     Proof(
         "check_P5_ASpendIsCountedInFull",
         "P5: a spend is counted in full, a refused one not at all",
-        "two spends at one time; any amounts, cap, time to 2106",
+        "two spends at one time; any amounts, cap, time to 2106; a window of 2^16 s",
     ),
     Proof(
         "check_P6_OnlyTheKeeperInTimeAndNotPaused",

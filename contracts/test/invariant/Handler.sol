@@ -80,7 +80,7 @@ contract Handler is Campaign {
     function thiefRebalances(uint256 seed) external {
         _begin(seed);
         bool[PLACES] memory touched;
-        _accrueAll();
+        if (_onceIn(2)) _accrueAll();
         _rebalanceOnce(touched);
     }
 
@@ -281,6 +281,7 @@ contract Handler is Campaign {
         Books memory before,
         bool[PLACES] memory touched
     ) private {
+        _accrueAll();
         Books memory now_ = _books();
         bool[PLACES] memory gave;
         uint256[PLACES] memory leastHealths;
