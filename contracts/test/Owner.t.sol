@@ -252,6 +252,21 @@ contract OwnerTest is Setting {
         assertEq(guard.accountCount(), 6);
     }
 
+    /// @dev Only the owner can take back what he permitted; a retired account goes on naming to whom and for what.
+    function test_ARetiredAccountStillNamesThePermissionsLeftBehind() public {
+        _retire(A);
+        _retire(WALLET);
+        IMarginGuard.Account memory position = guard.account(A);
+        assertTrue(position.retired && morpho.isAuthorized(position.holder, address(guard)));
+        assertEq(position.target, address(morpho));
+        assertEq(position.key, _id(usdc86));
+        IMarginGuard.Account memory wallet = guard.account(WALLET);
+        assertTrue(wallet.retired);
+        assertEq(wallet.assets[0], address(weth));
+        assertEq(weth.allowance(wallet.holder, address(guard)), 5 ether);
+        assertEq(guard.accounts()[WALLET].assets[0], address(weth));
+    }
+
     function test_RevertIf_AccountIsRetired() public {
         _retire(B);
         bytes memory refusal = abi.encodeWithSelector(IMarginGuard.AccountIsRetired.selector, B);
