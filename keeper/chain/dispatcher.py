@@ -20,7 +20,11 @@ from keeper.core.intent import (
     Broadcast,
     FeePolicy,
     Fees,
+    Included,
     Intent,
+    Receipt,
+    Refused,
+    Reverted,
     Settle,
     Sign,
     State,
@@ -29,8 +33,8 @@ from keeper.core.intent import (
     Wait,
     after,
     fee_floor,
+    leanest_fees,
     may_replace,
-    next_nonce_fees,
     next_step,
     resolve_on_start,
 )
@@ -39,11 +43,13 @@ from keeper.core.snapshot import Block
 from keeper.core.units import Address
 from keeper.errors import ChainError, NodeRefused, SigningRefused
 from keeper.protocols.base import Log
+from keeper.protocols.guard_batch import pause_calldata
 
 SIGNATURES_PER_STEP_MAX = 3
 """How often fees are raised at once when a node says that they are too low; after that the next block decides."""
 BUDGET_WINDOW_SECONDS = 86_400
 TOO_CHEAP = (SendError.UNDERPRICED, SendError.FEE_BELOW_BASE)
+TOO_DEAR = (SendError.INSUFFICIENT_FUNDS, SendError.FEE_ABOVE_CAP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,11 @@ class Batch:
     fee_ceiling_wei: int
     """The most per gas that the value at risk justifies."""
 
+    @property
+    def is_pause(self) -> bool:
+        """Whether it is the guard's own `pause`: nothing here holds that back."""
+        return self.calldata == pause_calldata()
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -69,6 +80,9 @@ class Change:
     """A clause: `sent as 0x…`, `included in block 17`."""
     logs: tuple[Log, ...] = ()
     """Its events, when a receipt came in."""
+    is_first: bool = False
+    """Whether a receipt came in that was not seen before, whatever the new state: of its first inclusion, or of one in
+    another block after a reorganisation."""
 
 
 class TransactionNode(Protocol):
@@ -116,27 +130,42 @@ class Dispatcher:
         self._guard = guard
         self._daily_budget_wei = daily_budget_wei
         self._chain_nonce = 0
+        self._now = 0
+        """The timestamp of the newest block that was looked at."""
         self._watched: dict[str, Intent] = {}
         """All whose bytes may still land or whose block may still go away, oldest first."""
+        self._refused: set[str] = set()
+        """The hashes, of these, that the node refused and that are in no pool therefore."""
 
     @property
     def in_flight(self) -> Intent | None:
         """What is signed or sent and not settled; while there is one only a critical batch is taken."""
         return next((intent for intent in reversed(self._watched.values()) if intent.is_live), None)
 
-    def takes(self, lane: Lane) -> bool:
-        """Whether `submit` would take a batch of this lane now."""
-        return self.in_flight is None or may_replace(self.in_flight, lane)
+    def takes(self, lane: Lane, fee_ceiling_wei: int | None = None) -> bool:
+        """Whether `submit` would take a batch of this lane now; without its ceiling, whether it may at all.
+
+        The guard's own pause is always taken.
+        """
+        return self.in_flight is None or may_replace(self.in_flight, lane, fee_ceiling_wei, self._now, self._policy)
 
     # Start ------------------------------------------------------------------------------------------------------------
 
-    async def start(self, block: Block, still_succeeds: StillSucceeds) -> list[Change]:
-        """Takes up what an earlier process left: call it once, before anything else. Raises ChainError."""
+    async def start(self, block: Block, still_succeeds: StillSucceeds, *, may_send: bool = True) -> list[Change]:
+        """Takes up what an earlier process left: call it before anything else, and again until it raises no ChainError.
+
+        `may_send` is that of `advance`.
+        """
+        self._now = block.timestamp
         # The nonce first: a batch that is mined in between then shows as a receipt and not as lost.
         self._chain_nonce = await self._node.transaction_count(self._signer.address)
         found = {intent.plan_id: intent for intent in self._journal.open_intents()}
         found |= {intent.plan_id: intent for intent in self._journal.intents_from_nonce(self._chain_nonce)}
-        self._watched = {id: intent for id, intent in found.items() if intent.state is not State.FINAL}
+        self._watched = {
+            id: intent
+            for id, intent in found.items()
+            if intent.state is not State.FINAL and not isinstance(intent.outcome, Refused)
+        }
         mined = await self._receipts(self._watched.values())
         changes: list[Change] = []
         for intent in _settled_first(self._watched.values(), mined):
@@ -144,7 +173,8 @@ class Dispatcher:
                 step = next_step(intent, self._view(block, mined), block.timestamp, self._policy)
             else:
                 step = await self._resolve(intent, block, mined, still_succeeds)
-            changes += await self._act(intent, step, block, mined)
+            if _is_allowed(intent, step, may_send=may_send):
+                changes += await self._act(intent, step, block, mined)
         self._forget()
         return changes
 
@@ -167,8 +197,10 @@ class Dispatcher:
 
         One receipt request per live hash. What is mined is asked for again when it may be final, or when
         `blocks_may_be_gone`: after a reorganisation, or when heads were missed. Without `may_send` nothing is offered
-        to a node again and nothing is replaced: a pause holds for what is on its way as well.
+        to a node again and nothing is replaced, except the guard's own pause: the keeper's pause holds for what is on
+        its way as well.
         """
+        self._now = block.timestamp
         asked = [intent for intent in self._watched.values() if blocks_may_be_gone or self._is_asked_for(intent, block)]
         # Included after `block`, it is still on its way in what `block` shows: settled now, it would be planned again.
         mined = _until(block, await self._receipts(asked))
@@ -180,16 +212,16 @@ class Dispatcher:
         changes: list[Change] = []
         for intent in _settled_first(asked, mined):
             step = next_step(intent, self._view(block, mined), block.timestamp, self._policy)
-            if may_send or not isinstance(step, Sign | Broadcast):
+            if _is_allowed(intent, step, may_send=may_send):
                 changes += await self._act(intent, step, block, mined)
         self._forget()
         return changes
 
     def _is_asked_for(self, intent: Intent, block: Block) -> bool:
-        receipt = getattr(intent.outcome, "receipt", None) if intent.state is State.MINED else None
-        if receipt is not None:
+        receipt = _receipt(intent)
+        if intent.state is State.MINED and receipt is not None:
             return block.number - receipt.block_number >= self._policy.final_after_blocks
-        return intent.nonce >= self._chain_nonce or intent.is_live
+        return intent.is_live or (intent.nonce >= self._chain_nonce and _may_land(intent))
 
     # Sending ----------------------------------------------------------------------------------------------------------
 
@@ -197,10 +229,12 @@ class Dispatcher:
         """Signs, writes down and sends a batch; one request when all is well.
 
         What keeps it from being sent is a `Refused` outcome of its intent. The batch that it takes the nonce of comes
-        back as replaced. Raises ValueError while one is in flight that it may not replace: ask `takes` first.
+        back as replaced. Raises ValueError while one is in flight that it may not replace: ask `takes` first. The
+        guard's own pause replaces whatever is in flight, and no budget holds it back.
         """
+        self._now = block.timestamp
         replaced = self.in_flight
-        if replaced is not None and not may_replace(replaced, batch.lane):
+        if replaced is not None and not batch.is_pause and not self.takes(batch.lane, batch.fee_ceiling_wei):
             raise ValueError(f"plan {replaced.plan_id} is still on its way")
         known = self._watched.get(batch.plan_id)
         if known is not None and known.attempts:
@@ -208,7 +242,7 @@ class Dispatcher:
         nonce = self._next_nonce() if replaced is None else replaced.nonce
         floor = fee_floor(nonce, self._watched.values())
         intent = Intent(batch.plan_id, batch.lane, nonce, batch.deadline, batch.fee_ceiling_wei, floor)
-        over_budget = self._over_budget(batch, block)
+        over_budget = None if batch.is_pause else self._over_budget(batch, block)
         if over_budget is not None:
             return [self._refuse(intent, over_budget, block)]
         step = next_step(intent, self._view(block, {}), block.timestamp, self._policy)
@@ -236,12 +270,10 @@ class Dispatcher:
         )
 
     async def _sign_and_send(self, intent: Intent, transaction: Transaction, block: Block) -> list[Change]:
-        """New bytes for an intent: signed, durable, then offered; raised while a node says that the fees are low."""
+        """New bytes for an intent: signed, durable, then offered; with other fees when a node finds them wrong."""
         for _ in range(SIGNATURES_PER_STEP_MAX - 1):
             intent, changes, error = await self._sign_and_offer(intent, transaction, block)
-            if error not in TOO_CHEAP:
-                return changes
-            fees = self._higher_fees(intent, block)
+            fees = self._other_fees(intent, error, block)
             if fees is None:
                 return changes
             transaction = replace(transaction, fees=fees)
@@ -259,11 +291,16 @@ class Dispatcher:
         intent = self._save(intent.signed(attempt), block)
         return intent, *await self._offer(intent, block)
 
-    def _higher_fees(self, intent: Intent, block: Block) -> Fees | None:
-        """What outbids every byte of this nonce so far; None above what the value at risk justifies."""
+    def _other_fees(self, intent: Intent, error: SendError | None, block: Block) -> Fees | None:
+        """What to sign instead of the latest bytes, which the node refused for their fees; None when nothing helps."""
         market = self._fees.market(block)
-        fees = next_nonce_fees(market, intent.lane, self._policy, intent.fee_ceiling_wei, intent.highest_fees)
-        return fees if isinstance(fees, Fees) else None
+        if error in TOO_CHEAP:
+            fees = intent.next_fees(market, self._policy)
+            return fees if isinstance(fees, Fees) else None
+        if error in TOO_DEAR:
+            leanest = leanest_fees(market, intent.lane, intent.nonce, self._watched.values())
+            return leanest if leanest.max_fee_wei < intent.attempts[-1].fees.max_fee_wei else None
+        return None
 
     async def _offer(self, intent: Intent, block: Block) -> tuple[list[Change], SendError | None]:
         """Hands the latest bytes to the node."""
@@ -272,6 +309,8 @@ class Dispatcher:
             await self._node.send_raw(attempt.raw)
         except NodeRefused as refusal:
             error = classify_send_error(refusal.reason)
+            if error in (*TOO_CHEAP, *TOO_DEAR, SendError.INVALID):
+                self._refused.add(attempt.hash)
             return await self._refused_by_node(intent, error, refusal.reason, block), error
         except ChainError as fault:
             # It may have arrived all the same: it stays signed, and the same bytes are offered again next block.
@@ -285,7 +324,7 @@ class Dispatcher:
                 return [Change(known, f"sent before as {intent.attempts[-1].hash}")]
             case SendError.NONCE_TOO_LOW:
                 return await self._resync(intent, block)
-            case SendError.INSUFFICIENT_FUNDS | SendError.INVALID:
+            case SendError.INSUFFICIENT_FUNDS | SendError.FEE_ABOVE_CAP | SendError.INVALID:
                 return [self._stop(intent, f"the node refuses it: {reason}", block)]
             case SendError.UNDERPRICED | SendError.FEE_BELOW_BASE | SendError.POOL_FULL | SendError.UNKNOWN:
                 return [Change(intent, f"not taken by the node: {reason}")]
@@ -315,29 +354,30 @@ class Dispatcher:
                 return await self._sign_and_send(intent, replace(signed, fees=fees), block)
             case Broadcast(raw):
                 changes, error = await self._offer(intent, block)
-                fees = self._higher_fees(intent, block) if error in TOO_CHEAP else None
+                fees = self._other_fees(intent, error, block)
                 if fees is None:
                     return changes
                 return await self._sign_and_send(intent, replace(decode_signed(raw), fees=fees), block)
             case Abandon(reason):
                 return [Change(self._save(after(intent, step), block), f"given up: {reason}")]
             case Settle(outcome, is_final):
-                receipt = outcome.receipt
+                receipt, known = outcome.receipt, _receipt(intent)
                 self._chain_nonce = max(self._chain_nonce, intent.nonce + 1)
                 settled = self._save(after(intent, step), block)
                 found = mined.get(receipt.hash)
                 did = "final" if is_final else "included" if receipt.succeeded else "reverted"
                 logs = () if found is None else found.logs
-                return [Change(settled, f"{did} in block {receipt.block_number} as {receipt.hash}", logs)]
+                is_first = known is None or (known.hash, known.block_hash) != (receipt.hash, receipt.block_hash)
+                return [Change(settled, f"{did} in block {receipt.block_number} as {receipt.hash}", logs, is_first)]
 
     def _refuse(self, intent: Intent, reason: str, block: Block) -> Change:
         return Change(self._save(intent.refused(reason), block), f"refused: {reason}")
 
     def _stop(self, intent: Intent, reason: str, block: Block) -> Change:
-        """No more for this intent: refused if no node ever took bytes of it, else given up."""
-        if any(attempt.sent_at is not None for attempt in intent.attempts):
-            return Change(self._save(after(intent, Abandon(reason)), block), f"given up: {reason}")
-        return self._refuse(intent, reason, block)
+        """No more for this intent: refused if the node refused all of its bytes, else given up."""
+        if not intent.was_taken and all(attempt.hash in self._refused for attempt in intent.attempts):
+            return self._refuse(intent, reason, block)
+        return Change(self._save(after(intent, Abandon(reason)), block), f"given up: {reason}")
 
     def _save(self, intent: Intent, block: Block) -> Intent:
         self._journal.save_intent(intent, block.timestamp)
@@ -369,9 +409,25 @@ class Dispatcher:
             for id, intent in self._watched.items()
             if intent.is_live
             or intent.state is State.MINED
-            or (intent.state is not State.FINAL and intent.attempts and intent.nonce >= self._chain_nonce)
-            or (intent.state is not State.FINAL and intent.nonce in undecided)
+            or (_may_land(intent) and (intent.nonce >= self._chain_nonce or intent.nonce in undecided))
         }
+        self._refused &= {attempt.hash for intent in self._watched.values() for attempt in intent.attempts}
+
+
+def _is_allowed(intent: Intent, step: Step, *, may_send: bool) -> bool:
+    """Whether a step may be carried out; without `may_send` nothing reaches a node but the guard's own pause."""
+    if may_send or not isinstance(step, Sign | Broadcast):
+        return True
+    return bool(intent.attempts) and decode_signed(intent.attempts[-1].raw).data == pause_calldata()
+
+
+def _may_land(intent: Intent) -> bool:
+    """Whether any node may have bytes of it that are not settled for good."""
+    return bool(intent.attempts) and intent.state is not State.FINAL and not isinstance(intent.outcome, Refused)
+
+
+def _receipt(intent: Intent) -> Receipt | None:
+    return intent.outcome.receipt if isinstance(intent.outcome, Included | Reverted) else None
 
 
 def _until(block: Block, mined: Mapping[str, MinedTransaction | None]) -> dict[str, MinedTransaction | None]:

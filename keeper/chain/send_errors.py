@@ -16,6 +16,8 @@ class SendError(Enum):
     """Another transaction with this nonce is in the pool and pays more, or the pool wants more than was offered."""
     FEE_BELOW_BASE = "fee below the base fee"
     INSUFFICIENT_FUNDS = "insufficient funds"
+    FEE_ABOVE_CAP = "fee above the node's cap"
+    """Gas times the fee offered is more than this node passes on (geth: `--rpc.txfeecap`, 1 ether unless set)."""
     POOL_FULL = "pool full"
     """Later it may take it."""
     INVALID = "invalid"
@@ -62,6 +64,8 @@ _WORDS: tuple[tuple[SendError, tuple[str, ...]], ...] = (
         SendError.INSUFFICIENT_FUNDS,
         ("insufficient funds", "insufficientfunds", "insufficient balance", "upfront cost exceeds", "exceeds balance"),
     ),
+    # geth, erigon: "tx fee (1.05 ether) exceeds the configured cap (1.00 ether)"
+    (SendError.FEE_ABOVE_CAP, ("exceeds the configured cap",)),
     (SendError.POOL_FULL, ("pool is full", "pool full", "txpool full", "mempool is full", "too many transactions")),
     (
         SendError.INVALID,

@@ -59,6 +59,8 @@ class TooExpensive:
 
     needed_wei: int
     ceiling_wei: int
+    is_for_bump: bool = False
+    """Whether only earlier bytes with the same nonce make it so dear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,8 @@ class FeePolicy:
     """Nodes drop transactions and restart: the same bytes are offered again after so long."""
     final_after_blocks: int = 8
     """Blocks on top of the receipt's after which it is not looked at any more; seven were reorganised away once."""
+    max_fee_wei: int = 0
+    """The most per gas, whatever is at risk: how far above an intent's own ceiling the bump rule alone may lift it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +187,17 @@ class Intent:
             highest = attempt.fees if highest is None else highest.at_least(attempt.fees)
         return highest
 
+    @property
+    def was_taken(self) -> bool:
+        """Whether a node ever said that it has bytes of it."""
+        return any(attempt.sent_at is not None for attempt in self.attempts)
+
+    def next_fees(self, market: "Market", policy: "FeePolicy") -> Fees | TooExpensive:
+        """For its next bytes. Only while no node has any of its own may the bump rule lift them above its ceiling:
+        after that there are bytes to be kept alive instead."""
+        most = self.fee_ceiling_wei if self.was_taken else max(self.fee_ceiling_wei, policy.max_fee_wei)
+        return next_nonce_fees(market, self.lane, policy, self.fee_ceiling_wei, self.highest_fees, most)
+
     def signed(self, attempt: Attempt) -> "Intent":
         """With new bytes, to be journalled before they are sent. Raises ValueError for another nonce."""
         if attempt.nonce != self.nonce:
@@ -198,7 +213,7 @@ class Intent:
 
     def refused(self, reason: str) -> "Intent":
         """Before anything was sent. Raises ValueError when something may have been."""
-        if any(attempt.sent_at is not None for attempt in self.attempts):
+        if self.was_taken:
             raise ValueError(f"plan {self.plan_id} was sent and cannot count as refused any more")
         return replace(self, state=State.ABANDONED, outcome=Refused(reason))
 
@@ -276,12 +291,12 @@ def next_step(intent: Intent, view: View, now: int, policy: FeePolicy) -> Step:
     if now >= intent.deadline:
         return Abandon("its deadline passed before it was included")
     if not intent.attempts:
-        return _first(next_nonce_fees(view.market, intent.lane, policy, intent.fee_ceiling_wei, intent.fee_floor))
+        return _first(intent.next_fees(view.market, policy))
     latest = intent.attempts[-1]
     if intent.state is State.MINED:
         return Broadcast(latest.raw)
     if now - latest.signed_at >= policy.replace_after_seconds:
-        fees = next_nonce_fees(view.market, intent.lane, policy, intent.fee_ceiling_wei, intent.highest_fees)
+        fees = intent.next_fees(view.market, policy)
         if isinstance(fees, Fees):
             return Sign(fees)
     if latest.sent_at is None or now - latest.sent_at >= policy.resend_after_seconds:
@@ -319,28 +334,58 @@ def resolve_on_start(intent: Intent, view: View, now: int, policy: FeePolicy, st
 # Nonce and fees -------------------------------------------------------------------------------------------------------
 
 
-def may_replace(in_flight: Intent, lane: Lane) -> bool:
-    """Whether a new batch takes over the nonce of the one in flight: only a critical one, from a routine one."""
-    return in_flight.is_live and in_flight.lane is Lane.ROUTINE and lane is Lane.CRITICAL
+def may_replace(in_flight: Intent, lane: Lane, fee_ceiling_wei: int | None, now: int, policy: FeePolicy) -> bool:
+    """Whether a new batch takes over the nonce of the one in flight (`now` in unix seconds).
+
+    Only a critical one does: from a routine one at any time, from another critical one that is stuck when its own
+    ceiling is higher (None: not known yet, taken to be so). Stuck is what was neither included nor made dearer for
+    `replace_after_seconds`: what is at risk does not justify today's fees for it, and others must not wait for that.
+    """
+    if not in_flight.is_live or lane is not Lane.CRITICAL:
+        return False
+    if in_flight.lane is Lane.ROUTINE:
+        return True
+    is_stuck = now - in_flight.attempts[-1].signed_at >= policy.replace_after_seconds
+    return is_stuck and (fee_ceiling_wei is None or fee_ceiling_wei > in_flight.fee_ceiling_wei)
 
 
 def fee_floor(nonce: int, earlier: Iterable[Intent]) -> Fees | None:
-    """The highest fees of any bytes ever signed with a nonce; None without any. `earlier` may hold any intents."""
+    """The highest fees of any bytes with a nonce that a node may have; None without any. `earlier` may hold any
+    intents. What every node refused is in no pool and need not be outbid."""
     floor: Fees | None = None
     for intent in earlier:
-        highest = intent.highest_fees if intent.nonce == nonce else None
+        highest = intent.highest_fees if intent.nonce == nonce and not isinstance(intent.outcome, Refused) else None
         if highest is not None:
             floor = highest if floor is None else floor.at_least(highest)
     return floor
 
 
+def leanest_fees(market: Market, lane: Lane, nonce: int, intents: Iterable[Intent]) -> Fees:
+    """For a node that takes no more, because of the balance or a cap of its own: what the next block takes for
+    certain, and the least above what a node was seen to take with this nonce."""
+    tip = market.tip_wei(lane)
+    fees = Fees(market.base_fee_wei + tip, tip)
+    for intent in intents:
+        for attempt in intent.attempts:
+            if attempt.nonce == nonce and attempt.sent_at is not None:
+                fees = fees.at_least(attempt.fees.bumped())
+    return fees
+
+
 def next_nonce_fees(
-    market: Market, lane: Lane, policy: FeePolicy, ceiling_wei: int, floor: Fees | None
+    market: Market,
+    lane: Lane,
+    policy: FeePolicy,
+    ceiling_wei: int,
+    floor: Fees | None,
+    bumped_wei_max: int | None = None,
 ) -> Fees | TooExpensive:
     """Fees at which a transaction with this nonce is accepted and likely included, at most `ceiling_wei` per gas.
 
     Both fields are at least 9/8 of `floor` (earlier bytes with the same nonce) and never below the market: a
-    replacement that only satisfies the bump rule would be as stuck as what it replaces.
+    replacement that only satisfies the bump rule would be as stuck as what it replaces. Where the bump rule demands
+    more than the ceiling and the market does not, the fee goes up to `bumped_wei_max`: what is paid is the market's
+    base fee and the tip, not the fee that is offered.
     """
     tip = market.tip_wei(lane)
     wanted = Fees(market.base_fee_wei * policy.base_fee_multiple + tip, tip)
@@ -349,8 +394,15 @@ def next_nonce_fees(
     if floor is not None:
         bumped = floor.bumped()
         wanted, least = wanted.at_least(bumped), least.at_least(bumped)
-    if max(least.max_fee_wei, least.tip_wei) > ceiling_wei:
-        return TooExpensive(max(least.max_fee_wei, least.tip_wei), ceiling_wei)
+    needed = max(least.max_fee_wei, least.tip_wei)
+    if needed > ceiling_wei:
+        paid = market.base_fee_wei + max(least.tip_wei, 1)
+        if paid > ceiling_wei:
+            return TooExpensive(paid, ceiling_wei)
+        most = ceiling_wei if bumped_wei_max is None else bumped_wei_max
+        if needed > most:
+            return TooExpensive(needed, most, is_for_bump=True)
+        return Fees(needed, min(wanted.tip_wei, max(ceiling_wei - market.base_fee_wei, least.tip_wei)))
     max_fee = min(max(wanted.max_fee_wei, wanted.tip_wei), ceiling_wei)
     return Fees(max_fee, min(wanted.tip_wei, max_fee))
 
@@ -366,6 +418,10 @@ def _first(fees: Fees | TooExpensive) -> Step:
     match fees:
         case Fees():
             return Sign(fees)
+        case TooExpensive(needed, ceiling, is_for_bump=True):
+            return Abandon(
+                f"what was sent before with its nonce is outbid by {needed} wei, and at most {ceiling} wei are allowed"
+            )
         case TooExpensive(needed, ceiling):
             return Abandon(f"gas costs {needed} wei and the value at risk justifies {ceiling} wei")
 

@@ -74,6 +74,8 @@ class InFlight:
     plan_id: str
     lane: Lane
     recipients: frozenset[SubaccountId]
+    may_be_replaced: bool = False
+    """Whether a critical batch may take its nonce. Such a batch takes its place, so it serves these recipients too."""
 
 
 @dataclass(frozen=True, slots=True)

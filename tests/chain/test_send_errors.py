@@ -26,6 +26,7 @@ from keeper.chain.send_errors import SendError, classify_send_error
         ("insufficient funds for gas * price + value: balance 0, tx cost 1", SendError.INSUFFICIENT_FUNDS),  # geth
         ("Insufficient funds for gas * price + value", SendError.INSUFFICIENT_FUNDS),  # anvil
         ("Upfront cost exceeds account balance", SendError.INSUFFICIENT_FUNDS),  # besu
+        ("tx fee (1.05 ether) exceeds the configured cap (1.00 ether)", SendError.FEE_ABOVE_CAP),  # geth
         ("txpool is full", SendError.POOL_FULL),  # geth
         ("invalid chain id for signer: have 1 want 10", SendError.INVALID),  # geth
         ("invalid chain id for signer", SendError.INVALID),  # anvil
