@@ -132,6 +132,9 @@ def setup(
     keeper: Annotated[
         str | None, typer.Option(help="The hot key's address, if no [signer] is configured yet.", metavar="ADDRESS")
     ] = None,
+    unpause: Annotated[
+        bool, typer.Option("--unpause", help="Also end a pause of the guard; only the owner can.")
+    ] = False,
     form: Annotated[
         Literal["list", "safe", "cast"], typer.Option(help="list, Safe Transaction Builder JSON, or cast send lines.")
     ] = "list",
@@ -166,6 +169,7 @@ def setup(
         lambda: verb.setup(
             config,
             keeper=keeper,
+            unpaused=unpause,
             form=form,
             caps=cap or [],
             allowances=allowance or [],

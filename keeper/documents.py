@@ -38,7 +38,6 @@ def subaccount_document(
     settings: SubaccountPolicy | None,
     verdict: Verdict | None,
     spare_raw: Mapping[Address, int],
-    now: int,
 ) -> Document:
     document: Document = {
         "id": str(subaccount.id),
@@ -66,7 +65,7 @@ def subaccount_document(
             "amount_raw": str(subaccount.debt.amount_raw),
         },
         "verdict": None if verdict is None else type(verdict).__name__,
-        "verdict_reason": None if verdict is None else verdict_text(verdict, now),
+        "verdict_reason": None if verdict is None else verdict_text(verdict),
         "cannot_give": subaccount.cannot_give,
         "cannot_receive": subaccount.cannot_receive,
     }
@@ -166,7 +165,7 @@ def plan_document(plan: Plan, snapshot: Snapshot) -> Document:
         "lane": plan.lane.value,
         "rescues": [rescue_document(rescue) for rescue in plan.rescues],
         "verdicts": {
-            str(id): {"verdict": type(verdict).__name__, "reason": verdict_text(verdict, snapshot.block.timestamp)}
+            str(id): {"verdict": type(verdict).__name__, "reason": verdict_text(verdict)}
             for id, verdict in plan.verdicts.items()
         },
         "notes": list(plan.notes),
@@ -188,7 +187,6 @@ def status_document(
                 policy.subaccounts.get(subaccount.id),
                 plan.verdicts.get(subaccount.id),
                 spare_raw.get(subaccount.id, {}),
-                now,
             )
             for subaccount in snapshot.subaccounts
         ],

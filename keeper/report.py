@@ -59,9 +59,10 @@ def number_text(value: float) -> str:
 
 
 def usd_text(value: Wad) -> str:
+    """Cents only where they matter: below a hundred dollars."""
     dollars = value / WAD
     sign = "-" if dollars < 0 else ""
-    return f"{sign}${abs(dollars):,.2f}" if abs(dollars) < 100_000 else f"{sign}${abs(dollars):,.0f}"
+    return f"{sign}${abs(dollars):,.2f}" if abs(dollars) < 100 else f"{sign}${abs(dollars):,.0f}"
 
 
 def percent_text(bps: int) -> str:
@@ -121,7 +122,7 @@ def reading_text(reading: Reading) -> str:
             return f"unknown: {reason}"
 
 
-def verdict_text(verdict: Verdict, now: int) -> str:
+def verdict_text(verdict: Verdict) -> str:
     """One phrase with its reason; the same words in tables, logs and alerts."""
     match verdict:
         case verdicts.Healthy():
@@ -135,7 +136,7 @@ def verdict_text(verdict: Verdict, now: int) -> str:
         case verdicts.Uneconomic(cost, benefit):
             return f"uneconomic: costs {usd_text(cost)}, saves {usd_text(benefit)}"
         case verdicts.CoolingDown(until):
-            return f"cooling down, {age_text(max(until - now, 0))} left"
+            return f"cooling down until {datetime.fromtimestamp(until, UTC):%H:%M:%S} UTC"
         case verdicts.Blocked(reason):
             return f"blocked: {reason}"
         case verdicts.Unknown(reason):
@@ -152,7 +153,7 @@ def verdict_word(verdict: Verdict) -> str:
         case verdicts.NotProtected():
             return "not protected"
         case _:
-            return verdict_text(verdict, 0).partition(":")[0]
+            return verdict_text(verdict).partition(":")[0]
 
 
 VERDICT_STYLE: Mapping[type[Verdict], str] = {
@@ -234,7 +235,7 @@ def reasons(snapshot: Snapshot, plan: Plan) -> list[str]:
     """A line for every verdict of which a word does not say all, in the snapshot's order."""
     lines: list[str] = []
     for id, decided in plan.verdicts.items():
-        name, said = name_of(snapshot.subaccount(id)), verdict_text(decided, snapshot.block.timestamp)
+        name, said = name_of(snapshot.subaccount(id)), verdict_text(decided)
         if isinstance(decided, verdicts.NotProtected):
             lines.append(f"{name} is {said}")
         elif said != verdict_word(decided):

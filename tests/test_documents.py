@@ -50,9 +50,7 @@ def test_a_health_is_a_string_and_nothing_without_debt() -> None:
 def test_a_subaccount_with_debt() -> None:
     account = a_subaccount(ID, weth="10", debt="10000")
     policy = a_policy(account)
-    document = as_read(
-        subaccount_document(account, policy.subaccounts[account.id], None, {WETH.address: 3 * 10**18}, NOON)
-    )
+    document = as_read(subaccount_document(account, policy.subaccounts[account.id], None, {WETH.address: 3 * 10**18}))
     assert document["id"] == f"morpho:{ID}"
     assert document["holder"] == OWNER
     assert document["collateral"] == [
@@ -76,7 +74,7 @@ def test_a_subaccount_with_debt() -> None:
 
 def test_what_is_unknown_has_no_health() -> None:
     account = a_subaccount("a", debt="1", reading=Unknown("it reverts"))
-    document = as_read(subaccount_document(account, None, None, {}, NOON))
+    document = as_read(subaccount_document(account, None, None, {}))
     assert document["reading"] == "unknown: it reverts"
     assert "health_wad" not in document
     assert "policy" not in document
@@ -85,12 +83,12 @@ def test_what_is_unknown_has_no_health() -> None:
 @pytest.mark.parametrize(("debt", "is_liquidatable"), [("17199.99", False), ("17200", False), ("17200.01", True)])
 def test_an_account_is_liquidatable_when_it_owes_more_than_counts(debt: str, is_liquidatable: bool) -> None:
     """10 WETH at 2000 count 17,200 at an LLTV of 0.86."""
-    document = as_read(subaccount_document(a_subaccount("a", weth="10", debt=debt), None, None, {}, NOON))
+    document = as_read(subaccount_document(a_subaccount("a", weth="10", debt=debt), None, None, {}))
     assert document["liquidatable"] is is_liquidatable
 
 
 def test_the_wallet_owes_nothing() -> None:
-    document = as_read(subaccount_document(a_wallet("2"), None, None, {}, NOON))
+    document = as_read(subaccount_document(a_wallet("2"), None, None, {}))
     assert (document["id"], document["debt"], document["health_wad"]) == ("wallet", None, None)
 
 

@@ -37,7 +37,7 @@ def test_the_worst_is_bounded_by_the_cap_and_what_is_left_of_it() -> None:
     snapshot, guard = guarded(a_snapshot(*book, limits=LIMITS, caps={WETH: "3"}))
     (worst,) = worst_cases(snapshot, guard, {WETH.address: (raw(WETH, "5"), 86_400)})
     assert (worst.in_window_raw, worst.now_raw) == (raw(WETH, "5"), raw(WETH, "3"))
-    assert str(worst) == "WETH: at most 5 WETH ($10,000.00) in any 24 h, right now 3 WETH ($6,000.00)"
+    assert str(worst) == "WETH: at most 5 WETH ($10,000) in any 24 h, right now 3 WETH ($6,000)"
 
 
 def test_nothing_can_move_now_while_no_account_is_below_its_ceiling() -> None:

@@ -158,7 +158,7 @@ async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
 
 def _signer(config: Config) -> Iterator[Finding]:
     if config.signer is None:
-        yield Finding(Grade.WARNING, "signer", "none is configured: every run is a dry run", "add [signer]")
+        yield Finding(Grade.FAILURE, "signer", "none is configured: every run is a dry run", "add [signer]")
         return
     try:
         address = decrypt_keystore(config.signer.keystore, config.signer.password.reveal()).address
@@ -172,7 +172,8 @@ def _journal(config: Config) -> Iterator[Finding]:
     path = config.journal.path
     mode = PauseFile(path).read()
     if mode is not Mode.ACTIVE:
-        yield Finding(Grade.WARNING, "mode", f"the keeper is {mode.value}", "`keeper resume` undoes it")
+        grade = Grade.FAILURE if mode is Mode.PAUSED else Grade.WARNING
+        yield Finding(grade, "mode", f"the keeper is {mode.value}", "`keeper resume` undoes it")
     if not path.exists():
         yield Finding(Grade.FINE, "journal", f"{path} does not exist yet; `keeper run` makes it")
         return
@@ -194,7 +195,7 @@ async def _daemon(config: Config) -> list[Finding]:
     says = f"it runs since {time_text(said['started_at'], int(time.time()))}"
     if said["dry_run"]:
         return [
-            Finding(Grade.WARNING, "daemon", f"{says}, as a dry run", "start it without --dry-run, with a [signer]")
+            Finding(Grade.FAILURE, "daemon", f"{says}, as a dry run", "start it without --dry-run, with a [signer]")
         ]
     return [Finding(Grade.FINE, "daemon", says)]
 
@@ -253,7 +254,7 @@ def _guard(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
         return  # what is wrong with it was said when its code was looked at
     hot_key = session.portfolio.topology.keeper
     if guard.is_paused:
-        yield Finding(Grade.FAILURE, "guard", "it is paused", "the owner sends unpause")
+        yield Finding(Grade.FAILURE, "guard", "it is paused", "the owner sends unpause (`keeper setup --unpause`)")
     if guard.keeper == ZERO_ADDRESS:
         yield Finding(Grade.FAILURE, "guard", "it has no keeper", "the owner sends setKeeper (`keeper setup`)")
     elif hot_key is not None and guard.keeper != hot_key:
@@ -376,9 +377,10 @@ def _feeds(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
         else:
             yield Finding(Grade.FINE, f"feed {feed.name}", says)
     if snapshot.usd_per_native is None:
-        yield Finding(
-            Grade.WARNING, "prices", "the native coin has no price in USD, so gas is not weighed", "set [prices] native"
-        )
+        is_set = session.config.prices.native is not None
+        fix = "its feed has no usable answer now" if is_set else "set [prices] native"
+        says = "the native coin has no price in USD, so gas is not weighed"
+        yield Finding(Grade.WARNING, "prices", says, fix)
     units = {each.unit.address: each.unit for each in snapshot.subaccounts if each.unit is not None and each.has_debt}
     for address, unit in units.items():
         if address not in snapshot.usd_per_unit:
@@ -386,7 +388,9 @@ def _feeds(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
                 Grade.WARNING,
                 "prices",
                 f"{unit.symbol} has no price in USD, so losses are compared by share only",
-                "add it to [prices] usd",
+                "its feed has no usable answer now"
+                if address in session.portfolio.topology.usd_feeds
+                else "add it to [prices] usd",
             )
 
 

@@ -46,7 +46,7 @@ async def _explain(config_path: Path, wanted: str) -> Answer:
     parts += ["", *_prices(subaccount, seen)]
     parts += ["", f"thresholds: {settings.why}"]
     verdict = seen.plan.verdicts[subaccount.id]
-    parts += ["", f"verdict: {verdict_text(verdict, seen.snapshot.block.timestamp)}"]
+    parts += ["", f"verdict: {verdict_text(verdict)}"]
     for one in seen.by_hand:
         if one.subaccount == subaccount.id:
             parts += ["", one.says, *map(Verbatim, one.cast_lines(seen.session.config.guard.owner))]
@@ -161,7 +161,7 @@ def _document(subaccount: Subaccount, settings: SubaccountPolicy, seen: View) ->
     verdict = seen.plan.verdicts[subaccount.id]
     document = {
         "block": block_document(seen.snapshot),
-        **subaccount_document(subaccount, settings, verdict, floor, now),
+        **subaccount_document(subaccount, settings, verdict, floor),
         "feeds": [feed_document(feed, now) for feed in seen.snapshot.feeds if feed.feed in subaccount.feeds],
         "spare_raw": {token: {at: str(raw) for at, raw in amounts.items()} for token, amounts in spare.items()},
         "by_hand": [one for one in by_hand_document(seen) if one["subaccount"] == str(subaccount.id)],

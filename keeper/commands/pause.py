@@ -7,8 +7,10 @@ from pathlib import Path
 from keeper.commands.answer import Answer
 from keeper.config import Config, load_config
 from keeper.control import ask_daemon
+from keeper.errors import KeeperError
 from keeper.pausing import Mode, PauseFile
 from keeper.service import pause_onchain
+from keeper.session import open_session
 
 
 def pause(config_path: Path, *, protect_only: bool, onchain: bool) -> Answer:
@@ -31,7 +33,22 @@ def resume(config_path: Path) -> Answer:
     was = PauseFile(config.journal.path).read()
     told = _switch(config, Mode.ACTIVE)
     sentence = "It was not paused" if was is Mode.ACTIVE else f"It was {was.value} and is active again"
-    return Answer([f"{sentence}; {told}."], {"mode": Mode.ACTIVE.value, "was": was.value})
+    parts = [f"{sentence}; {told}."]
+    is_guard_paused = asyncio.run(_is_guard_paused(config))
+    if is_guard_paused:
+        parts.append("The guard itself is still paused, so nothing can move: the owner sends `keeper setup --unpause`.")
+    document = {"mode": Mode.ACTIVE.value, "was": was.value, "guard_paused": is_guard_paused}
+    return Answer(parts, document, exit_code=1 if is_guard_paused else 0)
+
+
+async def _is_guard_paused(config: Config) -> bool | None:
+    """None when the chain cannot be asked now: resuming needs no node."""
+    try:
+        async with open_session(config) as session:
+            snapshot = await session.look()
+    except KeeperError:
+        return None
+    return snapshot.guard is not None and snapshot.guard.is_paused
 
 
 def _switch(config: Config, mode: Mode) -> str:

@@ -13,8 +13,9 @@ from keeper.commands.view import View, by_hand_document, by_hand_lines, view, wi
 from keeper.config import load_config
 from keeper.config_values import parse_bps
 from keeper.core.economics import gas_cost_usd, plan_gas
-from keeper.core.snapshot import Unknown
+from keeper.core.snapshot import Unknown as UnknownReading
 from keeper.core.units import BPS
+from keeper.core.verdict import Blocked, Unfunded, Unknown
 from keeper.documents import Document, plan_document
 from keeper.errors import ConfigError
 from keeper.pausing import Mode
@@ -57,8 +58,14 @@ async def _plan(config_path: Path, changes_bps: dict[str, int]) -> Answer:
         "gas": _gas_document(seen),
         "by_hand": by_hand_document(seen),
     }
-    code = THERE_IS_SOMETHING_TO_DO if seen.plan.rescues else 0
-    return Answer(_sentences(seen, changes_bps), document, exit_code=code)
+    return Answer(_sentences(seen, changes_bps), document, exit_code=_exit_code(seen))
+
+
+def _exit_code(seen: View) -> int:
+    """Fine only when nobody needs what cannot be done."""
+    if seen.plan.rescues:
+        return THERE_IS_SOMETHING_TO_DO
+    return int(any(isinstance(decided, Blocked | Unfunded | Unknown) for decided in seen.plan.verdicts.values()))
 
 
 def _require_known(changes_bps: Mapping[str, int], session: Session) -> None:
@@ -93,7 +100,7 @@ def _sentences(seen: View, changes_bps: Mapping[str, int]) -> list[RenderableTyp
 def _nearest(seen: View) -> str:
     """Who would be next, so that "nothing" is a statement about somebody."""
     for subaccount in nearest_first(seen.snapshot, seen.session.policy):
-        if subaccount.has_debt and not isinstance(subaccount.reading, Unknown):
+        if subaccount.has_debt and not isinstance(subaccount.reading, UnknownReading):
             health = health_text(subaccount.margin.risk().health_factor)
             trigger = health_text(seen.session.policy.subaccounts[subaccount.id].thresholds.trigger)
             return f"Nearest is {name_of(subaccount)}: health {health}, due below {trigger}."

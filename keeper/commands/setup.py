@@ -37,6 +37,7 @@ from keeper.protocols.guard_setup import (
     set_caps,
     set_keeper,
     set_policy,
+    unpause,
 )
 from keeper.protocols.morpho_blue import MorphoBlue
 from keeper.protocols.wallet import Wallet
@@ -62,6 +63,8 @@ class Wanted:
     """What the owner asked for on the command line, by token symbol or address."""
 
     keeper: Address | None
+    is_unpaused: bool
+    """Whether a pause of the guard is to be ended: the owner may have meant it, so only on request."""
     caps: Mapping[str, tuple[Decimal, int]]
     allowances: Mapping[str, Decimal]
 
@@ -70,6 +73,7 @@ def setup(
     config_path: Path,
     *,
     keeper: str | None,
+    unpaused: bool,
     form: Form,
     caps: Sequence[str],
     allowances: Sequence[str],
@@ -80,6 +84,7 @@ def setup(
 ) -> Answer:
     wanted = Wanted(
         None if keeper is None else _address(keeper, "--keeper"),
+        unpaused,
         dict(map(_cap, caps)),
         dict(map(_allowance, allowances)),
     )
@@ -148,6 +153,10 @@ async def missing_calls(session: Session, wanted: Wanted) -> list[OwnerCall]:
     keeper = wanted.keeper or session.portfolio.topology.keeper
     if keeper is None:
         raise ConfigError("No hot key is known: configure [signer], or name its address with --keeper.")
+    if keeper == owner:
+        raise ConfigError(
+            "The hot key is the owner's own: make another one for the keeper, with nothing but gas money."
+        )
     snapshot = await session.look()
     code = await session.rpc.code(guard, snapshot.block.hash)
     if code:
@@ -164,6 +173,8 @@ async def missing_calls(session: Session, wanted: Wanted) -> list[OwnerCall]:
     calls += await _cap_calls(session, snapshot, guard, wanted)
     if snapshot.guard is None or snapshot.guard.keeper != keeper:
         calls.append(set_keeper(guard, keeper))
+    if wanted.is_unpaused and snapshot.guard is not None and snapshot.guard.is_paused:
+        calls.append(unpause(guard))
     return calls + await _permission_calls(session, snapshot, guard, wanted)
 
 
@@ -307,9 +318,12 @@ def _cap(text: str) -> tuple[str, tuple[Decimal, int]]:
     if match is None:
         raise ConfigError(f"--cap {text!r} is not of the form WETH=50/1d.")
     try:
-        return match[1], (Decimal(match[2]), parse_seconds(match[3]))
+        amount, window = Decimal(match[2]), parse_seconds(match[3])
     except (ValueError, InvalidOperation):
         raise ConfigError(f"--cap {text!r} is not of the form WETH=50/1d.") from None
+    if window == 0:
+        raise ConfigError(f"--cap {text!r} has no window: the guard refuses it, and it would limit nothing.")
+    return match[1], (amount, window)
 
 
 def _allowance(text: str) -> tuple[str, Decimal]:

@@ -20,9 +20,14 @@ def trigger(config_path: Path) -> Answer:
     document = asyncio.run(ask_daemon(config.telemetry.socket, "trigger", {}))
     if document is None:
         return answer_to(asyncio.run(run_once(config, is_dry_run=False)))
-    outcome = document["outcome"] or "nothing to send"
-    line = f"The daemon ran a cycle at block {document['block']['number']}: {outcome}."
-    return Answer([line], document, exit_code=1 if document["failed"] else 0)
+    nothing = "nothing could be sent" if document["failed"] else "nothing to send"
+    lines = [
+        f"{id}: {decided['reason']}."
+        for id, decided in document["verdicts"].items()
+        if decided["verdict"] in {"Blocked", "Unfunded", "Unknown"}
+    ]
+    lines.append(f"The daemon ran a cycle at block {document['block']['number']}: {document['outcome'] or nothing}.")
+    return Answer(lines, document, exit_code=1 if document["failed"] else 0)
 
 
 def main(
