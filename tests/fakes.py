@@ -112,6 +112,8 @@ class FakePool:
         """Hashes whose receipt was asked for, in order."""
         self.faults: deque[ChainError | None] = deque()
         """Instead of taking the next ones; None takes it."""
+        self.receipt_faults: deque[ChainError] = deque()
+        """Instead of the next receipts."""
         self.loses_answers = False
         """Takes a transaction and says nothing."""
         self.on_send: Callable[[bytes], None] = lambda _: None
@@ -123,6 +125,8 @@ class FakePool:
 
     async def receipt(self, hash: str) -> MinedTransaction | None:
         self.asked.append(hash)
+        if self.receipt_faults:
+            raise self.receipt_faults.popleft()
         return self._mined.get(hash)
 
     async def send_raw(self, raw: bytes) -> str:

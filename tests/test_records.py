@@ -46,7 +46,7 @@ def test_a_policy_comes_back_whole() -> None:
             {FEED: 345},
             2**70,
         ),
-        History(in_flight=InFlight("0x02", Lane.ROUTINE, frozenset())),
+        History(in_flight=InFlight("0x02", Lane.ROUTINE, frozenset(), may_be_replaced=True)),
     ],
     ids=["empty", "protect-only", "full", "a batch found at the start"],
 )

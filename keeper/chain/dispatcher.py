@@ -289,7 +289,7 @@ class Dispatcher:
             return intent, [self._stop(intent, str(refusal), block)], None
         attempt = Attempt(signed.hash, signed.raw, transaction.nonce, transaction.fees, block.timestamp)
         intent = self._save(intent.signed(attempt), block)
-        return intent, *await self._offer(intent, block)
+        return intent, *await self._offer(intent, block, is_new=True)
 
     def _other_fees(self, intent: Intent, error: SendError | None, block: Block) -> Fees | None:
         """What to sign instead of the latest bytes, which the node refused for their fees; None when nothing helps."""
@@ -302,14 +302,16 @@ class Dispatcher:
             return leanest if leanest.max_fee_wei < intent.attempts[-1].fees.max_fee_wei else None
         return None
 
-    async def _offer(self, intent: Intent, block: Block) -> tuple[list[Change], SendError | None]:
-        """Hands the latest bytes to the node."""
+    async def _offer(
+        self, intent: Intent, block: Block, *, is_new: bool = False
+    ) -> tuple[list[Change], SendError | None]:
+        """Hands the latest bytes to the node; `is_new` when no node can have them yet."""
         attempt = intent.attempts[-1]
         try:
             await self._node.send_raw(attempt.raw)
         except NodeRefused as refusal:
             error = classify_send_error(refusal.reason)
-            if error in (*TOO_CHEAP, *TOO_DEAR, SendError.INVALID):
+            if is_new and error in (*TOO_CHEAP, *TOO_DEAR, SendError.INVALID):
                 self._refused.add(attempt.hash)
             return await self._refused_by_node(intent, error, refusal.reason, block), error
         except ChainError as fault:

@@ -16,11 +16,18 @@ from keeper.core.snapshot import Block
 from keeper.errors import BadAnswer, NodeUnreachable
 from keeper.journal import Journal, open_reader, open_writer
 from keeper.protocols.abi import interface
+from keeper.protocols.guard_batch import pause_calldata
 from tests.builders import GUARD
-from tests.fakes import FakeFees, FakePool, a_block, refused_by_node
+from tests.fakes import FakeFees, FakePool, a_block, refused_by_node, transaction_hash
 
 GWEI = 10**9
-POLICY = FeePolicy(base_fee_multiple=2, replace_after_seconds=36, resend_after_seconds=24, final_after_blocks=5)
+POLICY = FeePolicy(
+    base_fee_multiple=2,
+    replace_after_seconds=36,
+    resend_after_seconds=24,
+    final_after_blocks=5,
+    max_fee_wei=1_000 * GWEI,
+)
 SIGNER_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 FAR = a_block(10_000).timestamp
 
@@ -30,6 +37,12 @@ def a_batch(
 ) -> Batch:
     calldata = interface("MarginGuard")["rebalance"].encode(plan_id.encode().ljust(32), deadline, [])
     return Batch(plan_id, lane, calldata, 300_000, deadline, ceiling_gwei * GWEI)
+
+
+TOO_DEAR = [
+    "insufficient funds for gas * price + value",
+    "tx fee (1.05 ether) exceeds the configured cap (1.00 ether)",
+]
 
 
 async def yes(_calldata: bytes, _gas: int) -> bool:
@@ -137,6 +150,31 @@ async def test_a_transaction_that_reverted_is_an_outcome(world: World) -> None:
     assert isinstance(only(await dispatcher.advance(a_block(101))).intent.outcome, Reverted)
 
 
+@pytest.mark.parametrize(("block", "state"), [(101, State.MINED), (106, State.FINAL)])
+async def test_the_first_receipt_is_told_as_such_however_late_it_is_seen(
+    world: World, block: int, state: State
+) -> None:
+    dispatcher = await world.begin()
+    assert not only(await dispatcher.submit(a_batch(), a_block(100))).is_first
+    world.pool.mine(a_block(101))
+    change = only(await dispatcher.advance(a_block(block)))
+    assert (change.intent.state, change.is_first) == (state, True)
+    if state is State.MINED:
+        final = only(await dispatcher.advance(a_block(106)))
+        assert (final.intent.state, final.is_first) == (State.FINAL, False)
+
+
+async def test_what_was_included_elsewhere_after_a_reorganisation_is_told_again(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    await dispatcher.advance(a_block(101))
+    world.pool.reorganise()
+    world.pool.mine(a_block(102, fork="b"), hash=transaction_hash(world.pool.sent[0]))
+    change = only(await dispatcher.advance(a_block(102, fork="b"), blocks_may_be_gone=True))
+    assert (change.intent.state, change.is_first) == (State.MINED, True)
+
+
 async def test_what_is_mined_is_asked_for_again_only_when_it_may_be_final(world: World) -> None:
     dispatcher = await world.begin()
     await dispatcher.submit(a_batch(), a_block(100))
@@ -229,6 +267,51 @@ async def test_no_other_batch_is_taken_while_one_is_on_its_way(world: World, fir
         await dispatcher.submit(a_batch("plan-2", second), a_block(100))
 
 
+@pytest.mark.parametrize(
+    ("block", "ceiling_gwei", "is_taken"), [(102, 14, False), (103, 12, False), (103, 13, False), (103, 14, True)]
+)
+async def test_a_critical_batch_takes_the_place_of_one_that_is_stuck_at_a_lower_ceiling(
+    world: World, block: int, ceiling_gwei: int, is_taken: bool
+) -> None:
+    """Sent at its ceiling of 13 gwei; then the base fee is 12 gwei, so no dearer bytes of it are made."""
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch("small", Lane.CRITICAL, ceiling_gwei=13), a_block(100, base_fee_wei=10 * GWEI))
+    for number in range(101, block + 1):
+        await dispatcher.advance(a_block(number, base_fee_wei=11 * GWEI))
+    assert dispatcher.takes(Lane.CRITICAL) is (block == 103)
+    assert dispatcher.takes(Lane.CRITICAL, ceiling_gwei * GWEI) is is_taken
+    assert not dispatcher.takes(Lane.ROUTINE, ceiling_gwei * GWEI)
+
+
+async def test_a_stuck_critical_batch_is_outbid_by_the_one_that_takes_its_place(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch("small", Lane.CRITICAL, ceiling_gwei=13), a_block(100, base_fee_wei=10 * GWEI))
+    for number in range(101, 104):
+        await dispatcher.advance(a_block(number, base_fee_wei=80 * GWEI))
+    batch = a_batch("large", Lane.CRITICAL, ceiling_gwei=400)
+    replaced, sent = await dispatcher.submit(batch, a_block(103, base_fee_wei=80 * GWEI))
+    assert (replaced.intent.plan_id, replaced.intent.state) == ("small", State.REPLACED)
+    assert sent.intent.state is State.BROADCAST
+    # Twice 90 gwei, and the tip that outbids the earlier one.
+    assert world.sent == [(0, Fees(13 * GWEI, GWEI)), (0, Fees(181 * GWEI, 1_125_000_000))]
+
+
+async def test_after_a_batch_that_was_stuck_at_its_ceiling_the_next_one_goes_out_once_gas_is_cheap(
+    world: World,
+) -> None:
+    dispatcher = await world.begin()
+    deadline = a_block(110).timestamp
+    await dispatcher.submit(
+        a_batch("plan-1", Lane.CRITICAL, ceiling_gwei=60, deadline=deadline), a_block(100, base_fee_wei=45 * GWEI)
+    )
+    for number in range(101, 111):
+        await dispatcher.advance(a_block(number, base_fee_wei=90 * GWEI))
+    world.pool.forget()
+    await dispatcher.submit(a_batch("plan-2", Lane.CRITICAL, ceiling_gwei=60), a_block(111, base_fee_wei=5 * GWEI))
+    # 9/8 of the fee that was offered before; what it pays is 5 gwei and the tip.
+    assert world.sent[-1] == (0, Fees(67_500_000_000, 1_125_000_000))
+
+
 async def test_a_replaced_batch_that_lands_all_the_same_ends_the_other(world: World) -> None:
     dispatcher = await world.begin()
     old = only(await dispatcher.submit(a_batch(), a_block(100))).intent.attempts[0].hash
@@ -239,6 +322,44 @@ async def test_a_replaced_batch_that_lands_all_the_same_ends_the_other(world: Wo
     assert lost.intent.outcome == Abandoned("another transaction used nonce 0")
     await dispatcher.submit(a_batch("plan-3"), a_block(102))
     assert [nonce for nonce, _ in world.sent] == [0, 0, 1]
+
+
+# The guard's own pause ------------------------------------------------------------------------------------------------
+
+
+def a_pause(number: int) -> Batch:
+    return Batch(f"pause-{number}", Lane.CRITICAL, pause_calldata(), 100_000, FAR, 1_000 * GWEI)
+
+
+@pytest.mark.parametrize("lane", Lane)
+async def test_a_pause_of_the_guard_replaces_whatever_is_on_its_way(world: World, lane: Lane) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(lane=lane), a_block(100))
+    replaced, sent = await dispatcher.submit(a_pause(100), a_block(100))
+    assert replaced.intent.outcome == Abandoned("replaced by plan pause-100")
+    assert sent.intent.state is State.BROADCAST
+    _, again = await dispatcher.submit(a_pause(101), a_block(101))
+    assert again.intent.state is State.BROADCAST
+    assert not dispatcher.takes(Lane.CRITICAL, 1_000 * GWEI), "no rescue replaces it"
+
+
+async def test_no_budget_holds_a_pause_of_the_guard_back(world: World) -> None:
+    world.daily_budget_wei = 0
+    dispatcher = world.restart()
+    await dispatcher.start(a_block(100), yes)
+    assert only(await dispatcher.submit(a_pause(100), a_block(100))).intent.state is State.BROADCAST
+
+
+async def test_while_nothing_may_be_sent_a_pause_of_the_guard_is_offered_again_and_made_dearer(world: World) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.append(NodeUnreachable("no node."))
+    await dispatcher.submit(a_pause(100), a_block(100))
+    assert only(await dispatcher.advance(a_block(101), may_send=False)).intent.state is State.BROADCAST
+    await dispatcher.advance(a_block(103), may_send=False)
+    assert [fees.max_fee_wei for _, fees in world.sent] == [3_250_000_000, 3_656_250_000]
+    again = world.restart()
+    world.pool.forget()
+    assert only(await again.start(a_block(104), yes, may_send=False)).intent.state is State.BROADCAST
 
 
 # Giving up ------------------------------------------------------------------------------------------------------------
@@ -337,10 +458,10 @@ async def test_a_send_whose_answer_was_lost_takes_effect_once(world: World) -> N
     assert len(world.pool.sent) == 1
 
 
-@pytest.mark.parametrize("reason", ["insufficient funds for gas * price + value", "invalid chain id for signer"])
+@pytest.mark.parametrize("reason", [*TOO_DEAR, "invalid chain id for signer"])
 async def test_what_no_node_will_take_is_refused(world: World, reason: str) -> None:
     dispatcher = await world.begin()
-    world.pool.faults.append(refused_by_node(reason))
+    world.pool.faults.extend([refused_by_node(reason)] * 2)
     change = only(await dispatcher.submit(a_batch(), a_block(100)))
     assert change.intent.outcome == Refused(f"the node refuses it: {reason}")
     assert dispatcher.in_flight is None
@@ -348,7 +469,7 @@ async def test_what_no_node_will_take_is_refused(world: World, reason: str) -> N
 
 async def test_the_same_plan_is_not_tried_twice(world: World) -> None:
     dispatcher = await world.begin()
-    world.pool.faults.append(refused_by_node("insufficient funds"))
+    world.pool.faults.extend([refused_by_node("insufficient funds")] * 2)
     refused = only(await dispatcher.submit(a_batch(), a_block(100)))
     again = only(await dispatcher.submit(a_batch(), a_block(100)))
     assert again.intent == refused.intent
@@ -356,12 +477,45 @@ async def test_the_same_plan_is_not_tried_twice(world: World) -> None:
     assert world.pool.sent == []
 
 
-async def test_bytes_that_a_node_refused_are_outbid_by_the_next_batch(world: World) -> None:
+@pytest.mark.parametrize("reason", TOO_DEAR)
+async def test_what_is_too_dear_for_a_node_is_offered_at_the_least_that_the_next_block_takes(
+    world: World, reason: str
+) -> None:
     dispatcher = await world.begin()
-    world.pool.faults.append(refused_by_node("insufficient funds"))
+    world.pool.faults.append(refused_by_node(reason))
+    change = only(await dispatcher.submit(a_batch(), a_block(100)))
+    assert change.intent.state is State.BROADCAST
+    # The next base fee is at most 1.125 gwei, and the tip is 1 gwei.
+    assert world.sent == [(0, Fees(2_125_000_000, GWEI))]
+
+
+async def test_an_empty_hot_key_makes_nothing_dearer_and_when_it_is_filled_the_next_batch_goes_out(
+    world: World,
+) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.extend([refused_by_node("insufficient funds for gas * price + value")] * 200)
+    for number in range(100, 200):
+        assert await dispatcher.advance(a_block(number)) == []
+        change = only(await dispatcher.submit(a_batch(f"plan-{number}", Lane.CRITICAL), a_block(number)))
+        assert isinstance(change.intent.outcome, Refused)
+        assert [attempt.fees.max_fee_wei for attempt in change.intent.attempts] == [3_250_000_000, 2_125_000_000]
+    assert world.pool.asked == [], "what the node refused has no receipt"
+    again = world.restart()
+    assert await again.start(a_block(200), yes) == []
+    assert world.pool.asked == []
+    await again.submit(a_batch("plan-200", Lane.CRITICAL), a_block(200))
+    assert world.sent == [(0, Fees(3_250_000_000, GWEI))]
+
+
+async def test_what_a_node_may_have_is_given_up_and_not_refused_when_it_refuses_it_later(world: World) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.append(NodeUnreachable("half an answer."))
     await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.faults.extend([refused_by_node("insufficient funds")] * 2)
+    change = only(await dispatcher.advance(a_block(101)))
+    assert isinstance(change.intent.outcome, Abandoned)
     await dispatcher.submit(a_batch("plan-2"), a_block(101))
-    assert world.sent == [(0, Fees(3_656_250_000, 1_125_000_000))]
+    assert world.sent == [(0, Fees(3_656_250_000, 1_125_000_000))], "it outbids what may be in a pool"
 
 
 @pytest.mark.parametrize("reason", ["replacement transaction underpriced", "max fee per gas less than block base fee"])
@@ -515,6 +669,31 @@ async def test_what_was_mined_meanwhile_is_settled_after_a_restart_without_a_sim
     assert isinstance(change.intent.outcome, Included)
     await again.submit(a_batch("plan-2"), a_block(102))
     assert [nonce for nonce, _ in world.sent] == [0, 1]
+
+
+async def test_without_leave_to_send_a_restart_offers_nothing_and_settles_all_the_same(world: World) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.append(NodeUnreachable("killed here."))
+    await dispatcher.submit(a_batch(), a_block(100))
+    again = world.restart()
+    assert await again.start(a_block(101), yes, may_send=False) == []
+    assert world.pool.sent == []
+    assert again.in_flight is not None
+    assert await again.advance(a_block(102), may_send=False) == []
+    assert only(await again.advance(a_block(103))).intent.state is State.BROADCAST
+
+
+async def test_a_start_that_the_node_disturbed_is_made_again(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    again = world.restart()
+    world.pool.receipt_faults.append(NodeUnreachable("no receipts."))
+    with pytest.raises(NodeUnreachable):
+        await again.start(a_block(102), yes)
+    change = only(await again.start(a_block(102), yes))
+    assert isinstance(change.intent.outcome, Included)
+    assert change.is_first
 
 
 async def test_a_deadline_that_passed_meanwhile_ends_it_after_a_restart(world: World) -> None:

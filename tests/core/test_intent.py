@@ -25,6 +25,7 @@ from keeper.core.intent import (
     Wait,
     after,
     fee_floor,
+    leanest_fees,
     may_replace,
     next_nonce_fees,
     next_step,
@@ -252,7 +253,62 @@ def test_a_nonce_that_nobody_used_has_no_floor() -> None:
 
 def test_a_floor_above_the_ceiling_says_what_it_would_take() -> None:
     fees = next_nonce_fees(CALM, Lane.CRITICAL, POLICY, 44 * GWEI, Fees(40 * GWEI, 4 * GWEI))
-    assert fees == TooExpensive(45 * GWEI, 44 * GWEI)
+    assert fees == TooExpensive(45 * GWEI, 44 * GWEI, is_for_bump=True)
+
+
+@pytest.mark.parametrize(
+    ("base_gwei", "most_gwei", "expected"),
+    [
+        (5, 68, Fees(67_500_000_000, 2_250_000_000)),
+        (5, 67, TooExpensive(67_500_000_000, 67 * GWEI, is_for_bump=True)),
+        (57, 68, Fees(67_500_000_000, 2_250_000_000)),
+        (58, 68, TooExpensive(60_250_000_000, 60 * GWEI)),
+    ],
+)
+def test_above_its_ceiling_a_fee_is_offered_where_only_the_bump_demands_it_and_the_market_pays_less(
+    base_gwei: int, most_gwei: int, expected: object
+) -> None:
+    """Bytes at 60 gwei with a tip of 2 were given up; the value at risk still justifies 60."""
+    market = Market(base_gwei * GWEI, GWEI, 2 * GWEI)
+    floor = Fees(60 * GWEI, 2 * GWEI)
+    fees = next_nonce_fees(market, Lane.CRITICAL, POLICY, 60 * GWEI, floor, most_gwei * GWEI)
+    assert fees == expected
+
+
+def test_a_tip_of_the_market_s_takes_no_more_than_the_ceiling_leaves() -> None:
+    market = Market(50 * GWEI, GWEI, 90 * GWEI)
+    fees = next_nonce_fees(market, Lane.CRITICAL, POLICY, 60 * GWEI, Fees(60 * GWEI, GWEI), 100 * GWEI)
+    assert fees == Fees(67_500_000_000, 10 * GWEI)
+
+
+@pytest.mark.parametrize(
+    ("sent_at", "expected"),
+    [(None, Sign(Fees(23_625_000_000, 1_125_000_000))), (NOW + 20, Wait("sent; no receipt yet"))],
+)
+def test_only_bytes_that_no_node_took_are_made_dearer_than_their_ceiling(sent_at: int | None, expected: object) -> None:
+    policy = replace(POLICY, max_fee_wei=PLENTY_WEI)
+    intent = an_intent(State.SIGNED, an_attempt(sent_at=sent_at), ceiling_wei=21 * GWEI)
+    assert next_step(intent, a_view(), NOW + 24, policy) == expected
+
+
+def test_what_every_node_refused_is_not_outbid() -> None:
+    refused = an_intent(State.SIGNED, an_attempt(sent_at=None)).refused("insufficient funds")
+    assert fee_floor(7, [refused]) is None
+
+
+@pytest.mark.parametrize(
+    ("attempts", "expected"),
+    [
+        ((), Fees(13 * GWEI, 3 * GWEI)),
+        ((an_attempt(sent_at=None, fees=Fees(40 * GWEI, 4 * GWEI)),), Fees(13 * GWEI, 3 * GWEI)),
+        ((an_attempt(fees=Fees(16 * GWEI, 2 * GWEI)),), Fees(18 * GWEI, 3 * GWEI)),
+        ((replace(an_attempt(fees=Fees(40 * GWEI, 4 * GWEI)), nonce=8),), Fees(13 * GWEI, 3 * GWEI)),
+    ],
+)
+def test_the_leanest_fees_outbid_what_a_node_took_with_this_nonce_and_nothing_else(
+    attempts: tuple[Attempt, ...], expected: Fees
+) -> None:
+    assert leanest_fees(CALM, Lane.CRITICAL, 7, [an_intent(State.SIGNED, *attempts)]) == expected
 
 
 def test_the_tip_never_exceeds_the_fee() -> None:
@@ -273,7 +329,26 @@ def test_the_tip_never_exceeds_the_fee() -> None:
     ],
 )
 def test_only_a_critical_batch_takes_the_nonce_of_a_routine_one(in_flight: Intent, lane: Lane, expected: bool) -> None:
-    assert may_replace(in_flight, lane) is expected
+    assert may_replace(in_flight, lane, PLENTY_WEI + 1, NOW + 23, POLICY) is expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "ceiling_wei", "expected"),
+    [
+        (23, PLENTY_WEI + 1, False),
+        (24, PLENTY_WEI + 1, True),
+        (24, PLENTY_WEI, False),
+        (24, None, True),
+    ],
+)
+def test_a_critical_batch_gives_way_when_it_is_stuck_to_one_with_more_at_risk(
+    seconds: int, ceiling_wei: int | None, expected: bool
+) -> None:
+    made_dearer_late = an_attempt("0xb", signed_at=NOW + 20)
+    stuck = an_intent(State.BROADCAST, an_attempt(), lane=Lane.CRITICAL)
+    assert may_replace(stuck, Lane.CRITICAL, ceiling_wei, NOW + seconds, POLICY) is expected
+    on_its_way = an_intent(State.BROADCAST, an_attempt(), made_dearer_late, lane=Lane.CRITICAL)
+    assert not may_replace(on_its_way, Lane.CRITICAL, ceiling_wei, NOW + seconds, POLICY)
 
 
 # Start ----------------------------------------------------------------------------------------------------------------

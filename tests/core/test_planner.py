@@ -410,6 +410,31 @@ def test_what_is_on_its_way_is_not_planned_twice_unless_a_critical_batch_takes_i
     assert busy.verdicts[A] == verdict.Rescue(in_flight=True)
 
 
+@pytest.mark.parametrize(
+    ("may_be_replaced", "others", "recipients"),
+    [
+        (True, "1.05", {A, B}),
+        (True, "1.1", {A, B}),
+        (True, "2", {A}),
+        (False, "1.05", {B}),
+        (False, "2", set[SubaccountId]()),
+    ],
+)
+def test_a_critical_plan_serves_the_recipients_of_the_stuck_batch_whose_place_it_takes(
+    may_be_replaced: bool, others: str, recipients: set[SubaccountId]
+) -> None:
+    stuck = History(in_flight=InFlight("plan-1", Lane.CRITICAL, frozenset({A}), may_be_replaced))
+    book = (a_subaccount("a", health="1.05"), a_subaccount("b", health=others), a_wallet("9"))
+    assert {rescue.recipient for rescue in plan_for(*book, history=stuck).rescues} == recipients
+
+
+def test_a_routine_plan_never_takes_the_place_of_a_batch_in_flight() -> None:
+    stuck = History(in_flight=InFlight("plan-1", Lane.CRITICAL, frozenset({A}), may_be_replaced=True))
+    plan = plan_for(a_subaccount("a", health="1.1"), a_subaccount("b", health="1.1"), a_wallet("9"), history=stuck)
+    assert plan.verdicts[A] == verdict.Rescue(in_flight=True)
+    assert [rescue.recipient for rescue in plan.rescues] == [B]
+
+
 def test_unfunded_says_how_much_is_missing_and_what_the_owner_can_do() -> None:
     plan = plan_for(a_subaccount("a", health="1.1"), a_wallet("0.1"))
     found = plan.verdicts[A]
