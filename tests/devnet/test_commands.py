@@ -493,7 +493,11 @@ def test_protect_only_keeps_the_debt_free_donors(devnet: Devnet) -> None:
     assert document["mode"] == "protect-only"
     donors = {transfer["donor"] for rescue in document["rescues"] for transfer in rescue["transfers"]}
     assert donors == {"wallet", id_of(devnet, "WETH/DAI 86%")}
-    assert keeper("resume --json", config=devnet.config).document == {"mode": "active", "was": "protect-only"}
+    assert keeper("resume --json", config=devnet.config).document == {
+        "mode": "active",
+        "was": "protect-only",
+        "guard_paused": False,
+    }
 
 
 def test_resuming_what_was_not_paused_is_no_fault(devnet: Devnet) -> None:
@@ -508,12 +512,18 @@ def test_the_guard_itself_is_paused_with_the_hot_key(devnet: Devnet) -> None:
     receipt = devnet.node.receipt(hash)
     assert receipt is not None
     assert receipt.success
-    keeper("resume", config=devnet.config)
+    resumed = keeper("resume", config=devnet.config)
+    assert resumed.code == 1
+    assert (
+        "The guard itself is still paused, so nothing can move: the owner sends `keeper setup --unpause`."
+        in resumed.out
+    )
     assert " PAUSED on-chain, only the owner can unpause it, " in keeper("status", config=devnet.config).out
     checked = keeper("check", config=devnet.config)
     assert checked.code == 1
-    assert "guard             it is paused; the owner sends unpause\n" in checked.out
-    devnet.chain.send(OWNER, devnet.deployment.guard, "unpause()")
+    assert "it is paused; the owner sends unpause (`keeper setup --unpause`)\n" in checked.out
+    assert keeper("setup", config=devnet.config).out.startswith("Nothing is missing")
+    assert keeper("setup --unpause --send --impersonate", config=devnet.config).code == 0
     assert keeper("check", config=devnet.config).code == 0
 
 
