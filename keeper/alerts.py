@@ -1,13 +1,14 @@
 """Who is told when something is wrong: alarms with stable names, posted as JSON to the owner's webhook.
 
 Raising an alarm never waits and never fails; delivery runs beside the cycles, is bounded in queue and retries, and what
-it cannot deliver it logs. The same alarm about the same subject is posted once per window.
+it cannot deliver it logs. The same alarm about the same subject for the same reason is posted once per window.
 """
 
 import asyncio
+import re
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -76,7 +77,9 @@ class Alarm(Enum):
     GAS_LOW = ("gas_low", Severity.WARNING)
     """The hot key has little left to pay gas with."""
     DISK_FULL = ("disk_full", Severity.CRITICAL)
-    """The journal has no space left; no new cycle begins until it has."""
+    """The journal's disk is full: what is on its way is recorded, nothing new is sent once the reserve is used."""
+    JOURNAL_FAILING = ("journal_failing", Severity.CRITICAL)
+    """The journal cannot be written: cycles go on as far as they can without it."""
     PAUSED = ("paused", Severity.WARNING)
     """Somebody paused the keeper: nothing is sent."""
     RESUMED = ("resumed", Severity.INFO)
@@ -104,6 +107,17 @@ class Alert:
         }
 
 
+Raised = tuple[Alarm, str, str]
+"""The alarm, what it is about, and a sentence."""
+
+_NUMBERS = re.compile(r"0x[0-9a-fA-F…]+|[0-9]+")
+
+
+def _reason_in(sentence: str) -> str:
+    """A sentence without its numbers, which differ from block to block while the reason is the same."""
+    return _NUMBERS.sub("#", sentence)
+
+
 class Alerts:
     """Raises alarms and, while `run` runs, delivers them.
 
@@ -119,6 +133,7 @@ class Alerts:
         dedupe_seconds: float,
         heartbeat_seconds: float,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         retry_pauses_seconds: tuple[float, ...] = RETRY_PAUSES_SECONDS,
     ) -> None:
         self._url = url
@@ -127,16 +142,19 @@ class Alerts:
         self._dedupe_seconds = dedupe_seconds
         self._heartbeat_seconds = heartbeat_seconds
         self._clock = clock
+        self._monotonic = monotonic
         self._retry_pauses_seconds = retry_pauses_seconds
-        self._raised_at: dict[tuple[Alarm, str], float] = {}
+        self._raised_at: dict[tuple[Alarm, str, str], float] = {}
+        """By alarm, subject and reason; monotonic seconds, because a clock that is set back must silence nothing."""
+        self._held: frozenset[tuple[Alarm, str]] = frozenset()
         self._queue: deque[Alert] = deque()
         self._news = asyncio.Event()
 
     def raise_alarm(self, alarm: Alarm, subject: str, sentence: str) -> bool:
         """Logs, counts and queues an alarm; False when the same was raised within the window and only counts."""
         self._metrics.alarms.labels(alarm.label).inc()
-        now = self._clock()
-        key = (alarm, subject)
+        now = self._monotonic()
+        key = (alarm, subject, _reason_in(sentence))
         last = self._raised_at.get(key)
         if last is not None and now - last < self._dedupe_seconds:
             return False
@@ -147,12 +165,23 @@ class Alerts:
             del self._raised_at[next(iter(self._raised_at))]
         self._log(alarm, subject, sentence)
         if self._url is not None:
-            self._enqueue(Alert(alarm, subject, sentence, int(now)))
+            self._enqueue(Alert(alarm, subject, sentence, int(self._clock())))
         return True
+
+    def raise_held(self, alarms: Iterable[Raised]) -> None:
+        """Raises all that hold in this cycle, and forgets what held in the one before and does not any more."""
+        held = tuple(alarms)
+        now = frozenset((alarm, subject) for alarm, subject, _ in held)
+        for alarm, subject in self._held - now:
+            self.forget(alarm, subject)
+        self._held = now
+        for alarm, subject, sentence in held:
+            self.raise_alarm(alarm, subject, sentence)
 
     def forget(self, alarm: Alarm, subject: str) -> None:
         """Call it when the reason is gone: should it come back within the window, that is news again."""
-        self._raised_at.pop((alarm, subject), None)
+        for key in [key for key in self._raised_at if key[:2] == (alarm, subject)]:
+            del self._raised_at[key]
 
     async def run(self) -> None:
         """Delivers until cancelled, with a heartbeat whenever its time has come."""

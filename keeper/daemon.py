@@ -8,27 +8,29 @@ Every step takes the value before it; what a transaction did is learnt from the 
 import asyncio
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
 
-from keeper.alerts import Alarm, Alerts
+from keeper.alerts import Alarm, Alerts, Raised
 from keeper.chain.dispatcher import Batch, Change, Dispatcher
 from keeper.chain.simulate import Simulator
 from keeper.core.economics import fee_ceiling_wei, plan_gas
-from keeper.core.intent import Abandoned, Included, Refused, Reverted, State
+from keeper.core.intent import Abandoned, Refused, State
 from keeper.core.plan import History, InFlight, Lane, Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import Policy
 from keeper.core.snapshot import Block, Snapshot, SubaccountId, Unknown
+from keeper.core.units import Wad
 from keeper.core.verdict import Blocked, Unfunded
 from keeper.documents import plan_document
-from keeper.errors import KeeperError
+from keeper.errors import ChainError, JournalError, KeeperError
 from keeper.history import history_from_journal
-from keeper.journal import CycleRecord, Journal, PlanRecord, RescueOutcome, VerdictNote
+from keeper.journal import CycleRecord, Journal, PlanRecord, VerdictNote
+from keeper.noting import Notes, journal_alarm
 from keeper.pausing import Mode, PauseFile
-from keeper.protocols.guard import Rescued, RescueFailed, decode_events, explain_guard_revert
 from keeper.protocols.guard_batch import (
     TRANSACTION_GAS_MAX,
     encode_rebalance,
@@ -39,7 +41,7 @@ from keeper.protocols.guard_batch import (
     transaction_gas,
 )
 from keeper.records import history_to_json, policy_to_json
-from keeper.report import health_text, name_of, rescue_paragraph, verdict_text
+from keeper.report import rescue_paragraph, verdict_text
 from keeper.session import Session
 from keeper.telemetry import Metrics, Vitals
 from keeper.watch import alarms_in
@@ -51,6 +53,9 @@ DEADLINE_BLOCKS = 25
 DEADLINE_SECONDS_MIN = 60
 PAUSE_GAS = 100_000
 """It takes 30,000; there is nothing in it that could take more."""
+PAUSE = "pause-"
+"""How the plan id of a batch begins that pauses the guard; a block number follows."""
+PAUSED = "the keeper is paused (`keeper resume` undoes it)"
 IN_FLIGHT = "waits for the batch in flight"
 
 
@@ -63,10 +68,12 @@ class CycleReport:
     policy: Policy
     batch: Batch | None = None
     """What was proven by simulation, or None when there was nothing to send."""
+    is_signed: bool = False
+    """Whether bytes of it exist since this cycle, which may land whether or not a node said that it took them."""
     is_sent: bool = False
+    """Whether a node took them."""
     outcome: str = ""
     """What became of the batch, as a sentence; empty without one."""
-
     is_refused: bool = False
     """Whether the batch could not be sent."""
 
@@ -108,9 +115,12 @@ class Keeper:
         self._metrics = metrics
         self._vitals = vitals
         self._pause = PauseFile(session.config.journal.path)
-        self._recipients: dict[str, tuple[SubaccountId, ...]] = {}
-        """By plan id. A batch found at start has none here: that it takes effect once is the guard's business."""
-        self._unnoted: list[Change] = []
+        self._notes = Notes(journal, alerts, metrics)
+        self._is_taken_up = dispatcher is None
+        """Whether what an earlier process left on its way is known; until then nothing new is sent."""
+        self._blocks_may_be_gone = False
+        """Until what was sent was looked after once: a fault on the way must not make it forgotten."""
+        self._unnoted: deque[Change] = deque()
         """What happened to batches and is not told yet; a read that fails in between loses nothing of it."""
         self._topology = session.portfolio.to_json()
         self._history = history_from_journal(journal, (), 0)
@@ -120,7 +130,9 @@ class Keeper:
 
         Raises ChainError, ProtocolError and JournalError: the next cycle begins from the chain again.
         """
-        settling = asyncio.create_task(self._look_after_sent(head, blocks_may_be_gone=blocks_may_be_gone))
+        self._journal.make_room()
+        self._blocks_may_be_gone |= blocks_may_be_gone
+        settling = asyncio.create_task(self._look_after_sent(head))
         try:
             answer = await self._session.reader.read(self._session.portfolio.calldata, head)
         finally:
@@ -128,41 +140,41 @@ class Keeper:
         snapshot = self._session.portfolio.decode(head, answer)
         self._vitals.saw(head.hash)
         self._note_sent(snapshot)
-        proven = await self._prove(snapshot)
-        report = await self._dispatch(snapshot, proven)
-        self._record(answer, report, proven.history)
+        history = self._history_at(snapshot)
+        plan = make_plan(snapshot, self._session.policy, history)
+        try:
+            proven = await self._prove(snapshot, plan, history)
+            report = await self._dispatch(snapshot, proven)
+        except KeeperError as fault:
+            # What was seen is told all the same: a node that cannot simulate must not keep a liquidation quiet.
+            self._tell(CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy))
+            raise
         self._tell(report)
+        self._record(answer, report, history)
         return report
-
-    async def resume(self, snapshot: Snapshot) -> None:
-        """Takes up what an earlier process left on its way; once, before the first cycle."""
-        if self._dispatcher is None:
-            return
-
-        async def still_succeeds(calldata: bytes, gas: int) -> bool:
-            in_next_block = snapshot.block.timestamp + self._block_seconds
-            return await self._simulator.still_succeeds(calldata, gas, snapshot.block, in_next_block)
-
-        for change in await self._dispatcher.start(snapshot.block, still_succeeds):
-            self._note(change, snapshot)
 
     async def pause_guard(self, block: Block) -> Change:
         """Sends the guard's own `pause`, which only the owner can undo. Raises KeeperError when nothing can be sent."""
         if self._dispatcher is None:
             raise KeeperError("The guard cannot be paused from here: this is a dry run, or no [signer] is configured.")
-        if not self._dispatcher.takes(Lane.CRITICAL):
-            raise KeeperError("A critical batch is on its way; pause the guard again once it is included.")
+        if not self._is_taken_up:
+            await self._look_after_sent(block)
+        if not self._is_taken_up:
+            raise KeeperError("What was sent earlier cannot be looked up, so no nonce is known; pause the guard again.")
+        in_flight = self._dispatcher.in_flight
+        if in_flight is not None and in_flight.plan_id.startswith(PAUSE):
+            return Change(in_flight, "on its way already")
         deadline = block.timestamp + self._deadline_seconds
         ceiling = self._session.config.fees.max_fee
-        batch = Batch(f"pause-{block.number}", Lane.CRITICAL, pause_calldata(), PAUSE_GAS, deadline, ceiling)
-        return (await self._dispatcher.submit(batch, block))[-1]
+        batch = Batch(f"{PAUSE}{block.number}", Lane.CRITICAL, pause_calldata(), PAUSE_GAS, deadline, ceiling)
+        changes = await self._dispatcher.submit(batch, block)
+        self._unnoted.extend(changes)
+        return changes[-1]
 
     # Deciding ---------------------------------------------------------------------------------------------------------
 
-    async def _prove(self, snapshot: Snapshot) -> Proven:
-        """Plans, and tries the plan out; a rescue that fails there is dropped alone and the others are kept."""
-        history = self._history_at(snapshot)
-        plan = make_plan(snapshot, self._session.policy, history)
+    async def _prove(self, snapshot: Snapshot, plan: Plan, history: History) -> Proven:
+        """Tries the plan out; a rescue that fails there is dropped alone and the others are kept."""
         hold = self._reason_to_hold(snapshot)
         if hold is not None:
             return Proven(plan.held(hold), history, None)
@@ -213,22 +225,28 @@ class Keeper:
 
     def _history_at(self, snapshot: Snapshot) -> History:
         config = self._session.config
-        in_flight = None if self._dispatcher is None else self._dispatcher.in_flight
         return replace(
             self._history,
-            in_flight=None
-            if in_flight is None
-            else InFlight(in_flight.plan_id, in_flight.lane, frozenset(self._recipients.get(in_flight.plan_id, ()))),
+            in_flight=None if self._dispatcher is None else self._in_flight_of(self._dispatcher),
             gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip,
             protect_only=self._pause.read() is Mode.PROTECT_ONLY,
         )
 
+    def _in_flight_of(self, dispatcher: Dispatcher) -> InFlight | None:
+        intent = dispatcher.in_flight
+        if intent is None:
+            return None
+        recipients = frozenset(self._notes.recipients(intent.plan_id))
+        return InFlight(intent.plan_id, intent.lane, recipients, dispatcher.takes(Lane.CRITICAL))
+
     def _reason_to_hold(self, snapshot: Snapshot) -> str | None:
         """Why nothing at all may be sent now, whatever the plan."""
         if self._pause.read() is Mode.PAUSED:
-            return "the keeper is paused (`keeper resume` undoes it)"
+            return PAUSED
         if self._journal.is_out_of_space:
-            return "the journal's disk is full; free some space and start the keeper again"
+            return "the journal's disk is full; free some space"
+        if not self._is_taken_up:
+            return "what was sent earlier cannot be looked up yet"
         hot_key = self._session.portfolio.topology.keeper
         if snapshot.guard is not None and hot_key is not None and snapshot.guard.keeper != hot_key:
             return f"the guard's keeper is {snapshot.guard.keeper}, not this hot key {hot_key} (`keeper setup`)"
@@ -251,86 +269,73 @@ class Keeper:
             return report
         if self._dispatcher is None:
             return replace(report, outcome="dry run: proven by simulation, neither signed nor sent")
-        if not self._dispatcher.takes(proven.batch.lane):
+        if not self._dispatcher.takes(proven.batch.lane, proven.batch.fee_ceiling_wei):
             return replace(report, outcome=IN_FLIGHT)
-        self._recipients[proven.batch.plan_id] = tuple(rescue.recipient for rescue in proven.plan.rescues)
+        switched = self._switched_since(proven.history)
+        if switched is not None:
+            return replace(report, plan=proven.plan.held(switched), batch=None)
+        self._notes.expect(proven.batch.plan_id, (rescue.recipient for rescue in proven.plan.rescues))
         changes = await self._dispatcher.submit(proven.batch, snapshot.block)
         for change in changes:
-            self._note(change, snapshot)
+            self._notes.note(change, snapshot)
         last = changes[-1]
-        is_refused = isinstance(last.intent.outcome, Refused | Abandoned)
-        return replace(report, is_sent=not is_refused, is_refused=is_refused, outcome=last.did)
+        # A nonce that turns out to be used settles other batches beside this one.
+        intent = next((each.intent for each in changes if each.intent.plan_id == proven.batch.plan_id), last.intent)
+        is_refused = isinstance(intent.outcome, Refused | Abandoned)
+        return replace(
+            report,
+            is_signed=not is_refused and intent.attempts[0].signed_at == snapshot.block.timestamp,
+            is_sent=intent.state in (State.BROADCAST, State.MINED, State.FINAL),
+            is_refused=is_refused,
+            outcome=last.did,
+        )
+
+    def _switched_since(self, history: History) -> str | None:
+        """The owner's switch is read again last of all: `keeper pause` may have come while the plan was tried out."""
+        mode = self._pause.read()
+        if mode is Mode.PAUSED:
+            return PAUSED
+        if mode is Mode.PROTECT_ONLY and not history.protect_only:
+            return "from now on only debt-free donors may give; the next block plans anew"
+        return None
 
     async def settle(self, snapshot: Snapshot) -> None:
-        """Looks after the batches sent earlier, without a cycle."""
+        """Looks after the batches sent earlier, without a cycle; at first takes up what another process left."""
         await self._look_after_sent(snapshot.block)
         self._note_sent(snapshot)
 
-    async def _look_after_sent(self, head: Block, *, blocks_may_be_gone: bool = False) -> None:
-        """Beside the read, because neither needs the other and a receipt is a request more to wait for."""
+    async def _look_after_sent(self, head: Block) -> None:
+        """Beside the read, because neither needs the other and a receipt is a request more to wait for.
+
+        A node that does not tell is an alarm and no reason not to plan: what is on its way stays so.
+        """
         if self._dispatcher is None:
             return
         may_send = self._pause.read() is not Mode.PAUSED
-        changes = await self._dispatcher.advance(head, blocks_may_be_gone=blocks_may_be_gone, may_send=may_send)
-        self._unnoted += changes
+        try:
+            if self._is_taken_up:
+                changes = await self._dispatcher.advance(
+                    head, blocks_may_be_gone=self._blocks_may_be_gone, may_send=may_send
+                )
+            else:
+                changes = await self._take_up(self._dispatcher, head, may_send=may_send)
+        except ChainError as fault:
+            self._alerts.raise_alarm(Alarm.NODE_FAILING, self._session.rpc.label, str(fault))
+            return
+        self._blocks_may_be_gone = False
+        self._unnoted.extend(changes)
+
+    async def _take_up(self, dispatcher: Dispatcher, head: Block, *, may_send: bool) -> list[Change]:
+        async def still_succeeds(calldata: bytes, gas: int) -> bool:
+            return await self._simulator.still_succeeds(calldata, gas, head, head.timestamp + self._block_seconds)
+
+        changes = await dispatcher.start(head, still_succeeds, may_send=may_send)
+        self._is_taken_up = True
+        return changes
 
     def _note_sent(self, snapshot: Snapshot) -> None:
-        changes, self._unnoted = self._unnoted, []
-        for change in changes:
-            self._note(change, snapshot)
-
-    def _note(self, change: Change, snapshot: Snapshot) -> None:
-        """One line in the log for whatever happens to a batch, and an alarm for what a person has to know."""
-        intent = change.intent
-        log.info("batch", did=change.did, plan_id=intent.plan_id, lane=intent.lane.value, nonce=intent.nonce)
-        match intent.outcome:
-            case Included(receipt) if intent.state is State.MINED:
-                self._metrics.gas_spent_wei.inc(receipt.cost_wei)
-                self._metrics.transactions.labels("included").inc()
-                self._note_rescues(change, snapshot)
-            case Reverted(receipt) if intent.state is State.MINED:
-                self._metrics.gas_spent_wei.inc(receipt.cost_wei)
-                self._metrics.transactions.labels("reverted").inc()
-                says = f"The batch {receipt.hash} reverted and moved nothing; the next cycle plans anew."
-                self._alerts.raise_alarm(Alarm.RESCUE_FAILED, intent.plan_id, says)
-            case Refused(reason):
-                self._metrics.transactions.labels("refused").inc()
-                says = f"A batch was not sent: {reason}."
-                self._alerts.raise_alarm(Alarm.RESCUE_FAILED, "batch", says)
-            case Abandoned(reason):
-                self._metrics.transactions.labels("abandoned").inc()
-                says = f"A batch was given up: {reason}; the next cycle plans anew."
-                self._alerts.raise_alarm(Alarm.TRANSACTION_STUCK, intent.plan_id, says)
-            case _:
-                pass
-
-    def _note_rescues(self, change: Change, snapshot: Snapshot) -> None:
-        """What the rescues of an included batch did, by the guard's own events."""
-        if snapshot.guard is None or not change.logs:
-            return
-        plan_id = change.intent.plan_id
-        by_index = {each.guard_index: each for each in snapshot.subaccounts}
-        recipients = self._recipients.get(plan_id, ())
-        outcomes: list[RescueOutcome] = []
-        for event in decode_events(snapshot.guard.address, change.logs):
-            match event:
-                case Rescued(_, index, before, after) if index in by_index:
-                    rescued = by_index[index]
-                    outcomes.append(RescueOutcome(str(rescued.id), True, before, after))
-                    self._metrics.rescues.labels("succeeded").inc()
-                    says = f"{name_of(rescued)} was rescued: health {health_text(before)} → {health_text(after)}."
-                    self._alerts.raise_alarm(Alarm.RESCUED, f"{rescued.id} {plan_id}", says)
-                case RescueFailed(_, place, revert):
-                    who = str(recipients[place]) if place < len(recipients) else f"rescue {place}"
-                    reason = explain_guard_revert(revert)
-                    outcomes.append(RescueOutcome(who, False, 0, 0, reason))
-                    self._metrics.rescues.labels("failed").inc()
-                    self._alerts.raise_alarm(
-                        Alarm.RESCUE_FAILED, f"{who} {plan_id}", f"The rescue of {who} failed: {reason}."
-                    )
-                case _:
-                    pass
-        self._journal.record_rescues(plan_id, outcomes, snapshot.block.timestamp)
+        while self._unnoted:
+            self._notes.note(self._unnoted.popleft(), snapshot)
 
     # Telling ----------------------------------------------------------------------------------------------------------
 
@@ -338,12 +343,9 @@ class Keeper:
         """Into the journal, after the batch is on its way: what it takes to make the same decision again."""
         snapshot, plan = report.snapshot, report.plan
         now = snapshot.block.timestamp
-        healths = {
-            each.id: None if isinstance(each.reading, Unknown) else each.margin.risk().health_factor
-            for each in snapshot.subaccounts
-        }
+        healths = _healths(snapshot)
         record = None
-        if report.batch is not None and report.is_sent:
+        if report.batch is not None and report.is_signed:
             record = PlanRecord(
                 report.batch.plan_id,
                 report.batch.lane,
@@ -352,35 +354,51 @@ class Keeper:
                 json.dumps(plan_document(plan, snapshot)),
                 tuple(rescue_paragraph(rescue, snapshot, report.policy) for rescue in plan.rescues),
             )
-        self._journal.record_cycle(
-            CycleRecord(
-                snapshot.block,
-                hashlib.sha256(answer).hexdigest(),
-                self._topology,
-                answer,
-                snapshot.feeds,
-                {
-                    str(id): VerdictNote(type(decided).__name__, verdict_text(decided, now), healths[id])
-                    for id, decided in plan.verdicts.items()
-                },
-                record,
-            )
+        cycle = CycleRecord(
+            snapshot.block,
+            hashlib.sha256(answer).hexdigest(),
+            self._topology,
+            answer,
+            snapshot.feeds,
+            {
+                str(id): VerdictNote(type(decided).__name__, verdict_text(decided), healths[id])
+                for id, decided in plan.verdicts.items()
+            },
+            record,
         )
-        self._journal.prune(now)
+        try:
+            self._journal.record_cycle(cycle)
+            self._journal.prune(now)
+        except JournalError as fault:
+            # A cycle that is not in the journal is no reason to give up the next; what has to be there is the batch.
+            self._alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
         self._history = history_from_journal(self._journal, (feed.feed for feed in snapshot.feeds), now)
+
+    def _tell(self, report: CycleReport) -> None:
+        """Metrics, and alarms for all that a person has to know; repeated ones are held back by `Alerts`."""
+        snapshot, plan = report.snapshot, report.plan
         self._metrics.set_subaccounts(
             {str(id): type(decided).__name__ for id, decided in plan.verdicts.items()},
-            {str(id): health for id, health in healths.items() if health is not None},
+            {str(id): health for id, health in _healths(snapshot).items() if health is not None},
         )
         self._metrics.head_block.set(snapshot.block.number)
         if snapshot.keeper_balance_wei is not None:
             self._metrics.balance_wei.set(snapshot.keeper_balance_wei)
+        self._alerts.raise_held([*self._alarms_of(report)])
 
-    def _tell(self, report: CycleReport) -> None:
-        """Alarms for all that a person has to know; repeated ones are held back by `Alerts`."""
+    def _alarms_of(self, report: CycleReport) -> Iterator[Raised]:
         hot_key = self._session.portfolio.topology.keeper
-        for alarm, subject, sentence in alarms_in(report.snapshot, report.plan, report.policy, hot_key):
-            self._alerts.raise_alarm(alarm, subject, sentence)
+        yield from alarms_in(report.snapshot, report.plan, report.policy, hot_key)
+        in_flight = None if self._dispatcher is None else self._dispatcher.in_flight
+        behind = [rescue.recipient for rescue in report.plan.rescues] if report.outcome == IN_FLIGHT else []
+        yield from self._notes.overdue(in_flight, behind, report.snapshot.block)
         if self._journal.is_out_of_space:
-            says = "The journal's disk is full; free some space and start the keeper again."
-            self._alerts.raise_alarm(Alarm.DISK_FULL, "journal", says)
+            yield Alarm.DISK_FULL, "journal", "The journal's disk is full; nothing new is sent until it has space."
+
+
+def _healths(snapshot: Snapshot) -> dict[SubaccountId, Wad | None]:
+    """None for what is not known."""
+    return {
+        each.id: None if isinstance(each.reading, Unknown) else each.margin.risk().health_factor
+        for each in snapshot.subaccounts
+    }

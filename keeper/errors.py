@@ -14,6 +14,7 @@ KeeperError
 ├── ProtocolError    a contract answered something that its interface does not allow exit 1
 ├── SigningRefused   something was to be signed that the hot key never signs         exit 1
 └── JournalError     the journal cannot be opened, written or trusted                exit 1
+    └── JournalFull       its disk has no space left for what was to be written
 ```
 
 What can happen in a healthy world (a rescue refused, a transaction reverted) is a value, not one of these. Every
@@ -89,3 +90,7 @@ class SigningRefused(KeeperError):
 
 class JournalError(KeeperError):
     """The journal cannot be opened, written or trusted."""
+
+
+class JournalFull(JournalError):
+    """The journal's disk has no space left for what was to be written."""

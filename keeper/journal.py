@@ -1,11 +1,12 @@
 """What was seen, decided and sent, on disk before it is acted on.
 
 One process writes, any number read. Every method that writes is one durable transaction (WAL, `synchronous=FULL`): when
-it has returned, a crash or power cut does not undo it. On a full disk the reserve is given up for the writes of a batch
-on its way; `is_out_of_space` then tells the daemon to begin no new cycle.
+it has returned, a crash or power cut does not undo it. On a full disk the reserve is given up for what a batch on its
+way has to write and for nothing else; `is_out_of_space` then tells the daemon to send nothing new.
 """
 
 import json
+import os
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar, assert_never
 
 from keeper.core.intent import Abandoned, Attempt, Fees, Included, Intent, Outcome, Receipt, Refused, Reverted
-from keeper.errors import JournalError
+from keeper.errors import JournalError, JournalFull
 from keeper.journal_files import Reserve, WriterLock
 from keeper.journal_reader import (
     FINISHED,
@@ -78,16 +79,21 @@ class Journal(JournalReader):
         self._retention = retention
         self._last_verdicts = dict(self.latest_verdicts())
         self.is_out_of_space = not reserve.set_aside()
-        """The disk is full: what is on its way can still be recorded, new cycles must not begin."""
+        """The reserve is used: what is on its way can still be recorded, nothing new must be sent."""
 
     def close(self) -> None:
         super().close()
         self._lock.release()
 
+    def make_room(self) -> None:
+        """Sets the reserve aside again once the disk has the space for it; call it before each cycle."""
+        if self.is_out_of_space:
+            self.is_out_of_space = not self._reserve.set_aside()
+
     def record_cycle(self, cycle: CycleRecord) -> tuple[str, ...]:
         """Records a cycle with its plan, if any, as one. Returns the ids of the subaccounts whose verdict changed."""
         changes = {id: note for id, note in cycle.verdicts.items() if not _is_same(self._last_verdicts.get(id), note)}
-        self._write(lambda: self._record_cycle(cycle, changes))
+        self._write_routine(lambda: self._record_cycle(cycle, changes))
         self._last_verdicts.update(changes)
         return tuple(changes)
 
@@ -97,22 +103,22 @@ class Journal(JournalReader):
         Call it before acting on the new state. Raises ValueError if bytes that were recorded are missing or different:
         what was signed may land and is never forgotten.
         """
-        self._write(lambda: self._save_intent(intent, now))
+        self._write_of_batch(lambda: self._save_intent(intent, now))
 
     def record_rescues(self, plan_id: str, rescues: Iterable[RescueOutcome], at: int) -> None:
         """Records what the rescues of a mined batch did (`at`: its block's timestamp); again after a reorganisation.
 
         Raises ValueError when no receipt was saved for the plan.
         """
-        self._write(lambda: self._record_rescues(plan_id, tuple(rescues), at))
+        self._write_of_batch(lambda: self._record_rescues(plan_id, tuple(rescues), at))
 
     def record_event(self, kind: str, subject: str, sentence: str, now: int) -> None:
         """Something else that a person will want to find again: a start, a stop, a pause, an alarm."""
-        self._write(lambda: self._event(now, kind, subject, sentence))
+        self._write_routine(lambda: self._event(now, kind, subject, sentence))
 
     def prune(self, now: int) -> None:
         """Deletes a bounded number of rows that are older than their retention."""
-        self._write(lambda: self._prune(now))
+        self._write_routine(lambda: self._prune(now))
 
     def _record_cycle(self, cycle: CycleRecord, changes: Mapping[str, VerdictNote]) -> None:
         run, block = self._connection.execute, cycle.block
@@ -255,7 +261,14 @@ class Journal(JournalReader):
                 (limit, PRUNED_ROWS_MAX),
             )
 
-    def _write(self, work: Callable[[], ResultT]) -> ResultT:
+    def _write_routine(self, work: Callable[[], ResultT]) -> ResultT:
+        """Does `work` as one transaction, never in the space that is kept for a batch. Raises JournalFull."""
+        if self.is_out_of_space:
+            raise JournalFull(f"The disk of the journal {self._path} is full; free some space.")
+        with named_faults(self._path):
+            return self._transact(work)
+
+    def _write_of_batch(self, work: Callable[[], ResultT]) -> ResultT:
         """Does `work` as one transaction; a full disk gives up the reserve and is tried once more."""
         with named_faults(self._path):
             try:
@@ -289,6 +302,9 @@ def open_writer(path: Path, retention: Retention = Retention()) -> Journal:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = WriterLock(path)
+        # Positions, plans and signed bytes are nobody else's business; what SQLite puts beside it has the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
     except OSError as error:
         raise JournalError(f"The journal {path} cannot be made: {error.strerror}.") from None
     connection: sqlite3.Connection | None = None

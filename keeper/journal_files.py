@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 from keeper.errors import JournalError
@@ -44,9 +45,11 @@ class Reserve:
 
     def set_aside(self) -> bool:
         """Takes the space if it is not taken yet; False when the disk has not got it."""
-        if self._path.exists() and self._path.stat().st_size == self._size:
-            return True
         try:
+            if self._path.exists() and self._path.stat().st_size == self._size:
+                return True
+            if shutil.disk_usage(self._path.parent).free < self._size:
+                return False
             with self._path.open("wb") as file:
                 # Written out, not only allocated: some file systems promise space that they do not have.
                 file.write(os.urandom(self._size))

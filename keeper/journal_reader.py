@@ -15,7 +15,7 @@ from keeper.core.intent import Abandoned, Attempt, Fees, Included, Intent, Outco
 from keeper.core.plan import Lane, LastRescue
 from keeper.core.snapshot import Block, FeedRound
 from keeper.core.units import Address, Wad
-from keeper.errors import JournalError
+from keeper.errors import JournalError, JournalFull
 from keeper.journal_schema import MIGRATIONS, check_version
 
 OUT_OF_SPACE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
@@ -251,7 +251,7 @@ def named_faults(path: Path) -> Generator[None]:
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code in OUT_OF_SPACE:
-            raise JournalError(f"The disk of the journal {path} is full; free some space and start again.") from None
+            raise JournalFull(f"The disk of the journal {path} is full; free some space.") from None
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             raise JournalError(
                 f"The journal {path} is damaged ({error}); move it aside, a new one is made; the chain holds the truth."

@@ -41,6 +41,7 @@ class PauseFile:
                 self.path.unlink(missing_ok=True)
             else:
                 self._replace(mode.value + "\n")
+            self._sync_folder()
         except OSError as error:
             done = "removed" if mode is Mode.ACTIVE else "written"
             raise KeeperError(f"The pause file {self.path} cannot be {done}: {error.strerror}.") from None
@@ -53,3 +54,14 @@ class PauseFile:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(self.path)
+
+    def _sync_folder(self) -> None:
+        """Without it a power cut may bring back the name as it was: a pause that was confirmed would be gone."""
+        try:
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            return
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -31,6 +31,7 @@ from keeper.daemon import CycleReport, Keeper
 from keeper.documents import plan_document
 from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
 from keeper.journal import Journal, Retention, open_writer
+from keeper.noting import journal_alarm
 from keeper.pausing import Mode, PauseFile
 from keeper.protocols.guard_setup import guard_code_hash
 from keeper.session import Session, open_session
@@ -44,7 +45,13 @@ STOP_SECONDS_MAX = 20.0
 OUTCOME_SECONDS_MAX = 50.0
 """A little less than whoever asked over the socket waits for an answer."""
 OUTCOME_POLL_SECONDS = 0.25
+RESTART_SECONDS = 1.0
+"""Between the end of a part that must not end and its next beginning."""
 NO_KEEPER = Address("0x" + 40 * "0")
+
+
+class Stopping(KeeperError):
+    """The daemon was told to stop, so what was asked for is not done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +68,20 @@ class Running:
     vitals: Vitals
     cycles: asyncio.Lock
     """Held while a cycle runs: one at a time, whoever asks for it."""
+    stopping: asyncio.Event
+    """Set once the process was told to stop: nothing begins any more."""
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """The lock, for whoever wants to send. Raises Stopping."""
+        async with self.cycles:
+            if self.stopping.is_set():
+                raise Stopping("The keeper was told to stop; nothing is sent until it runs again.")
+            yield
 
     async def cycle(self, head: Block, *, blocks_may_be_gone: bool = False) -> CycleReport:
         """One cycle, measured. Raises what `Keeper.run_cycle` raises."""
-        async with self.cycles:
+        async with self.turn():
             with self.metrics.cycle_seconds.time():
                 report = await self.keeper.run_cycle(head, blocks_may_be_gone=blocks_may_be_gone)
         self.metrics.cycles.labels("done").inc()
@@ -98,7 +115,7 @@ async def pause_onchain(config: Config) -> str:
 
 async def _whole_cycle(running: Running, *, is_alone: bool) -> CycleReport:
     report = await running.cycle(await running.session.rpc.head())
-    if not report.is_sent or report.batch is None:
+    if not report.is_signed or report.batch is None:
         return report
     intent = await _outcome_of(running, report.batch.plan_id, is_alone=is_alone)
     match intent.outcome:
@@ -115,7 +132,7 @@ async def _whole_cycle(running: Running, *, is_alone: bool) -> CycleReport:
 
 
 async def _pause_guard(running: Running, *, is_alone: bool) -> str:
-    async with running.cycles:
+    async with running.turn():
         change = await running.keeper.pause_guard(await running.session.rpc.head())
     intent = await _outcome_of(running, change.intent.plan_id, is_alone=is_alone)
     if isinstance(intent.outcome, Included):
@@ -127,11 +144,11 @@ async def _outcome_of(running: Running, plan_id: str, *, is_alone: bool) -> Inte
     """The intent once it is settled or it was waited long enough; `is_alone`: no cycles look after it but these."""
     intent = _recorded(running.journal, plan_id)
     for _ in range(int(OUTCOME_SECONDS_MAX / OUTCOME_POLL_SECONDS)):
-        if intent.outcome is not None:
+        if intent.outcome is not None or running.stopping.is_set():
             break
         await asyncio.sleep(OUTCOME_POLL_SECONDS)
         if is_alone:
-            async with running.cycles:
+            async with running.turn():
                 await running.keeper.settle(await running.session.look())
         intent = _recorded(running.journal, plan_id)
     return intent
@@ -165,28 +182,35 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
         control = ControlServer(config.telemetry.socket, _handlers(running, started_at, is_dry_run))
         await control.start()
         stack.push_async_callback(control.stop)
-        deliveries = asyncio.create_task(running.alerts.run())
+        deliveries = asyncio.create_task(_kept_up(running, "delivery of alarms", running.alerts.run))
         stack.push_async_callback(_end, deliveries)
-        stopped = _stop_signal()
+        _stop_on_signal(running.stopping)
         what = "dry run: nothing is signed" if is_dry_run or config.signer is None else "protecting"
         says = f"The keeper of {config.guard.owner} started ({what})."
         running.alerts.raise_alarm(Alarm.STARTED, "keeper", says)
-        running.journal.record_event("start", "keeper", says, started_at)
+        _record_event(running, "start", says, started_at)
         # What exists by now stays. To look through all of it again takes 30 ms, once in a few hundred cycles, and that
         # would be in the middle of one.
         gc.collect()
         gc.freeze()
-        cycles = asyncio.create_task(_cycles(running, heads))
-        await asyncio.wait([cycles, asyncio.create_task(stopped.wait())], return_when=asyncio.FIRST_COMPLETED)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS_MAX):
-                await running.cycles.acquire()
-        await _end(cycles)
-        says = "The keeper was told to stop; nothing is protected until it runs again."
-        running.alerts.raise_alarm(Alarm.STOPPED, "keeper", says)
-        running.journal.record_event("stop", "keeper", says, int(time.time()))
-        await _end(deliveries)
-        await running.alerts.flush(FLUSH_SECONDS_MAX)
+        cycles = asyncio.create_task(_kept_up(running, "cycles", lambda: _cycles(running, heads)))
+        await running.stopping.wait()
+        await _stop(running, cycles, deliveries)
+
+
+async def _stop(running: Running, cycles: "asyncio.Task[None]", deliveries: "asyncio.Task[None]") -> None:
+    """Lets the cycle under way end, and says so whatever happened before."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(STOP_SECONDS_MAX):
+            # Let go of at once: whoever asked over the socket and waits for it has to be told.
+            async with running.cycles:
+                pass
+    await _end(cycles)
+    says = "The keeper was told to stop; nothing is protected until it runs again."
+    running.alerts.raise_alarm(Alarm.STOPPED, "keeper", says)
+    _record_event(running, "stop", says, int(time.time()))
+    await _end(deliveries)
+    await running.alerts.flush(FLUSH_SECONDS_MAX)
 
 
 def _start_logging(config: Config) -> None:
@@ -234,8 +258,8 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
             dispatcher = _dispatcher(config, session, signer, journal, fees, topology.guard)
             await fees.refresh(snapshot.block)
         keeper = Keeper(session, simulator, dispatcher, journal, alerts, metrics, vitals)
-        await keeper.resume(snapshot)
-        yield Running(config, session, journal, keeper, fees, alerts, metrics, vitals, asyncio.Lock())
+        await keeper.settle(snapshot)
+        yield Running(config, session, journal, keeper, fees, alerts, metrics, vitals, asyncio.Lock(), asyncio.Event())
 
 
 async def _require_own_guard(session: Session, snapshot: Snapshot, guard: Address) -> None:
@@ -277,6 +301,7 @@ def _dispatcher(
             replace_after_seconds=config.fees.bump_after,
             resend_after_seconds=max(1, config.fees.bump_after // 2),
             final_after_blocks=config.chain.finality_blocks,
+            max_fee_wei=config.fees.max_fee,
         ),
         chain_id=config.chain.chain_id,
         guard=guard,
@@ -309,12 +334,14 @@ async def _guarded_cycle(running: Running, block: Block, *, blocks_may_be_gone: 
     try:
         await running.cycle(block, blocks_may_be_gone=blocks_may_be_gone)
         await running.fees.refresh(block)
+    except Stopping:
+        return
     except (ChainError, ProtocolError) as fault:
         running.metrics.cycles.labels("chain_fault").inc()
         running.alerts.raise_alarm(Alarm.NODE_FAILING, running.session.rpc.label, str(fault))
     except JournalError as fault:
         running.metrics.cycles.labels("journal_fault").inc()
-        running.alerts.raise_alarm(Alarm.DISK_FULL, "journal", str(fault))
+        running.alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
     except Exception as fault:
         running.metrics.cycles.labels("failed").inc()
         log.exception("a cycle failed", block=block.number)
@@ -322,6 +349,17 @@ async def _guarded_cycle(running: Running, block: Block, *, blocks_may_be_gone: 
             f"A cycle failed ({type(fault).__name__}); the log has the details, and the next block is another chance."
         )
         running.alerts.raise_alarm(Alarm.CYCLE_FAILED, "keeper", says)
+    _tell_if_blind(running)
+
+
+def _tell_if_blind(running: Running) -> None:
+    """Heads may come while nothing of them can be read: that is as blind as no heads at all."""
+    seconds = running.vitals.blind_seconds
+    if seconds is None:
+        running.alerts.forget(Alarm.NO_FRESH_VIEW, "view")
+        return
+    says = f"Nothing could be read for {seconds:.0f} s, though new blocks are announced. Nothing can be protected."
+    running.alerts.raise_alarm(Alarm.NO_FRESH_VIEW, "view", says)
 
 
 def _handlers(running: Running, started_at: int, is_dry_run: bool) -> Mapping[str, Any]:
@@ -345,7 +383,7 @@ def _handlers(running: Running, started_at: int, is_dry_run: bool) -> Mapping[st
         running.alerts.forget(Alarm.PAUSED, "keeper")
         running.alerts.forget(Alarm.RESUMED, "keeper")
         running.alerts.raise_alarm(alarm, "keeper", says)
-        running.journal.record_event("mode", "keeper", says, int(payload["at"]))
+        _record_event(running, "mode", says, int(payload["at"]))
         return {"mode": now.value}
 
     async def trigger(_: Mapping[str, Any]) -> dict[str, Any]:
@@ -358,15 +396,37 @@ def _handlers(running: Running, started_at: int, is_dry_run: bool) -> Mapping[st
     return {"status": status, "mode": mode, "trigger": trigger, "pause_onchain": pause}
 
 
-def _stop_signal() -> asyncio.Event:
-    stopped = asyncio.Event()
+def _record_event(running: Running, kind: str, says: str, at: int) -> None:
+    """For people who look back; a journal that takes no more must not keep the daemon from what it does."""
+    try:
+        running.journal.record_event(kind, "keeper", says, at)
+    except JournalError as fault:
+        running.alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
+
+
+def _stop_on_signal(stopping: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    return stopped
+        loop.add_signal_handler(number, stopping.set)
+
+
+async def _kept_up(
+    running: Running, what: str, work: Callable[[], Awaitable[None]], pause_seconds: float = RESTART_SECONDS
+) -> None:
+    """Does `work` again whenever a fault ends it, and tells: a daemon without it looks alive and protects nothing."""
+    while True:
+        try:
+            return await work()
+        except Exception as fault:
+            log.exception("a part of the daemon ended", part=what)
+            says = f"The {what} ended ({type(fault).__name__}) and begin again; the log has the details."
+            running.alerts.raise_alarm(Alarm.CYCLE_FAILED, what, says)
+        await asyncio.sleep(pause_seconds)
 
 
 async def _end(task: "asyncio.Task[None]") -> None:
+    """Whatever the task ended with is logged: nothing keeps the rest of the stop from happening."""
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
+    (ended,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(ended, Exception):
+        log.error("a part of the daemon had ended", problem=repr(ended))

@@ -155,7 +155,7 @@ class Vitals:
         self._clock = clock
         self._beat_age_max = beat_age_max
         self._view_age_max = view_age_max
-        self._beat_at = clock()
+        self._beat_at = self._started_at = clock()
         self._view_at: float | None = None
         self._view_hash: str | None = None
 
@@ -176,6 +176,12 @@ class Vitals:
     def view_age(self) -> float | None:
         """Seconds since the last new view; None before the first."""
         return None if self._view_at is None else self._clock() - self._view_at
+
+    @property
+    def blind_seconds(self) -> float | None:
+        """How long nothing new was seen, since the last view or the start; None while that is not too long."""
+        seconds = self._clock() - (self._started_at if self._view_at is None else self._view_at)
+        return seconds if seconds > self._view_age_max else None
 
     @property
     def is_alive(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import assert_never
 
-from keeper.alerts import Alarm
+from keeper.alerts import Alarm, Raised
 from keeper.core import verdict
 from keeper.core.economics import BATCH_GAS, NATIVE_RESCUE_GAS
 from keeper.core.plan import Plan
@@ -11,13 +11,13 @@ from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.snapshot import FreshnessUnverified, GuardState, Snapshot, Stale, Subaccount, Unknown
 from keeper.core.units import Address
 from keeper.core.verdict import Verdict
+from keeper.protocols.wallet import NAME as WALLET
 from keeper.report import name_of, verdict_text
 
 GAS_LOW_RESCUES = 10
-"""With less gas money than for so many rescues at twice the present base fee somebody is told."""
-
-Raised = tuple[Alarm, str, str]
-"""The alarm, what it is about, and a sentence."""
+"""With less gas money than for so many rescues in a crash somebody is told."""
+STRESS_FEE_WEI_MIN = 50 * 10**9
+"""Per gas. A quiet market says nothing about what a rescue will cost: fees rise in the very crash that it is for."""
 
 
 def alarms_in(snapshot: Snapshot, plan: Plan, policy: Policy, hot_key: Address | None) -> Iterator[Raised]:
@@ -31,7 +31,7 @@ def alarms_in(snapshot: Snapshot, plan: Plan, policy: Policy, hot_key: Address |
         yield from _guard(snapshot.guard, snapshot, hot_key)
     for subaccount in snapshot.subaccounts:
         settings = policy.subaccounts.get(subaccount.id)
-        yield from _subaccount(subaccount, plan.verdicts[subaccount.id], settings, snapshot.block.timestamp)
+        yield from _subaccount(subaccount, plan.verdicts[subaccount.id], settings)
     yield from _gas(snapshot)
 
 
@@ -48,16 +48,16 @@ def _guard(guard: GuardState, snapshot: Snapshot, hot_key: Address | None) -> It
             yield Alarm.PERMISSION_LOW, symbols[token], f"No {symbols[token]} may move: {says}"
 
 
-def _subaccount(
-    subaccount: Subaccount, decided: Verdict, settings: SubaccountPolicy | None, now: int
-) -> Iterator[Raised]:
+def _subaccount(subaccount: Subaccount, decided: Verdict, settings: SubaccountPolicy | None) -> Iterator[Raised]:
     id, name = str(subaccount.id), name_of(subaccount)
     alarm = _alarm_of(decided, subaccount.has_debt)
     if alarm is not None:
         by_hand = f"; `keeper explain {id}` says what its owner can do" if alarm is Alarm.UNKNOWN else ""
-        yield alarm, id, _sentence(f"{name} is {verdict_text(decided, now)}{by_hand}")
+        yield alarm, id, _sentence(f"{name} is {verdict_text(decided)}{by_hand}")
     if subaccount.guard_index is not None and subaccount.cannot_give is not None:
         yield Alarm.PERMISSION_LOW, id, _sentence(f"{name} cannot give: {subaccount.cannot_give}")
+    elif subaccount.guard_index is not None and subaccount.id.protocol == WALLET:
+        yield from _wallet(subaccount)
     is_accepted = settings is not None and settings.accept_unchecked_age
     if isinstance(subaccount.reading, Stale) or (
         isinstance(subaccount.reading, FreshnessUnverified) and not is_accepted
@@ -65,6 +65,17 @@ def _subaccount(
         yield Alarm.STALE_PRICE, id, _sentence(f"{name}: {subaccount.reading.reason}")
     if not isinstance(subaccount.reading, Unknown) and subaccount.margin.risk().is_liquidatable:
         yield Alarm.LIQUIDATABLE, id, f"{name} can be liquidated now."
+
+
+def _wallet(wallet: Subaccount) -> Iterator[Raised]:
+    """What the wallet has and cannot give: its allowance is used up or revoked, or nobody knows."""
+    for line in wallet.collateral:
+        if line.amount_raw > 0 and line.movable_raw_max == 0:
+            symbol = line.token.symbol
+            says = f"No {symbol} can be given by the {wallet.label}: the guard's allowance is missing or used up, or "
+            yield Alarm.PERMISSION_LOW, f"{wallet.id} {symbol}", f"{says}{symbol} is not enrolled; see `keeper check`."
+    for problem in wallet.unread:
+        yield Alarm.UNKNOWN, str(wallet.id), _sentence(f"{name_of(wallet)}: {problem}")
 
 
 def _alarm_of(decided: Verdict, has_debt: bool) -> Alarm | None:
@@ -85,7 +96,8 @@ def _alarm_of(decided: Verdict, has_debt: bool) -> Alarm | None:
 
 def _gas(snapshot: Snapshot) -> Iterator[Raised]:
     balance = snapshot.keeper_balance_wei
-    enough = GAS_LOW_RESCUES * (BATCH_GAS + NATIVE_RESCUE_GAS) * 2 * snapshot.block.base_fee_wei
+    fee_wei = max(2 * snapshot.block.base_fee_wei, STRESS_FEE_WEI_MIN)
+    enough = GAS_LOW_RESCUES * (BATCH_GAS + NATIVE_RESCUE_GAS) * fee_wei
     if balance is not None and balance < enough:
         yield Alarm.GAS_LOW, "keeper", f"The hot key has {balance / 10**18:.4f} left for gas; send it some."
 

@@ -11,7 +11,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from keeper.alerts import QUEUE_LENGTH_MAX, SUBJECTS_MAX, Alarm, Alerts
+from keeper.alerts import QUEUE_LENGTH_MAX, SUBJECTS_MAX, Alarm, Alerts, Raised
 from keeper.telemetry import Metrics
 
 ORIGIN = {"chain_id": 1, "owner": "0x11"}
@@ -65,7 +65,8 @@ def some_alerts(
         metrics,
         dedupe_seconds=900,
         heartbeat_seconds=heartbeat,
-        clock=clock or Clock(),
+        clock=Clock(),
+        monotonic=clock or Clock(),
         retry_pauses_seconds=retry_pauses,
     )
     return alerts, metrics
@@ -108,7 +109,7 @@ def test_the_same_alarm_about_the_same_subject_is_news_once_per_window() -> None
 
     def at(now: float, alarm: Alarm = Alarm.UNFUNDED, subject: str = "a") -> bool:
         clock.now = now
-        return alerts.raise_alarm(alarm, subject, "words may differ")
+        return alerts.raise_alarm(alarm, subject, f"12 WETH are missing since {now} as of 0x3a{int(now)}…")
 
     assert at(1_000)
     assert not at(1_899)
@@ -126,6 +127,38 @@ def test_an_alarm_whose_reason_was_gone_is_news_again() -> None:
     alerts.forget(Alarm.NO_FRESH_VIEW, "never raised")
 
     assert alerts.raise_alarm(Alarm.NO_FRESH_VIEW, "keeper", "blind again")
+
+
+def test_another_reason_is_news_within_the_window() -> None:
+    alerts, _ = some_alerts(None)
+    assert alerts.raise_alarm(Alarm.BLOCKED, "a", "The guard is paused.")
+    assert alerts.raise_alarm(Alarm.BLOCKED, "a", "The cap is used up.")
+    assert not alerts.raise_alarm(Alarm.BLOCKED, "a", "The guard is paused.")
+
+
+def test_a_clock_that_is_set_back_silences_nothing() -> None:
+    """The window is measured in seconds that never go back, the time in the alarm by the wall clock."""
+    wall, monotonic = Clock(2_000_000_000.0), Clock(0.0)
+    alerts = Alerts(None, ORIGIN, Metrics(CollectorRegistry()), 900, 3_600, wall, monotonic)
+    assert alerts.raise_alarm(Alarm.LIQUIDATABLE, "a", "It can be liquidated.")
+    wall.now -= 30 * 86_400
+    monotonic.now = 900
+    assert alerts.raise_alarm(Alarm.LIQUIDATABLE, "a", "It can be liquidated.")
+
+
+def test_what_did_not_hold_for_a_cycle_is_news_when_it_is_back() -> None:
+    alerts, _ = some_alerts(None)
+    held = [(Alarm.LIQUIDATABLE, "a", "a can be liquidated now."), (Alarm.UNFUNDED, "b", "b is unfunded.")]
+
+    def told(alarms: list[Raised]) -> list[str]:
+        with capture_logs() as logs:
+            alerts.raise_held(alarms)
+        return [entry["subject"] for entry in logs]
+
+    assert told(held) == ["a", "b"]
+    assert told(held) == []
+    assert told(held[1:]) == []
+    assert told(held) == ["a"]
 
 
 def test_what_is_remembered_is_bounded_and_the_oldest_goes_first() -> None:
@@ -233,12 +266,12 @@ async def test_without_a_webhook_alarms_are_logged() -> None:
 def test_the_names_that_people_write_rules_against_stay() -> None:
     assert {alarm.label for alarm in Alarm} == {
         "blocked",
-        "budget_spent",
         "cycle_failed",
         "disk_full",
         "gas_low",
         "guard_problem",
         "heartbeat",
+        "journal_failing",
         "liquidatable",
         "no_fresh_view",
         "node_failing",
@@ -251,7 +284,6 @@ def test_the_names_that_people_write_rules_against_stay() -> None:
         "stale_price",
         "started",
         "stopped",
-        "too_expensive",
         "transaction_stuck",
         "unfunded",
         "unknown",

@@ -18,7 +18,7 @@ from keeper.core.intent import Abandoned, Attempt, Fees, Included, Intent, Recei
 from keeper.core.plan import Lane, LastRescue
 from keeper.core.snapshot import Block, FeedRound
 from keeper.core.units import Address
-from keeper.errors import JournalError
+from keeper.errors import JournalError, JournalFull
 from keeper.journal import (
     CycleRecord,
     Journal,
@@ -412,6 +412,45 @@ def test_a_full_disk_still_takes_a_batch_and_then_says_so(path: Path) -> None:
     journal.close()
 
 
+def test_on_a_full_disk_only_a_batch_gets_the_space_that_is_kept_for_it(path: Path) -> None:
+    """A record of a calm day must not use up what a rescue will need; a disk with room again gives it back."""
+    open_writer(path).close()
+    connection = connect(path.as_uri())
+    journal = Journal(connection, path, WriterLock(path), PageReserve(connection, path), Retention())
+    large = a_cycle(topology="x" * 20_000)
+
+    for _ in range(2):
+        with pytest.raises(JournalFull, match=r"disk of the journal .* is full; free some space\.$"):
+            journal.record_cycle(large)
+    assert not journal.is_out_of_space, "the reserve is still there"
+
+    journal.save_intent(an_intent().signed(replace(an_attempt(), raw=bytes(20_000))), now=1_000)
+    assert journal.is_out_of_space
+    with pytest.raises(JournalFull):
+        journal.record_event("start", "keeper", "not in the space of the batch", now=1_000)
+
+    journal.make_room()
+    assert not journal.is_out_of_space
+    journal.close()
+
+
+def test_a_reserve_is_not_tried_on_a_disk_that_has_no_room_for_it(path: Path) -> None:
+    reserve = Reserve(path, size=2**60)
+    assert not reserve.set_aside()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_nobody_else_may_read_the_journal(path: Path) -> None:
+    path.touch(0o644)
+    journal = open_writer(path)
+    journal.save_intent(an_intent(), now=500)
+    modes = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir() if "reserve" not in each.name}
+    journal.close()
+    assert modes == dict.fromkeys(
+        ("keeper.sqlite", "keeper.sqlite-wal", "keeper.sqlite-shm", "keeper.sqlite.lock"), 0o600
+    )
+
+
 FILL_THE_DISK = """
 import sys
 from pathlib import Path
@@ -474,7 +513,7 @@ def test_a_really_full_file_system_still_takes_a_batch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
         "out of space 1",
-        f"The disk of the journal {tmp_path}/keeper.sqlite is full; free some space and start again.",
+        f"The disk of the journal {tmp_path}/keeper.sqlite is full; free some space.",
         "out of space 1",
     ]
 

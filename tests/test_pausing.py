@@ -1,6 +1,8 @@
 """The owner's switch: a file that holds whether or not a daemon runs, and that means "paused" when in doubt."""
 
 import errno
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,18 @@ def test_a_switch_that_cannot_be_turned_is_named(tmp_path: Path, mode: Mode) -> 
     with pytest.raises(KeeperError) as fault:
         switch.write(mode)
     assert str(fault.value).startswith(f"The pause file {tmp_path / 'state' / 'keeper.pause'} cannot be ")
+
+
+@pytest.mark.parametrize("mode", [Mode.PAUSED, Mode.ACTIVE])
+def test_a_switch_that_was_confirmed_survives_a_power_cut(
+    switch: PauseFile, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not only what the file holds is on the disk, but also that it is there, or that it is not."""
+    switch.write(Mode.PROTECT_ONLY)
+    synced: list[bool] = []
+    monkeypatch.setattr("os.fsync", lambda file: synced.append(stat.S_ISDIR(os.fstat(file).st_mode)))
+    switch.write(mode)
+    assert synced[-1:] == [True], "the folder last"
 
 
 def test_an_interrupted_write_leaves_the_old_mode(switch: PauseFile, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from keeper.alerts import Alarm
+from keeper.alerts import Alarm, Raised
 from keeper.core.plan import History
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings
 from keeper.core.snapshot import FreshnessUnverified, Reading, Snapshot, Stale, Unknown
 from keeper.core.units import Address
-from keeper.watch import Raised, alarms_in
+from keeper.watch import alarms_in
 from tests.builders import KEEPER, WETH, a_policy, a_snapshot, a_subaccount, a_wallet
 
 GWEI = 10**9
@@ -101,9 +101,37 @@ def test_a_permission_that_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("balance_wei", "is_told"),
-    [(10 * 250_000 * 2 * GWEI - 1, True), (10 * 250_000 * 2 * GWEI, False), (None, False)],
+    ("base_fee_gwei", "balance_wei", "is_told"),
+    [
+        (1, 10 * 250_000 * 50 * GWEI - 1, True),
+        (1, 10 * 250_000 * 50 * GWEI, False),
+        (25, 10 * 250_000 * 50 * GWEI, False),
+        (30, 10 * 250_000 * 60 * GWEI - 1, True),
+        (30, 10 * 250_000 * 60 * GWEI, False),
+        (1, None, False),
+    ],
 )
-def test_gas_for_fewer_than_ten_rescues_at_twice_the_base_fee(balance_wei: int | None, is_told: bool) -> None:
-    snapshot = replace(a_snapshot(a_wallet(), base_fee_wei=GWEI), keeper_balance_wei=balance_wei)
+def test_gas_for_fewer_than_ten_rescues_at_the_fees_of_a_crash(
+    base_fee_gwei: int, balance_wei: int | None, is_told: bool
+) -> None:
+    """Twice the base fee, and never less than 50 gwei: a quiet market says nothing about the fees of a crash."""
+    snapshot = replace(a_snapshot(a_wallet(), base_fee_wei=base_fee_gwei * GWEI), keeper_balance_wei=balance_wei)
     assert [alarm for alarm, _, _ in told(snapshot)] == ([Alarm.GAS_LOW] if is_told else [])
+
+
+@pytest.mark.parametrize(
+    ("balance", "movable", "is_told"), [("10", "0", True), ("10", "0.000000000000000001", False), ("0", "0", False)]
+)
+def test_a_wallet_whose_allowance_is_gone(balance: str, movable: str, is_told: bool) -> None:
+    wallet = a_subaccount("", weth=balance, movable=movable, protocol="wallet")
+    says = (
+        "No WETH can be given by the wallet: the guard's allowance is missing or used up, or WETH is not enrolled; "
+        "see `keeper check`."
+    )
+    assert told(a_snapshot(wallet)) == ([(Alarm.PERMISSION_LOW, "wallet WETH", says)] if is_told else [])
+
+
+def test_a_token_of_the_wallet_that_cannot_be_read_is_named() -> None:
+    wallet = replace(a_wallet(), unread=("the balance of WBTC cannot be read: stale",))
+    says = "wallet: the balance of WBTC cannot be read: stale."
+    assert told(a_snapshot(wallet)) == [(Alarm.UNKNOWN, "wallet", says)]

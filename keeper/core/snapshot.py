@@ -170,6 +170,8 @@ class Subaccount:
     cannot_receive: str | None = None
     notes: tuple[str, ...] = ()
     """For people: what is there and does not count, and what would make it count."""
+    unread: tuple[str, ...] = ()
+    """What of it could not be read while the rest could, as sentences; it counts for nothing."""
 
     @property
     def has_debt(self) -> bool:

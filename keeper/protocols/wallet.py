@@ -141,6 +141,7 @@ class Wallet:
                 cannot_give="no guard is configured" if self.guard is None else None,
                 cannot_receive="a wallet owes nothing, so nothing is moved into it",
                 notes=(*notes, *unread),
+                unread=() if isinstance(reading, Unknown) else tuple(unread),
             )
         ]
 

@@ -121,6 +121,7 @@ def test_a_token_that_does_not_answer_is_left_out_by_name() -> None:
     assert wallet.reading == Fresh()
     assert [line.token.symbol for line in wallet.collateral] == ["WBTC"]
     assert "the balance of WETH cannot be read: stale" in wallet.notes
+    assert wallet.unread == ("the balance of WETH cannot be read: stale",)
     with pytest.raises(ValueError, match="has 0 raw units"):
         wallet.margin.risk({WETH: -1})
 
