@@ -40,6 +40,12 @@ contract HostileProtocolTest is Setting {
         assertEq(collateral, 11 ether);
     }
 
+    /// @dev Morpho writes such a debt off; here it stands.
+    function test_ADebtWithoutCollateralIsAHealthOfZero() public {
+        protocol.open(ids[0], owner, 0, 7e18);
+        assertEq(guard.health(X), 0);
+    }
+
     function test_EveryWayAtEveryCallFailsAlone() public {
         token.set(address(guard), 5 ether); // and a donation changes nothing about that
         for (uint8 way = 1; way <= uint8(HostileProtocol.Way.BurnsAllGas); ++way) {

@@ -33,9 +33,14 @@ PROOFS: Final = (
     ),
     Proof("check_P5_NoMoreThanTheCapMoves", "P5: what moves is counted, and fits", f"{BOOK}, two transfers; any cap"),
     Proof(
-        "check_P5_NoWindowHoldsMoreThanTheCap",
-        "P5: no stretch of one window holds more than the cap",
-        "any three spends within a window, after one before; any cap, any times to 2106; a window of 2^16 s",
+        "check_P5_OneSpendKeepsTheBooks",
+        "P5: after a spend, this epoch's and the last one's are counted right and are within the cap (induction step)",
+        "any counter, cap, amount and later time below 2^48; any number of spends by induction; a window of 2^16 s",
+    ),
+    Proof(
+        "check_P5_AWindowTouchesTwoEpochs",
+        "P5: so no stretch of one window holds more than the cap, for it touches two epochs at most",
+        "any two times below 2^48; a window of 2^16 s",
     ),
     Proof(
         "check_P5_AnotherCapMakesNoRoom",

@@ -14,28 +14,32 @@ contract CapProofs is Test {
 
     RollingCap.Counter private counter;
 
-    /// @dev A spend at any time, then two that are at most a window after it, in a counter that was in use before.
-    function check_P5_NoWindowHoldsMoreThanTheCap(
+    /// @dev One step of the proof for any number of spends: if `current` and `previous` are what was spent in the epoch of
+    /// the last spend and in the one before, then they are so afterwards, and together no more than the cap.
+    function check_P5_OneSpendKeepsTheBooks(
         uint128 cap,
-        uint128 earlier,
-        uint128 first,
-        uint128 second,
-        uint128 third,
-        uint32 start,
-        uint32 later,
-        uint32 last
+        uint128 current,
+        uint128 previous,
+        uint32 epoch,
+        uint48 time,
+        uint128 amount
     ) public {
-        vm.assume(later <= last && last < WINDOW);
-        vm.warp(start);
-        counter.set(cap, WINDOW);
-        counter.spend(earlier);
-        uint256 inWindow;
-        if (counter.spend(first)) inWindow += first;
-        vm.warp(uint256(start) + later);
-        if (counter.spend(second)) inWindow += second;
-        vm.warp(uint256(start) + last);
-        if (counter.spend(third)) inWindow += third;
-        assert(inWindow <= cap);
+        vm.assume(time >= uint256(epoch) * WINDOW);
+        counter = RollingCap.Counter(cap, current, previous, WINDOW, epoch);
+        vm.warp(time);
+        if (!counter.spend(amount)) return;
+        uint256 now_ = time / WINDOW;
+        assert(counter.epoch == now_);
+        assert(counter.current == (now_ == epoch ? uint256(current) : 0) + amount);
+        assert(counter.previous == (now_ == epoch ? previous : now_ == uint256(epoch) + 1 ? current : 0));
+        assert(uint256(counter.current) + counter.previous <= cap);
+        assert(counter.amount == cap && counter.window == WINDOW);
+    }
+
+    /// @dev The other step: what falls into one window falls into this epoch or the one before.
+    function check_P5_AWindowTouchesTwoEpochs(uint48 earlier, uint48 later) public pure {
+        vm.assume(earlier <= later && later - earlier < WINDOW);
+        assert(later / WINDOW - earlier / WINDOW <= 1);
     }
 
     /// @dev Another cap: what counted before counts for a whole window at least.
