@@ -37,6 +37,8 @@ class Fault(Enum):
     BAD_GATEWAY = auto()
     UNAUTHORISED = auto()
     NO_RESULT = auto()
+    BRACKETS = auto()
+    """JSON that is nested 200,000 times."""
     LOST = auto()
     """Forwards the request, then closes without handing the answer back: it took effect and nobody was told."""
     SWALLOWED = auto()
@@ -193,6 +195,8 @@ class Wire:
                 return web.Response(status=502, text="<html>Bad Gateway</html>", content_type="text/html")
             case Fault.UNAUTHORISED:
                 return web.Response(status=401, text="invalid project id")
+            case Fault.BRACKETS:
+                return web.Response(text="[" * 200_000, content_type="application/json")
             case Fault.NO_RESULT:
                 return web.json_response({"jsonrpc": "2.0", "id": asked["id"]})
 

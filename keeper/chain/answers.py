@@ -1,5 +1,7 @@
 """What nodes answer, as values of ours; whatever does not fit is the node's fault and is named so."""
 
+import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -85,12 +87,12 @@ def block_from_json(answer: object, label: str) -> Block:
     if fields.get("baseFeePerGas") is None:
         raise BadAnswer(f"{label} answered with a block without a base fee; the keeper needs a chain with EIP-1559.")
     return Block(
-        number=as_int(fields.get("number")),
+        number=_as_uint64(fields.get("number")),
         hash=as_hex(fields.get("hash")).lower(),
         parent_hash=as_hex(fields.get("parentHash")).lower(),
-        timestamp=as_int(fields.get("timestamp")),
+        timestamp=_as_uint64(fields.get("timestamp")),
         base_fee_wei=as_int(fields.get("baseFeePerGas")),
-        gas_limit=as_int(fields.get("gasLimit")),
+        gas_limit=_as_uint64(fields.get("gasLimit")),
     )
 
 
@@ -165,6 +167,20 @@ def revert_data(value: object) -> bytes:
 
 # JSON to values -----------------------------------------------------------------------------------------------------
 
+RECURSION_LIMIT = 1000
+"""Python's own. A library that web3 brings along raises it to 100,000, and then an answer of nothing but brackets takes
+the whole process down instead of being an error."""
+
+
+def parse_json(text: str | bytes) -> object:
+    """Raises ValueError for what is no JSON, or is nested deeper than any answer of a node."""
+    if sys.getrecursionlimit() > RECURSION_LIMIT:
+        sys.setrecursionlimit(RECURSION_LIMIT)
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
 
 def to_hex(data: bytes) -> str:
     return f"0x{data.hex()}"
@@ -175,6 +191,14 @@ def as_int(value: object) -> int:
         return int(as_hex(value), 16)
     except ValueError:
         raise BadAnswer(f"The node answered {value!r:.80} where a number belongs.") from None
+
+
+def _as_uint64(value: object) -> int:
+    """What a header holds in 64 bits: more would not even fit into a float."""
+    number = as_int(value)
+    if not 0 <= number < 2**64:
+        raise BadAnswer(f"The node answered {value!r:.80} where a number of a block belongs.")
+    return number
 
 
 def as_bytes(value: object) -> bytes:

@@ -2,7 +2,8 @@
 
 Asking over HTTP is the truth. A WebSocket that announces heads makes it quicker and, when it carries the whole header,
 saves the request; when it falls silent the asking goes on by itself. Heads never go back: a node that answers with an
-older block of the same chain is behind and is passed over. No new head for too long is an event as well.
+older block of the same chain is behind and is passed over. No new head for too long is an event as well, and a head
+that is old when it arrives is none: a node that lags by hours still answers with a new block every time.
 """
 
 import asyncio
@@ -23,6 +24,7 @@ CREEP_KNOWN = 32
 """The part of a step by which the node is asked earlier after each block: quickly until the moment of the blocks is
 known, then slowly, because an answer that comes too soon is a request in vain."""
 BACK_OFF_SECONDS_MAX = 30.0
+"""However long a node asks to be left alone: a header that says a day would leave everything unprotected for a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +77,14 @@ class Heads:
         self._clock = clock
         self._hints = hints
         self._silence_seconds = silence_seconds
+        self._block_seconds = block_seconds
         self._period = block_seconds
         self._poll_seconds = min(max(block_seconds / 8, POLL_SECONDS_MIN), POLL_SECONDS_MAX)
         self._hashes: dict[int, str] = {}
         self._last: Block | None = None
+        self._reported: Block | None = None
+        self._is_lost = False
+        """Whether nothing new was seen for too long: then it may be the last head that was wrong."""
         self._reorganised = 0
         self._heard_at = clock.monotonic()
         self._next_silence_at = self._heard_at + silence_seconds
@@ -112,9 +118,17 @@ class Heads:
         if self._last is before and self._clock.monotonic() >= self._poll_at:
             await self._poll()
         if self._last is not None and self._last is not before:
-            return self._report(before, self._last)
+            # A chain whose time was moved ahead by hand has heads of the future, which are no reason to stop.
+            age = self._clock.now() - self._last.timestamp
+            if age <= self._silence_seconds:
+                return self._report(self._last)
+            self._trouble = (
+                f"the node's newest block {self._last.number} is {age:.0f} s old; either the node is behind, or this "
+                "machine's clock is ahead"
+            )
         if self._clock.monotonic() >= self._next_silence_at:
             self._next_silence_at = self._clock.monotonic() + self._silence_seconds
+            self._is_lost = True
             return Silence(self.age_seconds, self._trouble)
         return None
 
@@ -143,8 +157,10 @@ class Heads:
         except ChainError as fault:
             self._trouble = str(fault)
             told = fault.retry_after_seconds if isinstance(fault, RateLimited) else None
-            self._poll_at = self._clock.monotonic() + max(self._back_off, told or 0.0)
-            self._back_off = min(2 * self._back_off, BACK_OFF_SECONDS_MAX)
+            self._poll_at = self._clock.monotonic() + max(self._back_off, min(told or 0.0, BACK_OFF_SECONDS_MAX))
+            # Never longer than a block or so: the node may be back with the next one.
+            longest = min(max(self._block_seconds, self._poll_seconds), BACK_OFF_SECONDS_MAX)
+            self._back_off = min(2 * self._back_off, longest)
             return
         self._back_off = self._poll_seconds
         if self._accept(head):
@@ -154,7 +170,8 @@ class Heads:
             self._due_at = asked_at + max(self._period - self._poll_seconds / self._creep, self._poll_seconds)
         else:
             self._creep = CREEP_KNOWN
-            self._trouble = f"the node's newest block is {head.number}, as before"
+            if self._last is self._reported:
+                self._trouble = f"the node's newest block is {head.number}, as before"
         self._poll_at = max(self._due_at, asked_at + self._poll_seconds)
 
     def _accept(self, block: Block) -> bool:
@@ -166,14 +183,16 @@ class Heads:
                 return False
             parent = self._hashes.get(block.number - 1)
             contradicts = known is not None or (parent is not None and parent != block.parent_hash)
-            if block.number < last.number and not contradicts:
+            is_behind = block.number < last.number and not contradicts
+            if is_behind and not self._is_lost:
                 return False
-            if contradicts:
+            if contradicts or is_behind:
                 first_gone = block.number if parent in (None, block.parent_hash) else block.number - 1
                 gone = [number for number in self._hashes if number >= first_gone]
                 self._reorganised += len(gone)
                 for number in gone:
                     del self._hashes[number]
+                self._period = self._block_seconds
             elif block.timestamp > last.timestamp:
                 # Learnt from the chain itself; a slot that was missed must not make it slower.
                 seconds = (block.timestamp - last.timestamp) / (block.number - last.number)
@@ -184,7 +203,9 @@ class Heads:
         self._last = block
         return True
 
-    def _report(self, before: Block | None, block: Block) -> NewHead:
+    def _report(self, block: Block) -> NewHead:
+        before, self._reported = self._reported, block
+        self._is_lost = False
         self._heard_at = self._clock.monotonic()
         self._next_silence_at = self._heard_at + self._silence_seconds
         reorganised, self._reorganised = self._reorganised, 0

@@ -17,7 +17,7 @@ import structlog
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
-from keeper.chain.answers import block_from_json
+from keeper.chain.answers import block_from_json, parse_json
 from keeper.chain.clock import Clock
 from keeper.chain.redaction import RedactingFilter, Redactor
 from keeper.core.snapshot import Block
@@ -110,7 +110,7 @@ class NewHeads:
 
     async def _listen(self, socket: ClientConnection) -> None:
         async for text in socket:
-            message: object = json.loads(text)
+            message = parse_json(text)
             if not isinstance(message, dict):
                 raise BadAnswer("a message that is no JSON object")
             fields = cast(Mapping[str, Any], message)
@@ -134,7 +134,7 @@ class NewHeads:
 
 async def _ask(socket: ClientConnection, id: int, method: str, params: list[Any]) -> object:
     await socket.send(json.dumps({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
-    answer: object = json.loads(await socket.recv())
+    answer = parse_json(await socket.recv())
     fields = cast(dict[str, Any], answer) if isinstance(answer, dict) else dict[str, Any]()
     if fields.get("id") != id or fields.get("result") is None:
         raise BadAnswer(f"no answer to {method}: {fields.get('error', 'none given')}")

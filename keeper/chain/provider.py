@@ -6,7 +6,6 @@ answer, and turns whatever goes wrong into one of our faults with the URL taken 
 kept-alive connection turns out to have been closed by the other side while it was idle.
 """
 
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,6 +16,7 @@ import aiohttp
 from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCRequest, RPCResponse
 
+from keeper.chain.answers import parse_json
 from keeper.chain.redaction import Redactor
 from keeper.errors import BadAnswer, ChainError, NodeRefused, NodeUnreachable, RateLimited
 
@@ -47,17 +47,8 @@ class _Response:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds, from either form of the header (RFC 9110, 10.2.3)."""
-        value = self.retry_after_header.strip()
-        if value.isdigit():
-            return float(value)
-        try:
-            until = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        if until.tzinfo is None:
-            until = until.replace(tzinfo=UTC)
-        return max(0.0, (until - datetime.now(UTC)).total_seconds())
+        """Seconds, as told in the header."""
+        return retry_after_seconds(self.retry_after_header)
 
 
 class HttpProvider(AsyncJSONBaseProvider):
@@ -205,7 +196,7 @@ class HttpProvider(AsyncJSONBaseProvider):
 
     def _parse(self, method: str, status: int, body: bytes) -> dict[str, Any]:
         try:
-            answer: object = json.loads(body)
+            answer = parse_json(body)
         except ValueError:
             answer = None
         if isinstance(answer, dict):
@@ -216,6 +207,20 @@ class HttpProvider(AsyncJSONBaseProvider):
             "nothing" if not body.strip() else "a web page" if body.lstrip()[:1] == b"<" else "no complete JSON object"
         )
         raise BadAnswer(f"{self.label} answered {method} with {what} (HTTP {status}, {len(body)} bytes).")
+
+
+def retry_after_seconds(header: str) -> float | None:
+    """From either form of `Retry-After` (RFC 9110, 10.2.3); None for anything else."""
+    value = header.strip()
+    if value.isascii() and value.isdecimal():
+        return float(value)
+    try:
+        until = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, (until - datetime.now(UTC)).total_seconds())
 
 
 class _Url:

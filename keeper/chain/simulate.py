@@ -146,9 +146,9 @@ class Simulator:
             except BlockGone:
                 raise
             except NodeRefused as refusal:
-                if refusal.code not in (METHOD_NOT_FOUND, INVALID_PARAMS):
-                    raise
-                self._has_simulate_v1 = False
+                # Nodes have many words and codes for a method that they lack or limit; what they refuse for another
+                # reason they refuse as `eth_call` too, and say so there. Only these two codes are for ever.
+                self._has_simulate_v1 = refusal.code not in (METHOD_NOT_FOUND, INVALID_PARAMS)
         try:
             data = await self._node.call(
                 self._guard, calldata, block.hash, gas=gas, sender=self._keeper, traffic=Traffic.SEND

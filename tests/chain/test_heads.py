@@ -7,6 +7,8 @@ from keeper.core.snapshot import Block
 from keeper.errors import ChainError, NodeUnreachable, RateLimited
 from tests.fakes import FakeClock, FakeHeads, FakeHints, a_block
 
+NOW = 1_700_000_000
+
 
 async def take(heads: Heads, count: int) -> list[HeadEvent]:
     events: list[HeadEvent] = []
@@ -92,6 +94,60 @@ async def test_a_node_that_asks_for_time_gets_it() -> None:
     assert source.asked_at == [0, 7]
 
 
+async def test_however_long_a_node_asks_to_be_left_alone_it_is_asked_again_after_half_a_minute() -> None:
+    clock = FakeClock()
+    source = FakeHeads(clock, (0, RateLimited("slow down.", retry_after_seconds=86_400)), (5, a_block(100)))
+    await take(Heads(source, clock, block_seconds=12, silence_seconds=60), 1)
+    assert source.asked_at == [0, 30]
+
+
+async def test_a_node_that_is_down_is_asked_again_after_a_block_s_time_at_the_latest() -> None:
+    clock = FakeClock()
+    source = FakeHeads(clock, (0, NodeUnreachable("no node.")), (60, a_block(100)))
+    await take(Heads(source, clock, block_seconds=12, silence_seconds=600), 1)
+    assert source.asked_at == [0, 1, 3, 7, 15, 27, 39, 51, 63]
+
+
+@pytest.mark.parametrize(("age", "is_head"), [(-3600, True), (0, True), (60, True), (61, False), (10_800, False)])
+async def test_a_head_that_is_old_when_it_arrives_is_silence_and_one_of_the_future_is_a_head(
+    age: int, is_head: bool
+) -> None:
+    clock = FakeClock()
+    block = a_block(100, timestamp=NOW - age)
+    event = (await take(heads_of(clock, (0, block)), 1))[0]
+    assert (event == NewHead(block)) is is_head
+    if not is_head:
+        assert event == Silence(
+            60.0,
+            f"the node's newest block 100 is {age} s old; either the node is behind, or this machine's clock is ahead",
+        )
+
+
+async def test_a_node_that_lags_by_hours_is_silence_until_it_caught_up_and_what_was_passed_over_is_counted() -> None:
+    clock = FakeClock()
+    behind = [(12.0 * index, a_block(100 + index, timestamp=NOW + 12 * index - 10_800)) for index in range(11)]
+    caught_up = a_block(1000, timestamp=NOW + 132)
+    heads = heads_of(
+        clock, (0, a_block(99, timestamp=NOW)), *[(12 + at, block) for at, block in behind], (144, caught_up)
+    )
+    events = await take(heads, 4)
+    assert [type(event) for event in events] == [NewHead, Silence, Silence, NewHead]
+    assert events[3] == NewHead(caught_up, missed=900)
+
+
+async def test_one_head_from_far_ahead_makes_it_blind_for_one_silence_and_counts_as_reorganised_away() -> None:
+    clock = FakeClock()
+    blocks = [(12.0 * index, a_block(100 + index)) for index in range(12)]
+    wrong = a_block(10**9, fork="b")
+    heads = heads_of(clock, *blocks[:2], (24, wrong), *blocks[3:])
+    first, second, third, silence, after, following = await take(heads, 6)
+    assert (first, second, third) == (NewHead(a_block(100)), NewHead(a_block(101)), NewHead(wrong, missed=10**9 - 102))
+    assert isinstance(silence, Silence)
+    assert isinstance(after, NewHead)
+    assert (after.block.number, after.reorganised) == (107, 1)
+    assert following == NewHead(a_block(108))
+
+
 async def test_about_one_request_per_block_suffices() -> None:
     clock = FakeClock()
     blocks = [(12.0 * index, a_block(100 + index)) for index in range(101)]
@@ -104,7 +160,7 @@ async def test_about_one_request_per_block_suffices() -> None:
 
 async def test_a_slow_node_does_not_make_it_fall_behind() -> None:
     clock = FakeClock()
-    blocks = [(1.0 * index, a_block(100 + index, timestamp=1000 + index)) for index in range(201)]
+    blocks = [(1.0 * index, a_block(100 + index, timestamp=NOW + index)) for index in range(201)]
     source = FakeHeads(clock, *blocks, round_trip_seconds=0.06)
     events = await take(Heads(source, clock, block_seconds=1, silence_seconds=60), 200)
     assert [event.missed for event in events if isinstance(event, NewHead)] == [0] * 200
@@ -113,7 +169,7 @@ async def test_a_slow_node_does_not_make_it_fall_behind() -> None:
 
 async def test_a_chain_faster_than_configured_is_followed_at_its_own_pace() -> None:
     clock = FakeClock()
-    blocks = [(2.0 * index, a_block(100 + index, timestamp=1000 + 2 * index)) for index in range(60)]
+    blocks = [(2.0 * index, a_block(100 + index, timestamp=NOW + 2 * index)) for index in range(60)]
     source = FakeHeads(clock, *blocks)
     events = await take(Heads(source, clock, block_seconds=12, silence_seconds=60), 50)
     assert [event.missed for event in events[2:] if isinstance(event, NewHead)] == [0] * 48

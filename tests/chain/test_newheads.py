@@ -104,6 +104,7 @@ async def test_after_a_lost_connection_it_subscribes_anew_and_has_the_gap_looked
         '{"jsonrpc":"2.0","id":null,"error":{"code":-32000,"message":"subscription dropped"}}',
         "[]",
         "not JSON",
+        "[" * 200_000,
     ],
 )
 async def test_a_stray_message_makes_it_connect_anew(message: str) -> None:
@@ -114,8 +115,9 @@ async def test_a_stray_message_makes_it_connect_anew(message: str) -> None:
         assert a_block(105) in await until(heads, a_block(105))
 
 
-async def test_a_header_that_is_not_whole_is_a_hint_only() -> None:
-    messages = [announcement(a_block(100), baseFeePerGas=None), announcement(a_block(101))]
+@pytest.mark.parametrize("field", [{"baseFeePerGas": None}, {"timestamp": hex(2**64)}, {"number": hex(10**400)}])
+async def test_a_header_that_is_not_whole_or_of_no_chain_is_a_hint_only(field: dict[str, str | None]) -> None:
+    messages = [announcement(a_block(100), **field), announcement(a_block(101))]
     async with socket(says(*messages)) as (url, _), NewHeads(url, 1, FakeClock()) as heads:
         assert await until(heads, a_block(101)) == [None, None, a_block(101)]
 

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import sys
 import traceback
 from collections.abc import AsyncIterator
 
 import pytest
 from web3.types import RPCEndpoint
 
-from keeper.chain.provider import HttpProvider
+from keeper.chain.provider import HttpProvider, retry_after_seconds
 from keeper.errors import BadAnswer, ChainError, NodeRefused, NodeUnreachable, RateLimited
 from tests.wire import Fault, Refusal, Wire, wire
 
@@ -67,6 +68,32 @@ async def test_a_rate_limit_says_how_long_to_wait(node: Wire, provider: HttpProv
     with pytest.raises(RateLimited) as caught:
         await provider.make_request(GAS_PRICE, [])
     assert caught.value.retry_after_seconds == 3.0
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("7", 7.0),
+        (" 7 ", 7.0),
+        ("²", None),
+        ("٣", None),
+        ("", None),
+        ("soon", None),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
+        ("Wed, 21 Oct 2015 07:28:00 +99999999999999", None),
+    ],
+)
+def test_whatever_a_node_says_about_how_long_to_wait_is_no_fault(header: str, seconds: float | None) -> None:
+    assert retry_after_seconds(header) == seconds
+
+
+async def test_an_answer_of_nothing_but_brackets_is_a_bad_answer(node: Wire, provider: HttpProvider) -> None:
+    """The process died of it: a library raises the recursion limit far beyond what the stack holds."""
+    sys.setrecursionlimit(100_000)
+    node.inject("eth_gasPrice", Fault.BRACKETS)
+    with pytest.raises(BadAnswer, match="with no complete JSON object"):
+        await provider.make_request(GAS_PRICE, [])
+    assert sys.getrecursionlimit() == 1000
 
 
 async def test_too_wide_a_range_of_logs_is_not_a_rate_limit(node: Wire, provider: HttpProvider) -> None:

@@ -159,6 +159,28 @@ async def test_a_node_without_eth_simulate_v1_is_asked_by_eth_call_and_remembere
     assert [method for method, _ in node.asked] == ["eth_simulateV1", "eth_call", "eth_call"]
 
 
+@pytest.mark.parametrize(
+    ("code", "words", "asked_next"),
+    [
+        (-32601, "the method does not exist", ["eth_call"]),
+        (-32602, "invalid params", ["eth_call"]),
+        (-32600, "method is not whitelisted", ["eth_simulateV1", "eth_call"]),
+        (-38026, "client limit exceeded", ["eth_simulateV1", "eth_call"]),
+        (403, "", ["eth_simulateV1", "eth_call"]),
+    ],
+)
+async def test_whatever_words_a_node_has_for_no_it_is_asked_by_eth_call(
+    code: int, words: str, asked_next: list[str]
+) -> None:
+    node = FakeNode({(0,): answered(True)})
+    node.fault = NodeRefused("no.", code, words)
+    simulator = Simulator(node, GUARD, KEEPER)
+    assert isinstance(await simulator.simulate(b"\0", 500_000, BLOCK, NEXT), Simulated)
+    node.asked.clear()
+    await simulator.simulate(b"\0", 500_000, BLOCK, NEXT)
+    assert [method for method, _ in node.asked] == asked_next
+
+
 async def test_a_block_that_is_gone_is_not_taken_for_a_missing_method() -> None:
     node = FakeNode({(0,): answered(True)})
     node.fault = BlockGone("gone.", -32602, "header not found")
