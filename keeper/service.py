@@ -5,37 +5,30 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 import structlog
-from eth_utils.crypto import keccak
-from prometheus_client import CollectorRegistry
 
-from keeper.alerts import Alarm, Alerts
+from keeper.alerts import Alarm
 from keeper.chain.clock import SystemClock
-from keeper.chain.dispatcher import Dispatcher
-from keeper.chain.fees import FeeOracle
 from keeper.chain.heads import Heads, NewHead, Silence
 from keeper.chain.newheads import NewHeads
-from keeper.chain.signer import KeystoreSigner, Scope, open_keystore
-from keeper.chain.simulate import Simulator
 from keeper.config import Config
 from keeper.control import ControlServer, ask_daemon
-from keeper.core.intent import Abandoned, FeePolicy, Included, Intent, Refused, Reverted
-from keeper.core.snapshot import Block, Snapshot
-from keeper.core.units import Address
-from keeper.daemon import CycleReport, Keeper
+from keeper.core.intent import Abandoned, Included, Intent, Refused, Reverted
+from keeper.core.snapshot import Block
+from keeper.daemon import CycleReport
 from keeper.documents import plan_document
-from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
-from keeper.journal import Journal, Retention, open_writer
+from keeper.errors import ChainError, JournalError, KeeperError, ProtocolError
+from keeper.journal import Journal
 from keeper.noting import journal_alarm
+from keeper.opening import Running, Stopping, open_keeper
 from keeper.pausing import Mode, PauseFile
-from keeper.protocols.guard_setup import guard_code_hash
-from keeper.session import Session, open_session
-from keeper.telemetry import Metrics, Redaction, TelemetryServer, Vitals, set_up_logging
+from keeper.telemetry import Redaction, TelemetryServer, set_up_logging
+from keeper.upkeep import end, kept_up
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -45,49 +38,6 @@ STOP_SECONDS_MAX = 20.0
 OUTCOME_SECONDS_MAX = 50.0
 """A little less than whoever asked over the socket waits for an answer."""
 OUTCOME_POLL_SECONDS = 0.25
-RESTART_SECONDS = 1.0
-"""Between the end of a part that must not end and its next beginning."""
-NO_KEEPER = Address("0x" + 40 * "0")
-
-
-class Stopping(KeeperError):
-    """The daemon was told to stop, so what was asked for is not done."""
-
-
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A keeper with all that it holds open."""
-
-    config: Config
-    session: Session
-    journal: Journal
-    keeper: Keeper
-    fees: FeeOracle
-    alerts: Alerts
-    metrics: Metrics
-    vitals: Vitals
-    cycles: asyncio.Lock
-    """Held while a cycle runs: one at a time, whoever asks for it."""
-    stopping: asyncio.Event
-    """Set once the process was told to stop: nothing begins any more."""
-
-    @asynccontextmanager
-    async def turn(self) -> AsyncGenerator[None]:
-        """The lock, for whoever wants to send. Raises Stopping."""
-        async with self.cycles:
-            if self.stopping.is_set():
-                raise Stopping("The keeper was told to stop; nothing is sent until it runs again.")
-            yield
-
-    async def cycle(self, head: Block, *, blocks_may_be_gone: bool = False) -> CycleReport:
-        """One cycle, measured. Raises what `Keeper.run_cycle` raises."""
-        async with self.turn():
-            with self.metrics.cycle_seconds.time():
-                report = await self.keeper.run_cycle(head, blocks_may_be_gone=blocks_may_be_gone)
-        self.metrics.cycles.labels("done").inc()
-        if report.outcome:
-            log.info("cycle", block=head.number, rescues=len(report.plan.rescues), outcome=report.outcome)
-        return report
 
 
 async def run_once(config: Config, *, is_dry_run: bool) -> CycleReport:
@@ -179,11 +129,11 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
         telemetry = TelemetryServer(listen.host, listen.port, running.vitals, running.metrics)
         await telemetry.start()
         stack.push_async_callback(telemetry.stop)
-        control = ControlServer(config.telemetry.socket, _handlers(running, started_at, is_dry_run))
+        control = ControlServer(config.telemetry.socket, handlers(running, started_at, is_dry_run))
         await control.start()
         stack.push_async_callback(control.stop)
-        deliveries = asyncio.create_task(_kept_up(running, "delivery of alarms", running.alerts.run))
-        stack.push_async_callback(_end, deliveries)
+        deliveries = asyncio.create_task(kept_up(running.alerts, "delivery of alarms", running.alerts.run))
+        stack.push_async_callback(end, deliveries)
         _stop_on_signal(running.stopping)
         what = "dry run: nothing is signed" if is_dry_run or config.signer is None else "protecting"
         says = f"The keeper of {config.guard.owner} started ({what})."
@@ -193,23 +143,23 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
         # would be in the middle of one.
         gc.collect()
         gc.freeze()
-        cycles = asyncio.create_task(_kept_up(running, "cycles", lambda: _cycles(running, heads)))
+        cycles = asyncio.create_task(kept_up(running.alerts, "cycles", lambda: _cycles(running, heads)))
         await running.stopping.wait()
-        await _stop(running, cycles, deliveries)
+        await stop(running, cycles, deliveries)
 
 
-async def _stop(running: Running, cycles: "asyncio.Task[None]", deliveries: "asyncio.Task[None]") -> None:
+async def stop(running: Running, cycles: "asyncio.Task[None]", deliveries: "asyncio.Task[None]") -> None:
     """Lets the cycle under way end, and says so whatever happened before."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STOP_SECONDS_MAX):
             # Let go of at once: whoever asked over the socket and waits for it has to be told.
             async with running.cycles:
                 pass
-    await _end(cycles)
+    await end(cycles)
     says = "The keeper was told to stop; nothing is protected until it runs again."
     running.alerts.raise_alarm(Alarm.STOPPED, "keeper", says)
     _record_event(running, "stop", says, int(time.time()))
-    await _end(deliveries)
+    await end(deliveries)
     await running.alerts.flush(FLUSH_SECONDS_MAX)
 
 
@@ -221,92 +171,6 @@ def _start_logging(config: Config) -> None:
     if config.alerts.webhook is not None:
         redaction.hide(config.alerts.webhook.reveal())
     set_up_logging(config.telemetry.log_level, redaction)
-
-
-# Opening --------------------------------------------------------------------------------------------------------------
-
-
-@asynccontextmanager
-async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Running]:
-    """The journal first: a second daemon stops here, before it has asked for anything."""
-    metrics = Metrics(CollectorRegistry())
-    async with AsyncExitStack() as stack:
-        journal = open_writer(
-            config.journal.path,
-            Retention(config.journal.keep_cycles, config.journal.keep_prices, config.journal.keep_decisions),
-        )
-        stack.callback(journal.close)
-
-        def observe(method: str, result: str) -> None:
-            metrics.requests.labels(method, result).inc()
-
-        session = await stack.enter_async_context(open_session(config, observe))
-        snapshot = await session.look()
-        topology = session.portfolio.topology
-        if topology.guard is None:
-            raise ConfigError("No guard is configured; name it in [guard].")
-        await _require_own_guard(session, snapshot, topology.guard)
-        head_age_max = config.chain.head_age_max
-        vitals = Vitals(time.monotonic, 2 * head_age_max + config.chain.request_timeout / 1000, head_age_max)
-        alerts = _alerts(config, metrics)
-        keeper_address = topology.keeper or (snapshot.guard.keeper if snapshot.guard else NO_KEEPER)
-        simulator = Simulator(session.rpc, topology.guard, keeper_address)
-        fees = FeeOracle(session.rpc, config.fees.tip)
-        dispatcher = None
-        if not is_dry_run and config.signer is not None:
-            signer = await _signer(config, topology.guard)
-            dispatcher = _dispatcher(config, session, signer, journal, fees, topology.guard)
-            await fees.refresh(snapshot.block)
-        keeper = Keeper(session, simulator, dispatcher, journal, alerts, metrics, vitals)
-        await keeper.settle(snapshot)
-        yield Running(config, session, journal, keeper, fees, alerts, metrics, vitals, asyncio.Lock(), asyncio.Event())
-
-
-async def _require_own_guard(session: Session, snapshot: Snapshot, guard: Address) -> None:
-    """Raises ConfigError for any other contract in the guard's place: nobody knows what it does with permissions.
-
-    A guard that is not there yet is no reason not to start: it is an alarm until `keeper setup` deployed it.
-    """
-    owner = session.config.guard.owner
-    code = await session.rpc.code(guard, snapshot.block.hash)
-    if not code or keccak(code) == guard_code_hash(owner):
-        return
-    problem = snapshot.guard_problem or f"the code at {guard} is not the guard that this keeper was built with"
-    raise ConfigError(f"{problem[0].upper()}{problem[1:]}; `keeper check` says more.")
-
-
-def _alerts(config: Config, metrics: Metrics) -> Alerts:
-    webhook = None if config.alerts.webhook is None else config.alerts.webhook.reveal()
-    origin = {"chain_id": config.chain.chain_id, "owner": config.guard.owner}
-    return Alerts(webhook, origin, metrics, config.alerts.dedupe, config.alerts.heartbeat)
-
-
-async def _signer(config: Config, guard: Address) -> KeystoreSigner:
-    """Raises ConfigError when there is none, or its keystore cannot be opened."""
-    if config.signer is None:
-        raise ConfigError("No [signer] is configured, so nothing can be signed.")
-    scope = Scope(config.chain.chain_id, guard, config.fees.max_fee)
-    return await open_keystore(config.signer.keystore, config.signer.password.reveal(), scope)
-
-
-def _dispatcher(
-    config: Config, session: Session, signer: KeystoreSigner, journal: Journal, fees: FeeOracle, guard: Address
-) -> Dispatcher:
-    return Dispatcher(
-        session.rpc,
-        signer,
-        journal,
-        fees,
-        FeePolicy(
-            replace_after_seconds=config.fees.bump_after,
-            resend_after_seconds=max(1, config.fees.bump_after // 2),
-            final_after_blocks=config.chain.finality_blocks,
-            max_fee_wei=config.fees.max_fee,
-        ),
-        chain_id=config.chain.chain_id,
-        guard=guard,
-        daily_budget_wei=config.fees.daily_budget,
-    )
 
 
 async def _hints(config: Config, stack: AsyncExitStack) -> NewHeads | None:
@@ -323,13 +187,13 @@ async def _cycles(running: Running, heads: Heads) -> None:
         running.vitals.beat()
         match event:
             case NewHead(block, reorganised, missed):
-                await _guarded_cycle(running, block, blocks_may_be_gone=reorganised > 0 or missed > 0)
+                await guarded_cycle(running, block, blocks_may_be_gone=reorganised > 0 or missed > 0)
             case Silence(age, reason):
                 says = f"No new block for {age:.0f} s: {reason}. Nothing can be protected until one is seen."
                 running.alerts.raise_alarm(Alarm.NO_FRESH_VIEW, "keeper", says)
 
 
-async def _guarded_cycle(running: Running, block: Block, *, blocks_may_be_gone: bool) -> None:
+async def guarded_cycle(running: Running, block: Block, *, blocks_may_be_gone: bool) -> None:
     """A cycle that fails is told, and the next block is another chance: nothing that it knew is carried over."""
     try:
         await running.cycle(block, blocks_may_be_gone=blocks_may_be_gone)
@@ -362,7 +226,7 @@ def _tell_if_blind(running: Running) -> None:
     running.alerts.raise_alarm(Alarm.NO_FRESH_VIEW, "view", says)
 
 
-def _handlers(running: Running, started_at: int, is_dry_run: bool) -> Mapping[str, Any]:
+def handlers(running: Running, started_at: int, is_dry_run: bool) -> Mapping[str, Any]:
     pause_file = PauseFile(running.config.journal.path)
 
     async def status(_: Mapping[str, Any]) -> dict[str, Any]:
@@ -408,25 +272,3 @@ def _stop_on_signal(stopping: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-
-
-async def _kept_up(
-    running: Running, what: str, work: Callable[[], Awaitable[None]], pause_seconds: float = RESTART_SECONDS
-) -> None:
-    """Does `work` again whenever a fault ends it, and tells: a daemon without it looks alive and protects nothing."""
-    while True:
-        try:
-            return await work()
-        except Exception as fault:
-            log.exception("a part of the daemon ended", part=what)
-            says = f"The {what} ended ({type(fault).__name__}) and begin again; the log has the details."
-            running.alerts.raise_alarm(Alarm.CYCLE_FAILED, what, says)
-        await asyncio.sleep(pause_seconds)
-
-
-async def _end(task: "asyncio.Task[None]") -> None:
-    """Whatever the task ended with is logged: nothing keeps the rest of the stop from happening."""
-    task.cancel()
-    (ended,) = await asyncio.gather(task, return_exceptions=True)
-    if isinstance(ended, Exception):
-        log.error("a part of the daemon had ended", problem=repr(ended))

@@ -76,7 +76,11 @@ def test_a_switch_that_was_confirmed_survives_a_power_cut(
     """Not only what the file holds is on the disk, but also that it is there, or that it is not."""
     switch.write(Mode.PROTECT_ONLY)
     synced: list[bool] = []
-    monkeypatch.setattr("os.fsync", lambda file: synced.append(stat.S_ISDIR(os.fstat(file).st_mode)))
+
+    def sync(file: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(file).st_mode))
+
+    monkeypatch.setattr("os.fsync", sync)
     switch.write(mode)
     assert synced[-1:] == [True], "the folder last"
 

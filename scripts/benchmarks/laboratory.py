@@ -102,8 +102,8 @@ class Laboratory:
         journal = open_writer(config.journal.path)
         try:
             journal.record_event("start", "keeper", "A measurement begins.", self.block.timestamp)
-            keeper, dispatcher = self._keeper(journal, stopwatch)
-            await dispatcher.start(self.block, _never)
+            keeper = self._keeper(journal, stopwatch)
+            await keeper.settle(await self.session.look(self.block))
             gc.collect()
             start, processor_start = time.perf_counter(), time.thread_time()
             report = await keeper.run_cycle(self.block)
@@ -113,7 +113,7 @@ class Laboratory:
             raise KeeperError(f"The measured cycle sent nothing: {report.outcome or report.plan.verdicts}")
         return Acted(stopwatch.accepted_at - start, stopwatch.processor_at - processor_start, stopwatch.raw)
 
-    def _keeper(self, journal: Any, node: Stopwatch) -> tuple[Keeper, Dispatcher]:
+    def _keeper(self, journal: Any, node: Stopwatch) -> Keeper:
         config, guard = self.session.config, self.session.portfolio.topology.guard
         assert guard is not None
         metrics = Metrics(CollectorRegistry())
@@ -124,7 +124,7 @@ class Laboratory:
         simulator = Simulator(self.session.rpc, guard, self._signer.address)
         alerts = Alerts(None, {}, metrics, config.alerts.dedupe, config.alerts.heartbeat)
         vitals = Vitals(time.monotonic, 60, 60)
-        return Keeper(self.session, simulator, dispatcher, journal, alerts, metrics, vitals), dispatcher
+        return Keeper(self.session, simulator, dispatcher, journal, alerts, metrics, vitals)
 
     async def parts(self, raw: bytes, repetitions: int) -> Parts:
         """The steps one by one, on the block's own answer and on the transaction of an earlier cycle."""
@@ -159,10 +159,6 @@ class Laboratory:
             encode=_processor(encode, repetitions),
             sign=statistics.median(sign),
         )
-
-
-async def _never(_calldata: bytes, _gas: int) -> bool:
-    return False
 
 
 def _processor(work: Callable[[], Any], repetitions: int) -> float:

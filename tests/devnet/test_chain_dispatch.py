@@ -18,8 +18,8 @@ from keeper.core.intent import Abandoned, Included, State
 from keeper.daemon import CycleReport
 from keeper.errors import NodeUnreachable
 from keeper.journal import open_reader
+from keeper.opening import Running, open_keeper
 from keeper.protocols.abi import interface
-from keeper.service import Running, open_keeper
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import KEEPER
 from tests.wire import Fault, Refusal, Wire, wire

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pytest
 
 from keeper.core.plan import Kind, Lane, Stage
+from keeper.opening import open_keeper
 from keeper.protocols.guard import Rescued, RescueFailed, decode_events
 from keeper.protocols.guard_batch import TRANSACTION_GAS_MAX
-from keeper.service import open_keeper
 from scripts.benchmarks.wallet import LOW, NO_DEBT, WideWallet
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import KEEPER, wad

@@ -8,10 +8,10 @@ from keeper.config import load_config
 from keeper.core.planner import make_plan
 from keeper.documents import plan_document
 from keeper.journal_reader import open_reader
+from keeper.opening import open_keeper
 from keeper.pausing import Mode, PauseFile
 from keeper.protocols.portfolio import Portfolio
 from keeper.records import history_from_json, policy_from_json
-from keeper.service import open_keeper
 from scripts.localchain.devnet import Devnet
 
 pytestmark = pytest.mark.devnet

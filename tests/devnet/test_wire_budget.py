@@ -11,7 +11,7 @@ from keeper.chain.heads import Heads, NewHead
 from keeper.config import load_config
 from keeper.core.verdict import Rescue
 from keeper.daemon import CycleReport
-from keeper.service import Running, open_keeper
+from keeper.opening import Running, open_keeper
 from scripts.localchain import daemon
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.node import GWEI

@@ -1,0 +1,154 @@
+"""A keeper put together from its configuration: what it holds open, and what must be true before it starts."""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+from eth_utils.crypto import keccak
+from prometheus_client import CollectorRegistry
+
+from keeper.alerts import Alerts
+from keeper.chain.dispatcher import Dispatcher
+from keeper.chain.fees import FeeOracle
+from keeper.chain.signer import KeystoreSigner, Scope, open_keystore
+from keeper.chain.simulate import Simulator
+from keeper.config import Config
+from keeper.core.intent import FeePolicy
+from keeper.core.snapshot import Block, Snapshot
+from keeper.core.units import Address
+from keeper.daemon import CycleReport, Keeper
+from keeper.errors import ConfigError, KeeperError
+from keeper.journal import Journal, Retention, open_writer
+from keeper.protocols.guard_setup import guard_code_hash
+from keeper.session import Session, open_session
+from keeper.telemetry import Metrics, Vitals
+
+log = structlog.stdlib.get_logger(__name__)
+
+NO_KEEPER = Address("0x" + 40 * "0")
+
+
+class Stopping(KeeperError):
+    """The daemon was told to stop, so what was asked for is not done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A keeper with all that it holds open."""
+
+    config: Config
+    session: Session
+    journal: Journal
+    keeper: Keeper
+    fees: FeeOracle
+    alerts: Alerts
+    metrics: Metrics
+    vitals: Vitals
+    cycles: asyncio.Lock
+    """Held while a cycle runs: one at a time, whoever asks for it."""
+    stopping: asyncio.Event
+    """Set once the process was told to stop: nothing begins any more."""
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncGenerator[None]:
+        """The lock, for whoever wants to send. Raises Stopping."""
+        async with self.cycles:
+            if self.stopping.is_set():
+                raise Stopping("The keeper was told to stop; nothing is sent until it runs again.")
+            yield
+
+    async def cycle(self, head: Block, *, blocks_may_be_gone: bool = False) -> CycleReport:
+        """One cycle, measured. Raises what `Keeper.run_cycle` raises."""
+        async with self.turn():
+            with self.metrics.cycle_seconds.time():
+                report = await self.keeper.run_cycle(head, blocks_may_be_gone=blocks_may_be_gone)
+        self.metrics.cycles.labels("done").inc()
+        if report.outcome:
+            log.info("cycle", block=head.number, rescues=len(report.plan.rescues), outcome=report.outcome)
+        return report
+
+
+@asynccontextmanager
+async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Running]:
+    """The journal first: a second daemon stops here, before it has asked for anything."""
+    metrics = Metrics(CollectorRegistry())
+    async with AsyncExitStack() as stack:
+        journal = open_writer(
+            config.journal.path,
+            Retention(config.journal.keep_cycles, config.journal.keep_prices, config.journal.keep_decisions),
+        )
+        stack.callback(journal.close)
+
+        def observe(method: str, result: str) -> None:
+            metrics.requests.labels(method, result).inc()
+
+        session = await stack.enter_async_context(open_session(config, observe))
+        snapshot = await session.look()
+        topology = session.portfolio.topology
+        if topology.guard is None:
+            raise ConfigError("No guard is configured; name it in [guard].")
+        await _require_own_guard(session, snapshot, topology.guard)
+        head_age_max = config.chain.head_age_max
+        vitals = Vitals(time.monotonic, 2 * head_age_max + config.chain.request_timeout / 1000, head_age_max)
+        alerts = _alerts(config, metrics)
+        keeper_address = topology.keeper or (snapshot.guard.keeper if snapshot.guard else NO_KEEPER)
+        simulator = Simulator(session.rpc, topology.guard, keeper_address)
+        fees = FeeOracle(session.rpc, config.fees.tip)
+        dispatcher = None
+        if not is_dry_run and config.signer is not None:
+            signer = await _signer(config, topology.guard)
+            dispatcher = _dispatcher(config, session, signer, journal, fees, topology.guard)
+            await fees.refresh(snapshot.block)
+        keeper = Keeper(session, simulator, dispatcher, journal, alerts, metrics, vitals)
+        await keeper.settle(snapshot)
+        yield Running(config, session, journal, keeper, fees, alerts, metrics, vitals, asyncio.Lock(), asyncio.Event())
+
+
+async def _require_own_guard(session: Session, snapshot: Snapshot, guard: Address) -> None:
+    """Raises ConfigError for any other contract in the guard's place: nobody knows what it does with permissions.
+
+    A guard that is not there yet is no reason not to start: it is an alarm until `keeper setup` deployed it.
+    """
+    owner = session.config.guard.owner
+    code = await session.rpc.code(guard, snapshot.block.hash)
+    if not code or keccak(code) == guard_code_hash(owner):
+        return
+    problem = snapshot.guard_problem or f"the code at {guard} is not the guard that this keeper was built with"
+    raise ConfigError(f"{problem[0].upper()}{problem[1:]}; `keeper check` says more.")
+
+
+def _alerts(config: Config, metrics: Metrics) -> Alerts:
+    webhook = None if config.alerts.webhook is None else config.alerts.webhook.reveal()
+    origin = {"chain_id": config.chain.chain_id, "owner": config.guard.owner}
+    return Alerts(webhook, origin, metrics, config.alerts.dedupe, config.alerts.heartbeat)
+
+
+async def _signer(config: Config, guard: Address) -> KeystoreSigner:
+    """Raises ConfigError when there is none, or its keystore cannot be opened."""
+    if config.signer is None:
+        raise ConfigError("No [signer] is configured, so nothing can be signed.")
+    scope = Scope(config.chain.chain_id, guard, config.fees.max_fee)
+    return await open_keystore(config.signer.keystore, config.signer.password.reveal(), scope)
+
+
+def _dispatcher(
+    config: Config, session: Session, signer: KeystoreSigner, journal: Journal, fees: FeeOracle, guard: Address
+) -> Dispatcher:
+    return Dispatcher(
+        session.rpc,
+        signer,
+        journal,
+        fees,
+        FeePolicy(
+            replace_after_seconds=config.fees.bump_after,
+            resend_after_seconds=max(1, config.fees.bump_after // 2),
+            final_after_blocks=config.chain.finality_blocks,
+            max_fee_wei=config.fees.max_fee,
+        ),
+        chain_id=config.chain.chain_id,
+        guard=guard,
+        daily_budget_wei=config.fees.daily_budget,
+    )

@@ -1,0 +1,252 @@
+"""What a cycle does when something around it fails: it tells what it saw, and it forgets nothing that it sent."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keeper.core.intent import State
+from keeper.errors import JournalError, JournalFull, NodeRefused, NodeUnreachable
+from keeper.journal import CycleRecord
+from keeper.pausing import Mode
+from tests.builders import a_subaccount, a_wallet
+from tests.fakes import a_block, refused_by_node
+from tests.keeper_world import World
+
+BUSY = NodeRefused("node.example refused it: busy.", -32000, "busy")
+RESCUE = "morpho:a"
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """One account that needs a critical rescue and a wallet that can pay for it."""
+    made = World(tmp_path, a_subaccount("a", health="1.03"), a_wallet("10"))
+    yield made
+    made.journal.close()
+
+
+@pytest.fixture
+def doomed(tmp_path: Path) -> Iterator[World]:
+    """The same, beside an account that can be liquidated and that nobody can save."""
+    lost = a_subaccount("b", health="0.99", cannot_receive="frozen")
+    made = World(tmp_path, a_subaccount("a", health="1.03"), lost, a_wallet("10"))
+    yield made
+    made.journal.close()
+
+
+# Telling --------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_rescue_that_is_due_is_sent(world: World) -> None:
+    await world.start()
+    report = await world.cycle(100)
+    assert (report.is_signed, report.is_sent, len(world.node.sent)) == (True, True, 1)
+    assert world.names() == []
+    assert world.journal.cycle_of(world.intent().plan_id).block.number == 100
+
+
+async def test_what_was_seen_is_told_when_the_node_cannot_simulate(doomed: World) -> None:
+    await doomed.start()
+    doomed.node.simulation_fault = NodeUnreachable("node.example did not answer in time.")
+    assert await doomed.failed_cycle(100) == "node.example did not answer in time."
+    told = {(alarm, subject): says for alarm, subject, says in doomed.told}
+    assert ("liquidatable", "morpho:b") in told
+    assert told["blocked", RESCUE].endswith(" is blocked: node.example did not answer in time.")
+
+
+@pytest.mark.parametrize(
+    ("fault", "alarm"),
+    [
+        (JournalFull("The disk of the journal is full; free some space."), "disk_full"),
+        (JournalError("The journal cannot be used: it is odd."), "journal_failing"),
+    ],
+)
+async def test_what_was_seen_is_told_and_sent_when_the_journal_takes_no_cycle(
+    doomed: World, monkeypatch: pytest.MonkeyPatch, fault: JournalError, alarm: str
+) -> None:
+    def refuses(_: CycleRecord) -> None:
+        raise fault
+
+    monkeypatch.setattr(doomed.journal, "record_cycle", refuses)
+    await doomed.start()
+    assert (await doomed.cycle(100)).is_sent
+    assert {"liquidatable", alarm} <= {*doomed.names()}
+
+
+async def test_nothing_new_is_sent_once_the_reserve_is_used_and_again_when_there_is_room(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.start()
+    world.journal.is_out_of_space = True
+    with monkeypatch.context() as full:
+        full.setattr(world.journal, "make_room", lambda: None)
+        await world.cycle(100)
+    assert ("disk_full" in world.names(), world.node.sent) == (True, [])
+    assert (await world.cycle(101)).is_sent
+
+
+# What is on its way ---------------------------------------------------------------------------------------------------
+
+
+async def test_receipts_that_cannot_be_asked_for_are_an_alarm_and_planning_goes_on(doomed: World) -> None:
+    await doomed.start()
+    await doomed.cycle(100)
+    doomed.told.clear()
+    doomed.node.receipt_faults.append(BUSY)
+    report = await doomed.cycle(101)
+    assert report.snapshot.block.number == 101
+    assert doomed.about("node_failing") == [("node.example", "node.example refused it: busy.")]
+    assert doomed.intent().state is State.BROADCAST
+
+
+async def test_a_start_without_an_answer_is_tried_again_and_nothing_new_is_sent_until_then(world: World) -> None:
+    world.node.count_fault = BUSY
+    await world.start()
+    report = await world.cycle(100)
+    assert (report.plan.rescues, world.node.sent) == ((), [])
+    assert world.about("blocked") == [
+        (RESCUE, "morpho a (morpho:a) is blocked: what was sent earlier cannot be looked up yet.")
+    ]
+    world.node.count_fault = None
+    assert (await world.cycle(101)).is_sent
+
+
+async def test_that_blocks_may_be_gone_is_remembered_until_it_was_looked_after(world: World) -> None:
+    """The block of our receipt is gone, and so is the answer of the one cycle that was told so."""
+    await world.start()
+    await world.cycle(100)
+    world.node.mine(a_block(101))
+    await world.cycle(101)
+    world.node.reorganise()
+    world.node.receipt_faults.append(BUSY)
+    await world.cycle(102, fork="f", blocks_may_be_gone=True)
+    await world.cycle(103, fork="f")
+    assert world.intent().state is State.BROADCAST
+
+
+async def test_what_nobody_saw_for_many_blocks_is_told_all_the_same(world: World) -> None:
+    await world.start()
+    await world.cycle(100)
+    hash = world.intent().attempts[-1].hash
+    world.node.mine(a_block(101), succeeds=False)
+    await world.cycle(112, blocks_may_be_gone=True)
+    says = f"The batch {hash} reverted and moved nothing; the next cycle plans anew."
+    assert says in [sentence for _, sentence in world.about("rescue_failed")]
+    assert world.metrics.registry.get_sample_value("keeper_transactions_total", {"outcome": "reverted"}) == 1
+
+
+async def test_an_inclusion_that_is_reorganised_away_before_it_is_told_is_not_told(world: World) -> None:
+    await world.start()
+    await world.cycle(100)
+    world.node.mine(a_block(101))
+    world.read_fault = NodeUnreachable("node.example did not answer in time.")
+    await world.failed_cycle(101)
+    world.read_fault = None
+    world.node.reorganise()
+    await world.cycle(102, fork="f", blocks_may_be_gone=True)
+    assert world.metrics.registry.get_sample_value("keeper_transactions_total", {"outcome": "included"}) is None
+    assert world.intent().state is State.BROADCAST
+
+
+# What is not taken, and what waits ------------------------------------------------------------------------------------
+
+
+async def test_bytes_that_no_node_takes_do_not_count_as_sent_and_are_told_a_block_later(world: World) -> None:
+    await world.start()
+    world.node.faults.extend([NodeUnreachable("node.example closed the connection.")] * 3)
+    report = await world.cycle(100)
+    assert (report.is_signed, report.is_sent, report.is_refused) == (True, False, False)
+    assert world.about("rescue_failed") == []
+    await world.cycle(101)
+    says = "The rescue of morpho:a has waited since block 100: not known to be sent: "
+    assert world.about("rescue_failed") == [(RESCUE, f"{says}node.example closed the connection.")]
+
+
+async def test_a_rescue_that_waits_for_more_than_two_blocks_is_told(world: World) -> None:
+    await world.start()
+    for number in (100, 101, 102):
+        await world.cycle(number)
+        assert world.about("rescue_failed") == []
+    await world.cycle(103)
+    says = "The rescue of morpho:a has waited since block 100: it is not included."
+    assert world.about("rescue_failed") == [(RESCUE, says)]
+
+
+async def test_a_rescue_that_waits_behind_a_stuck_batch_is_told(world: World) -> None:
+    (first, wallet), second = world.subaccounts, a_subaccount("c", health="1.5")
+    world.subaccounts = (first, second, wallet)
+    await world.restart(99)
+    await world.cycle(100)
+    world.subaccounts = (first, a_subaccount("c", health="1.03"), wallet)
+    for number in (101, 102, 103):
+        await world.cycle(number)
+    world.told.clear()
+    await world.cycle(104)
+    waits = dict(world.about("rescue_failed"))
+    assert (
+        waits["morpho:c"] == "The rescue of morpho:c has waited since block 101: the batch before it is not included."
+    )
+
+
+async def test_a_refusal_names_each_account_that_it_leaves_alone(tmp_path: Path) -> None:
+    world = World(tmp_path, a_subaccount("a", health="1.03"), a_subaccount("b", health="1.03"), a_wallet("100"))
+    world.node.faults.append(refused_by_node("intrinsic gas too low"))
+    await world.start()
+    report = await world.cycle(100)
+    assert (report.is_refused, report.is_signed) == (True, False)
+    says = "was not sent: the node refuses it: intrinsic gas too low."
+    assert sorted(world.about("rescue_failed")) == [
+        ("morpho:a", f"The rescue of morpho:a {says}"),
+        ("morpho:b", f"The rescue of morpho:b {says}"),
+    ]
+    world.journal.close()
+
+
+# The owner's switch ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_pause_holds_over_a_restart_also_for_what_was_signed(world: World) -> None:
+    await world.start()
+    world.node.faults.append(NodeUnreachable("node.example closed the connection."))
+    await world.cycle(100)
+    world.switch(Mode.PAUSED)
+    await world.restart(101)
+    await world.cycle(102)
+    assert world.node.sent == []
+    world.switch(Mode.ACTIVE)
+    await world.cycle(103)
+    assert len(world.node.sent) == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "reason"),
+    [
+        (Mode.PAUSED, "the keeper is paused (`keeper resume` undoes it)"),
+        (Mode.PROTECT_ONLY, "from now on only debt-free donors may give; the next block plans anew"),
+    ],
+)
+async def test_a_switch_during_the_simulation_holds_for_its_batch(world: World, mode: Mode, reason: str) -> None:
+    await world.start()
+    world.node.on_simulation = lambda: world.switch(mode)
+    report = await world.cycle(100)
+    assert (report.batch, world.node.sent) == (None, [])
+    assert world.about("blocked") == [(RESCUE, f"morpho a (morpho:a) is blocked: {reason}.")]
+
+
+async def test_the_guards_pause_is_offered_again_while_the_keeper_is_paused(world: World) -> None:
+    world.switch(Mode.PAUSED)
+    await world.start()
+    world.node.faults.append(NodeUnreachable("node.example closed the connection."))
+    change = await world.keeper.pause_guard(a_block(100))
+    again = await world.keeper.pause_guard(a_block(100))
+    assert (again.did, again.intent.plan_id) == ("on its way already", change.intent.plan_id)
+    assert world.node.sent == []
+    await world.cycle(101)
+    assert len(world.node.sent) == 1
+
+
+async def test_the_guards_pause_takes_the_place_of_a_rescue_on_its_way(world: World) -> None:
+    await world.start()
+    await world.cycle(100)
+    assert (await world.keeper.pause_guard(a_block(100))).intent.state is State.BROADCAST
+    assert world.intent().plan_id == "pause-100"
