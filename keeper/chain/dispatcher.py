@@ -361,7 +361,7 @@ class Dispatcher:
                     return changes
                 return await self._sign_and_send(intent, replace(decode_signed(raw), fees=fees), block)
             case Abandon(reason):
-                return [Change(self._save(after(intent, step), block), f"given up: {reason}")]
+                return [self._stop(intent, reason, block)]
             case Settle(outcome, is_final):
                 receipt, known = outcome.receipt, _receipt(intent)
                 self._chain_nonce = max(self._chain_nonce, intent.nonce + 1)

@@ -193,9 +193,9 @@ class Intent:
         return any(attempt.sent_at is not None for attempt in self.attempts)
 
     def next_fees(self, market: "Market", policy: "FeePolicy") -> Fees | TooExpensive:
-        """For its next bytes. Only while no node has any of its own may the bump rule lift them above its ceiling:
-        after that there are bytes to be kept alive instead."""
-        most = self.fee_ceiling_wei if self.was_taken else max(self.fee_ceiling_wei, policy.max_fee_wei)
+        """For its next bytes. Only its first may the bump rule lift above its ceiling, because of earlier intents':
+        after them there are bytes of its own to be kept alive, and no node can drive it up."""
+        most = self.fee_ceiling_wei if self.attempts else max(self.fee_ceiling_wei, policy.max_fee_wei)
         return next_nonce_fees(market, self.lane, policy, self.fee_ceiling_wei, self.highest_fees, most)
 
     def signed(self, attempt: Attempt) -> "Intent":

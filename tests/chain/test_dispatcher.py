@@ -536,6 +536,22 @@ async def test_fees_are_raised_three_times_a_block_at_most(world: World) -> None
     assert len(change.intent.attempts) == 3
 
 
+async def test_a_node_that_finds_every_fee_too_low_drives_no_batch_above_its_ceiling_and_none_after_it(
+    world: World,
+) -> None:
+    dispatcher = await world.begin()
+    world.pool.faults.extend([refused_by_node("transaction underpriced")] * 100)
+    await dispatcher.submit(a_batch(ceiling_gwei=20, deadline=a_block(125).timestamp), a_block(100))
+    for number in range(101, 126):
+        changes = await dispatcher.advance(a_block(number))
+    intent = only(changes).intent
+    assert max(attempt.fees.max_fee_wei for attempt in intent.attempts) <= 20 * GWEI
+    assert intent.outcome == Refused("its deadline passed before it was included")
+    world.pool.faults.clear()
+    await dispatcher.submit(a_batch("plan-2"), a_block(126))
+    assert world.sent == [(0, Fees(3_250_000_000, GWEI))]
+
+
 async def test_a_node_with_a_full_pool_is_asked_again(world: World) -> None:
     dispatcher = await world.begin()
     world.pool.faults.extend([refused_by_node("txpool is full"), refused_by_node("who knows")])

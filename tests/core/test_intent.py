@@ -282,11 +282,12 @@ def test_a_tip_of_the_market_s_takes_no_more_than_the_ceiling_leaves() -> None:
 
 
 @pytest.mark.parametrize(
-    ("sent_at", "expected"),
-    [(None, Sign(Fees(23_625_000_000, 1_125_000_000))), (NOW + 20, Wait("sent; no receipt yet"))],
+    ("sent_at", "expected"), [(None, Broadcast(b"raw 0xa")), (NOW + 20, Wait("sent; no receipt yet"))]
 )
-def test_only_bytes_that_no_node_took_are_made_dearer_than_their_ceiling(sent_at: int | None, expected: object) -> None:
+def test_only_the_first_bytes_are_made_dearer_than_their_ceiling(sent_at: int | None, expected: object) -> None:
     policy = replace(POLICY, max_fee_wei=PLENTY_WEI)
+    first = replace(an_intent(ceiling_wei=21 * GWEI), fee_floor=Fees(21 * GWEI, GWEI))
+    assert next_step(first, a_view(), NOW + 24, policy) == Sign(Fees(23_625_000_000, 1_125_000_000))
     intent = an_intent(State.SIGNED, an_attempt(sent_at=sent_at), ceiling_wei=21 * GWEI)
     assert next_step(intent, a_view(), NOW + 24, policy) == expected
 
