@@ -35,7 +35,7 @@ PROOFS: Final = (
     Proof(
         "check_P5_OneSpendKeepsTheBooks",
         "P5: after a spend, this epoch's and the last one's are counted right and are within the cap (induction step)",
-        "any counter, cap, amount and later time below 2^48; any number of spends by induction; a window of 2^16 s",
+        "any counter, cap, amount but 0, later time below 2^48; any number of spends by induction; a window of 2^16 s",
     ),
     Proof(
         "check_P5_AWindowTouchesTwoEpochs",
