@@ -542,9 +542,9 @@ async def test_a_node_that_finds_every_fee_too_low_drives_no_batch_above_its_cei
     dispatcher = await world.begin()
     world.pool.faults.extend([refused_by_node("transaction underpriced")] * 100)
     await dispatcher.submit(a_batch(ceiling_gwei=20, deadline=a_block(125).timestamp), a_block(100))
-    for number in range(101, 126):
-        changes = await dispatcher.advance(a_block(number))
-    intent = only(changes).intent
+    for number in range(101, 125):
+        await dispatcher.advance(a_block(number))
+    intent = only(await dispatcher.advance(a_block(125))).intent
     assert max(attempt.fees.max_fee_wei for attempt in intent.attempts) <= 20 * GWEI
     assert intent.outcome == Refused("its deadline passed before it was included")
     world.pool.faults.clear()
