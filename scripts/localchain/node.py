@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+TRANSACTION_GAS = 12_000_000
+"""More than anything here takes. An estimate would be of this second: in the next one Morpho accrues interest, and the
+same call takes more."""
 GWEI = 10**9
 
 
@@ -144,7 +147,7 @@ class Node:
         self, sender: str, to: str | None, data: bytes, *, value_wei: int = 0, gas: int | None = None
     ) -> Receipt:
         """Sends and sees it mined, mining itself where the node does not; raises NodeError when it reverted."""
-        hash = self.send(sender, to, data, value_wei=value_wei, gas=gas)
+        hash = self.send(sender, to, data, value_wei=value_wei, gas=gas or TRANSACTION_GAS)
         receipt = self.receipt(hash)
         if receipt is None:
             self.mine()
