@@ -72,7 +72,7 @@ def test_a_minimal_file_has_careful_defaults_beside_itself(folder: Path) -> None
     assert config.chain.inclusion_seconds == 24
     assert config.policy.last_stand == "equalise"
     assert config.policy.trigger is None
-    assert config.fees.daily_budget == 100_000_000_000_000_000
+    assert config.fees.daily_budget == 1_000_000_000_000_000_000
     assert config.journal.path == folder / "keeper.sqlite"
     assert config.telemetry.socket == folder / "keeper.sock"
     assert config.telemetry.listen == Listen("127.0.0.1", 9464)
