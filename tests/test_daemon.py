@@ -115,13 +115,15 @@ async def test_that_blocks_may_be_gone_is_remembered_until_it_was_looked_after(w
     """The block of our receipt is gone, and so is the answer of the one cycle that was told so."""
     await world.start()
     await world.cycle(100)
+    sent = world.intent().plan_id
     world.node.mine(a_block(101))
+    world.subaccounts = (a_subaccount("a", health="1.5"), a_wallet("10"))
     await world.cycle(101)
     world.node.reorganise()
     world.node.receipt_faults.append(BUSY)
     await world.cycle(102, fork="f", blocks_may_be_gone=True)
     await world.cycle(103, fork="f")
-    assert world.intent().state is State.BROADCAST
+    assert (world.intent().plan_id, world.intent().state) == (sent, State.BROADCAST)
 
 
 async def test_what_nobody_saw_for_many_blocks_is_told_all_the_same(world: World) -> None:
@@ -186,6 +188,17 @@ async def test_a_rescue_that_waits_behind_a_stuck_batch_is_told(world: World) ->
     assert (
         waits["morpho:c"] == "The rescue of morpho:c has waited since block 101: the batch before it is not included."
     )
+
+
+async def test_a_critical_batch_that_takes_the_place_of_another_serves_its_recipients_too(tmp_path: Path) -> None:
+    world = World(tmp_path, a_subaccount("a", health="1.1"), a_subaccount("c", health="1.5"), a_wallet("100"))
+    await world.start()
+    await world.cycle(100)
+    world.subaccounts = (a_subaccount("a", health="1.1"), a_subaccount("c", health="1.03"), a_wallet("100"))
+    report = await world.cycle(101)
+    assert {str(rescue.recipient) for rescue in report.plan.rescues} == {"morpho:a", "morpho:c"}
+    assert (report.is_sent, report.batch and report.batch.plan_id) == (True, world.intent().plan_id)
+    world.journal.close()
 
 
 async def test_a_refusal_names_each_account_that_it_leaves_alone(tmp_path: Path) -> None:
