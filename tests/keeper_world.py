@@ -160,9 +160,12 @@ class World:
         self._open()
         await self.start(number)
 
-    async def cycle(self, number: int, *, fork: str = "", blocks_may_be_gone: bool = False) -> CycleReport:
+    async def cycle(
+        self, number: int, *, fork: str = "", blocks_may_be_gone: bool = False, base_fee_gwei: int = 1
+    ) -> CycleReport:
+        block = a_block(number, fork=fork, base_fee_wei=base_fee_gwei * GWEI)
         with self.listening():
-            return await self.keeper.run_cycle(a_block(number, fork=fork), blocks_may_be_gone=blocks_may_be_gone)
+            return await self.keeper.run_cycle(block, blocks_may_be_gone=blocks_may_be_gone)
 
     async def failed_cycle(self, number: int) -> str:
         """What a cycle that raises says."""

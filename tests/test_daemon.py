@@ -190,12 +190,15 @@ async def test_a_rescue_that_waits_behind_a_stuck_batch_is_told(world: World) ->
     )
 
 
-async def test_a_critical_batch_that_takes_the_place_of_another_serves_its_recipients_too(tmp_path: Path) -> None:
-    world = World(tmp_path, a_subaccount("a", health="1.1"), a_subaccount("c", health="1.5"), a_wallet("100"))
+async def test_a_critical_batch_that_takes_the_place_of_a_stuck_one_serves_its_recipients_too(tmp_path: Path) -> None:
+    """What is at risk in the small account does not justify the fees of 24 seconds later; in the large one it does."""
+    small, wallet = a_subaccount("a", weth="0.6", health="1.03"), a_wallet("1000")
+    world = World(tmp_path, small, a_subaccount("c", weth="1000", health="1.5"), wallet)
     await world.start()
-    await world.cycle(100)
-    world.subaccounts = (a_subaccount("a", health="1.1"), a_subaccount("c", health="1.03"), a_wallet("100"))
-    report = await world.cycle(101)
+    assert (await world.cycle(100, base_fee_gwei=5)).is_sent
+    world.subaccounts = (small, a_subaccount("c", weth="1000", health="1.02"), wallet)
+    assert not (await world.cycle(101, base_fee_gwei=100)).is_sent
+    report = await world.cycle(102, base_fee_gwei=100)
     assert {str(rescue.recipient) for rescue in report.plan.rescues} == {"morpho:a", "morpho:c"}
     assert (report.is_sent, report.batch and report.batch.plan_id) == (True, world.intent().plan_id)
     world.journal.close()
