@@ -5,11 +5,16 @@ fixture of that name.
 """
 
 import ipaddress
+import signal
 import socket
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+# Whoever starts the tests in the background may have them ignore SIGINT, and every process that they start as well:
+# those that a test interrupts would then run for ever.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class SocketForbiddenError(Exception):
