@@ -141,6 +141,9 @@ class AccountPolicy(Section):
     )
     target: Health | None = Field(default=None, description="where a rescue brings it")
     floor: Health | None = Field(default=None, description="a donor normally never ends below it")
+    max_after: Health | None = Field(
+        default=None, description="the guard refuses a rescue that would end above it; enforced on-chain"
+    )
     shock: Bps | None = Field(
         default=None, gt=0, lt=10_000, description="the fall of its collateral's price that it is tested against"
     )
@@ -249,13 +252,13 @@ class AlertsSection(Section):
 
 # Order of the thresholds ----------------------------------------------------------------------------------------------
 
-_ORDER = ("hard_floor", "survive", "critical", "trigger", "rescue_ceiling", "target", "floor")
+_ORDER = ("hard_floor", "survive", "critical", "trigger", "rescue_ceiling", "target", "floor", "max_after")
 _STRICTLY_BELOW_NEXT = {"critical", "target"}
 
 
 def order_problem(policy: AccountPolicy) -> str | None:
     """Which two of the given thresholds contradict 1 < hard_floor <= survive <= critical < trigger <= rescue_ceiling <=
-    target < floor, as the end of a sentence."""
+    target < floor <= max_after, as the end of a sentence."""
     given = [
         (index, name, getattr(policy, name)) for index, name in enumerate(_ORDER) if getattr(policy, name) is not None
     ]

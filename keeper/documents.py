@@ -92,6 +92,7 @@ def policy_document(settings: SubaccountPolicy) -> Document:
         "rescue_ceiling": str(limits.rescue_ceiling),
         "target": str(limits.target),
         "floor": str(limits.floor),
+        "max_after": str(limits.max_after),
         "shock_bps": settings.shock_bps,
         "priority": settings.priority,
         "never_donate": settings.never_donate,

@@ -117,6 +117,7 @@ def _account_settings(section: AccountPolicy) -> AccountSettings:
         rescue_ceiling=section.rescue_ceiling,
         target=section.target,
         floor=section.floor,
+        max_after=section.max_after,
         shock_bps=section.shock,
         is_correlated=section.correlated,
         priority=section.priority,

@@ -188,7 +188,7 @@ def a_snapshot(
     is_paused: bool = False,
     timestamp: int = NOON,
     base_fee_wei: int = 0,
-    limits: Mapping[str, tuple[str, str, str]] | None = None,
+    limits: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Snapshot:
     """These subaccounts, enrolled in order, with a guard that limits nothing unless said.
 
@@ -218,13 +218,13 @@ def a_snapshot(
     )
 
 
-def _enrolment(subaccount: Subaccount, index: int, limits: tuple[str, str, str] | None) -> GuardAccount:
+def _enrolment(subaccount: Subaccount, index: int, limits: tuple[str, ...] | None) -> GuardAccount:
     if subaccount.id.protocol == "wallet":
-        hard_floor = min_after = ceiling = 0
-    elif limits is None:
-        hard_floor, min_after, ceiling = HARMLESS_LIMIT, HARMLESS_LIMIT, 100 * WAD
+        hard_floor = min_after = ceiling = max_after = 0
     else:
-        hard_floor, min_after, ceiling = (wad(limit) for limit in limits)
+        hard_floor, min_after, ceiling, max_after = HARMLESS_LIMIT, HARMLESS_LIMIT, 100 * WAD, 100 * WAD
+        if limits is not None:
+            hard_floor, min_after, ceiling, max_after = (wad(limit) for limit in (*limits, "100")[:4])
     return GuardAccount(
         index,
         GuardProtocol.WALLET if subaccount.id.protocol == "wallet" else GuardProtocol.MORPHO,
@@ -234,6 +234,7 @@ def _enrolment(subaccount: Subaccount, index: int, limits: tuple[str, str, str] 
         tuple(line.token.address for line in subaccount.collateral),
         ceiling,
         min_after,
+        max_after,
         hard_floor,
         is_live=True,
     )
@@ -251,7 +252,7 @@ def a_policy(
     min_benefit_multiple: int = 3,
     lltv: str = "0.86",
 ) -> Policy:
-    """Defaults of a volatile pair for each: 1.02 1.04 1.08 1.15 1.20 1.25 1.30 and a shock of 10 %."""
+    """Defaults of a volatile pair for each: 1.02 1.04 1.08 1.15 1.20 1.25 1.30 1.40 and a shock of 10 %."""
     pairs = [Pair(subaccount.id, wad(lltv)) for subaccount in subaccounts]
     settings = PolicySettings(
         everywhere or AccountSettings(),

@@ -175,8 +175,9 @@ abstract contract Accounts is IMarginGuard {
 
     function _requireInOrder(Protocol protocol, Policy memory p) private pure {
         bool inOrder = protocol == Protocol.Wallet
-            ? p.hardFloor == 0 && p.minAfter == 0 && p.rescueCeiling == 0
-            : 1e18 < p.hardFloor && p.hardFloor <= p.minAfter && p.minAfter <= p.rescueCeiling;
+            ? p.hardFloor == 0 && p.minAfter == 0 && p.rescueCeiling == 0 && p.maxAfter == 0
+            : 1e18 < p.hardFloor && p.hardFloor <= p.minAfter && p.minAfter <= p.rescueCeiling
+                && p.rescueCeiling <= p.maxAfter;
         if (!inOrder) revert PolicyOutOfOrder(p);
     }
 

@@ -137,6 +137,9 @@ contract MarginGuard is Accounts {
         if (healthBefore >= recipient.policy.rescueCeiling) {
             revert RecipientIsHealthy(rescue.to, healthBefore, recipient.policy.rescueCeiling);
         }
+        // What went into it would cover the lenders' loss, and one of them may be whoever holds the key.
+        uint256 breakEven = _breakEven(recipient);
+        if (healthBefore <= breakEven) revert RecipientWorthNoMoreThanItOwes(rescue.to, healthBefore, breakEven);
 
         for (uint256 i; i < transfers.length;) {
             i = _moveIntoOneAsset(planId, transfers, i, recipient);
@@ -145,6 +148,9 @@ contract MarginGuard is Accounts {
         healthAfter = _health(recipient);
         uint256 minimum = _max(_max(recipient.policy.minAfter, rescue.minHealthAfter), healthBefore);
         if (healthAfter < minimum) revert RecipientBelowMinimum(rescue.to, healthAfter, minimum);
+        if (healthAfter > recipient.policy.maxAfter) {
+            revert RecipientAboveMaximum(rescue.to, healthAfter, recipient.policy.maxAfter);
+        }
     }
 
     /* READS */
@@ -269,6 +275,11 @@ contract MarginGuard is Accounts {
     function _health(Facts memory a) private view returns (uint256) {
         if (a.protocol == Protocol.Wallet) return NO_DEBT;
         return IMorpho(a.target).health(a.key, a.market, a.holder);
+    }
+
+    /// @return The health of an account with debt whose collateral is worth exactly what it owes.
+    function _breakEven(Facts memory a) private pure returns (uint256) {
+        return a.market.lltv;
     }
 
     function _withdraw(Facts memory a, address underlying, uint256 amount) private {

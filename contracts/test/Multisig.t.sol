@@ -39,7 +39,7 @@ contract MultisigTest is Setting {
         _rebalance(_batch(_rescue(0, _cross(2, 1 ether))));
         assertEq(_collateral(usdc86), 12 ether);
 
-        IMarginGuard.Policy memory tighter = IMarginGuard.Policy(1.3e18, 1.2e18, 1.1e18);
+        IMarginGuard.Policy memory tighter = IMarginGuard.Policy(1.3e18, 1.2e18, 1.5e18, 1.1e18);
         _exec(abi.encodeCall(guard.setPolicy, (0, tighter)));
         assertEq(guard.account(0).policy.minAfter, 1.2e18);
         _exec(abi.encodeCall(guard.pause, ()));

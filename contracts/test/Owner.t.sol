@@ -46,6 +46,7 @@ contract OwnerTest is Setting {
         assertEq(account.assets[0], address(weth));
         assertEq(account.policy.rescueCeiling, CEILING);
         assertEq(account.policy.minAfter, MIN_AFTER);
+        assertEq(account.policy.maxAfter, MAX_AFTER);
         assertEq(account.policy.hardFloor, HARD_FLOOR);
     }
 
@@ -189,19 +190,21 @@ contract OwnerTest is Setting {
     /* POLICY */
 
     function test_RevertIf_PolicyIsOutOfOrder() public {
-        _expectOutOfOrder(A, 1.5e18, 1.1e18, 1e18);
-        _expectOutOfOrder(A, 1.5e18, 1.1e18, 1.1e18 + 1);
-        _expectOutOfOrder(A, 1.1e18, 1.1e18 + 1, 1.05e18);
-        _expectOutOfOrder(A, 0, 0, 0);
-        _expectOutOfOrder(WALLET, 1.5e18, 1.1e18, 1.05e18);
-        _expectOutOfOrder(WALLET, 1, 0, 0);
-        _expectOutOfOrder(WALLET, 0, 1, 0);
-        _expectOutOfOrder(WALLET, 0, 0, 1);
+        _expectOutOfOrder(A, IMarginGuard.Policy(1.5e18, 1.1e18, 2e18, 1e18));
+        _expectOutOfOrder(A, IMarginGuard.Policy(1.5e18, 1.1e18, 2e18, 1.1e18 + 1));
+        _expectOutOfOrder(A, IMarginGuard.Policy(1.1e18, 1.1e18 + 1, 2e18, 1.05e18));
+        _expectOutOfOrder(A, IMarginGuard.Policy(1.5e18, 1.1e18, 1.5e18 - 1, 1.05e18));
+        _expectOutOfOrder(A, IMarginGuard.Policy(0, 0, 0, 0));
+        _expectOutOfOrder(WALLET, _policy());
+        _expectOutOfOrder(WALLET, IMarginGuard.Policy(1, 0, 0, 0));
+        _expectOutOfOrder(WALLET, IMarginGuard.Policy(0, 1, 0, 0));
+        _expectOutOfOrder(WALLET, IMarginGuard.Policy(0, 0, 1, 0));
+        _expectOutOfOrder(WALLET, IMarginGuard.Policy(0, 0, 0, 1));
     }
 
     function test_RevertIf_PolicyIsOutOfOrderAtEnrolment() public {
         IMarginGuard.Enrolment memory enrolment = _morphoAccountOf(thief, usdc86);
-        enrolment.policy = IMarginGuard.Policy(1.5e18, 1.1e18, 1e18);
+        enrolment.policy = IMarginGuard.Policy(1.5e18, 1.1e18, 2e18, 1e18);
         _expectRefused(enrolment, abi.encodeWithSelector(IMarginGuard.PolicyOutOfOrder.selector, enrolment.policy));
         enrolment = _walletAccount(thief, address(weth));
         enrolment.policy = _policy();
@@ -209,16 +212,17 @@ contract OwnerTest is Setting {
     }
 
     function test_SetsAPolicyAtItsTightest() public {
-        IMarginGuard.Policy memory tightest = IMarginGuard.Policy(1e18 + 1, 1e18 + 1, 1e18 + 1);
+        IMarginGuard.Policy memory tightest = IMarginGuard.Policy(1e18 + 1, 1e18 + 1, 1e18 + 1, 1e18 + 1);
         vm.expectEmit(address(guard));
         emit IMarginGuard.PolicySet(A, tightest);
         vm.startPrank(owner);
         guard.setPolicy(A, tightest);
-        guard.setPolicy(WALLET, IMarginGuard.Policy(0, 0, 0));
+        guard.setPolicy(WALLET, IMarginGuard.Policy(0, 0, 0, 0));
         vm.stopPrank();
         IMarginGuard.Account memory account = guard.account(A);
         assertEq(account.policy.rescueCeiling, 1e18 + 1);
         assertEq(account.policy.minAfter, 1e18 + 1);
+        assertEq(account.policy.maxAfter, 1e18 + 1);
         assertEq(account.policy.hardFloor, 1e18 + 1);
         assertEq(account.key, _id(usdc86), "only the policy changed");
         assertEq(guard.account(B).policy.minAfter, MIN_AFTER, "only this account's changed");
@@ -452,8 +456,7 @@ contract OwnerTest is Setting {
         guard.enrol(list);
     }
 
-    function _expectOutOfOrder(uint16 index, uint64 ceiling, uint64 minAfter, uint64 hardFloor) private {
-        IMarginGuard.Policy memory policy = IMarginGuard.Policy(ceiling, minAfter, hardFloor);
+    function _expectOutOfOrder(uint16 index, IMarginGuard.Policy memory policy) private {
         vm.prank(owner);
         vm.expectRevert(abi.encodeWithSelector(IMarginGuard.PolicyOutOfOrder.selector, policy));
         guard.setPolicy(index, policy);

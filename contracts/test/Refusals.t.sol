@@ -48,6 +48,36 @@ contract RefusalsTest is Setting {
         _assertCarriedOut(_rescue(A, _native(D, 1 ether)));
     }
 
+    /// @dev 10 WETH back 14000 USDC with 86 %: at 1400 they are worth just that, and lenders would lose on the rest.
+    function test_RevertIf_RecipientIsWorthNoMoreThanItOwes() public {
+        IMarginGuard.Rescue memory rescue = _rescue(A, _native(D, 10 ether));
+        ethFeed.setAnswer(1_400e8);
+        _assertRefused(
+            rescue,
+            abi.encodeWithSelector(IMarginGuard.RecipientWorthNoMoreThanItOwes.selector, A, 0.86e18, 0.86e18)
+        );
+        ethFeed.setAnswer(700e8);
+        _assertRefused(
+            rescue,
+            abi.encodeWithSelector(IMarginGuard.RecipientWorthNoMoreThanItOwes.selector, A, 0.43e18, 0.86e18)
+        );
+        ethFeed.setAnswer(1_400.0001e8);
+        _assertCarriedOut(rescue);
+    }
+
+    function test_RevertIf_RecipientEndsAboveMaxAfter() public {
+        // With one WETH more A stands at 1.351428571428571428.
+        _setPolicy(A, IMarginGuard.Policy(1.3e18, 1.1e18, 1_351428571428571427, 1.05e18));
+        _assertRefused(
+            _rescue(A, _native(D, 1 ether)),
+            abi.encodeWithSelector(
+                IMarginGuard.RecipientAboveMaximum.selector, A, 1_351428571428571428, 1_351428571428571427
+            )
+        );
+        _setPolicy(A, IMarginGuard.Policy(1.3e18, 1.1e18, 1_351428571428571428, 1.05e18));
+        _assertCarriedOut(_rescue(A, _native(D, 1 ether)));
+    }
+
     function test_RevertIf_RecipientStaysBelowMinAfter() public {
         // With one WETH more A stands at 1.351428571428571428.
         _setPolicy(A, 1.6e18, 1_351428571428571429, 1.05e18);
@@ -327,8 +357,12 @@ contract RefusalsTest is Setting {
     }
 
     function _setPolicy(uint16 index, uint64 ceiling, uint64 minAfter, uint64 hardFloor) private {
+        _setPolicy(index, IMarginGuard.Policy(ceiling, minAfter, MAX_AFTER, hardFloor));
+    }
+
+    function _setPolicy(uint16 index, IMarginGuard.Policy memory policy) private {
         vm.prank(owner);
-        guard.setPolicy(index, IMarginGuard.Policy(ceiling, minAfter, hardFloor));
+        guard.setPolicy(index, policy);
     }
 
     function _assertRefused(IMarginGuard.Rescue memory rescue, bytes memory reason) private {

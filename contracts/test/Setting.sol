@@ -56,6 +56,7 @@ abstract contract Setting is Test {
     uint256 internal constant NO_DEBT = type(uint128).max;
     uint64 internal constant CEILING = 1.6e18;
     uint64 internal constant MIN_AFTER = 1.1e18;
+    uint64 internal constant MAX_AFTER = 4e18;
     uint64 internal constant HARD_FLOOR = 1.05e18;
     uint32 internal constant RESCUE_GAS = 600_000;
 
@@ -172,7 +173,9 @@ abstract contract Setting is Test {
     /* THE GUARD'S SETTINGS */
 
     function _policy() internal pure returns (IMarginGuard.Policy memory) {
-        return IMarginGuard.Policy({rescueCeiling: CEILING, minAfter: MIN_AFTER, hardFloor: HARD_FLOOR});
+        return IMarginGuard.Policy({
+            rescueCeiling: CEILING, minAfter: MIN_AFTER, maxAfter: MAX_AFTER, hardFloor: HARD_FLOOR
+        });
     }
 
     function _morphoAccount(MarketParams memory market) internal view returns (IMarginGuard.Enrolment memory) {
@@ -203,7 +206,7 @@ abstract contract Setting is Test {
             target: address(0),
             key: 0,
             assets: assets,
-            policy: IMarginGuard.Policy(0, 0, 0)
+            policy: IMarginGuard.Policy(0, 0, 0, 0)
         });
     }
 

@@ -203,10 +203,9 @@ def _enrolment_calls(session: Session, snapshot: Snapshot, guard: Address) -> li
             # The tokens of an enrolment are fixed; indexes are never reused, so it is enrolled anew.
             changed.append(retire(guard, index, f"{enrolment.label} with its old list of tokens"))
             new.append((enrolment, limits))
-        elif known is not None and (known.rescue_ceiling, known.min_after, known.hard_floor) != (
-            limits.rescue_ceiling,
-            limits.min_after,
-            limits.hard_floor,
+        elif (
+            known is not None
+            and Limits(known.rescue_ceiling, known.min_after, known.max_after, known.hard_floor) != limits
         ):
             changed.append(set_policy(guard, index, enrolment, limits))
     return changed + ([enrol(guard, new)] if new else [])
@@ -214,9 +213,9 @@ def _enrolment_calls(session: Session, snapshot: Snapshot, guard: Address) -> li
 
 def _limits(session: Session, enrolment: Enrolment) -> Limits:
     if enrolment.subaccount.protocol == "wallet":
-        return Limits(0, 0, 0)
+        return Limits(0, 0, 0, 0)
     thresholds = session.policy.subaccounts[enrolment.subaccount].thresholds
-    return Limits(thresholds.rescue_ceiling, thresholds.survive, thresholds.hard_floor)
+    return Limits(thresholds.rescue_ceiling, thresholds.survive, thresholds.max_after, thresholds.hard_floor)
 
 
 async def _cap_calls(session: Session, snapshot: Snapshot, guard: Address, wanted: Wanted) -> list[OwnerCall]:

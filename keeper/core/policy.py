@@ -1,8 +1,8 @@
 """The owner's thresholds: when to act, how far to go, what a donor keeps.
 
-`1 < hard_floor <= survive <= critical < trigger <= rescue_ceiling <= target < floor`; the guard enforces hard_floor,
-survive (its `minAfter`) and rescue_ceiling on-chain as well, and where it is stricter than the file, it is the guard's
-number that is planned with.
+`1 < hard_floor <= survive <= critical < trigger <= rescue_ceiling <= target < floor <= max_after`; the guard enforces
+hard_floor, survive (its `minAfter`), rescue_ceiling and max_after on-chain as well, and where it is stricter than the
+file, it is the guard's number that is planned with.
 
 Defaults count in steps of how far the price pair moves. For a volatile pair a step is one standard deviation of a day
 (5 % unless measured: 95 % a year). For a correlated pair (wstETH/WETH) a daily deviation says nothing; its step is a
@@ -31,6 +31,7 @@ _TENTHS_OF_STEP = {
     "rescue_ceiling": 40,
     "target": 50,
     "floor": 60,
+    "max_after": 80,  # three steps above the target: so far the price may rise before a rescue is included
 }
 _SHOCK_STEPS = 2
 
@@ -56,6 +57,8 @@ class Thresholds:
     """Where a rescue brings it."""
     floor: Wad
     """A donor normally never ends below it."""
+    max_after: Wad
+    """The guard refuses a rescue that would end above it: a stolen key drains nobody for what nobody needs."""
 
     def problems(self) -> tuple[str, ...]:
         """What is out of order, one half-sentence for each pair of neighbours; empty when all is well."""
@@ -170,6 +173,7 @@ class AccountSettings:
     rescue_ceiling: Wad | None = None
     target: Wad | None = None
     floor: Wad | None = None
+    max_after: Wad | None = None
     shock_bps: int | None = None
     priority: int | None = None
     never_donate: bool | None = None
@@ -241,6 +245,8 @@ def _resolved(pair: Pair, said: AccountSettings) -> SubaccountPolicy:
     for one in fields(Thresholds):
         value = getattr(said, one.name)
         values[one.name] = getattr(default.thresholds, one.name) if value is None else value
+    if said.max_after is None:  # as far above the floor as it is by default
+        values["max_after"] += values["floor"] - default.thresholds.floor
     named = [one.name for one in fields(Thresholds) if getattr(said, one.name) is not None]
     named += ["shock"] if said.shock_bps is not None else []
     why = default.why
@@ -286,14 +292,20 @@ def enforced(thresholds: Thresholds, guard: GuardState | None, index: int | None
         return thresholds
     survive = max(thresholds.survive, account.min_after)
     hard_floor = max(thresholds.hard_floor, account.hard_floor)
+    max_after = min(thresholds.max_after, account.max_after)
+    target = max(thresholds.target, survive)
+    if target >= max_after:
+        # Halfway between what the guard demands and what it allows, so that a price may move both ways until inclusion.
+        target = (survive + max_after) // 2
     return Thresholds(
         hard_floor,
         survive,
         max(thresholds.critical, survive),
         thresholds.trigger,
         min(thresholds.rescue_ceiling, account.rescue_ceiling),
-        max(thresholds.target, survive),
+        target,
         max(thresholds.floor, hard_floor),
+        max_after,
     )
 
 
@@ -337,6 +349,7 @@ def disagreements(policy: Policy, guard: GuardState, subaccounts: Sequence[Subac
                 account.rescue_ceiling,
                 account.rescue_ceiling < file.rescue_ceiling,
             ),
+            ("max_after", file.max_after, account.max_after, account.max_after < file.max_after),
         ):
             if wanted != enrolled:
                 found.append(Disagreement(subaccount.id, key, wanted, enrolled, is_stricter))

@@ -216,6 +216,7 @@ class GuardAccount:
     assets: tuple[Address, ...]
     rescue_ceiling: Wad
     min_after: Wad
+    max_after: Wad
     hard_floor: Wad
     is_live: bool
 

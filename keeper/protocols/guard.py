@@ -78,7 +78,7 @@ def _decode_accounts(answer: bytes) -> tuple[GuardAccount, ...]:
 
 
 def _account(index: int, fields: Any) -> GuardAccount:
-    protocol, retired, joined, holder, target, key, assets, (ceiling, min_after, hard_floor) = fields
+    protocol, retired, joined, holder, target, key, assets, (ceiling, min_after, max_after, hard_floor) = fields
     try:
         known = GuardProtocol(protocol)
     except ValueError as error:
@@ -92,6 +92,7 @@ def _account(index: int, fields: Any) -> GuardAccount:
         tuple(Address(asset) for asset in assets),
         ceiling,
         min_after,
+        max_after,
         hard_floor,
         is_live=joined and not retired,
     )
@@ -219,6 +220,10 @@ _SENTENCES = {
     "TooManyTransfers": "{count} transfers are more than one rescue may have",
     "RecipientHasNoDebt": "{index} owes nothing, so it needs no rescue",
     "RecipientIsHealthy": "{index} has health {health}, not below its rescue ceiling {ceiling}",
+    "RecipientWorthNoMoreThanItOwes": (
+        "{index} is worth no more than it owes (health {health}), so what went into it would pay its lenders' loss"
+    ),
+    "RecipientAboveMaximum": "{index} would reach health {health}, more than its most of {maximum}",
     "RecipientBelowMinimum": "{index} would reach health {health} only, less than the required {minimum}",
     "DonorIsRecipient": "{index} cannot give to itself",
     "DonorBelowHardFloor": "{index} would be left with health {health}, below its hard floor {hardFloor}",
@@ -236,7 +241,7 @@ _SENTENCES = {
     "TooManyAccounts": "the guard has no room for more accounts",
     "TooManyAssets": "{count} assets are more than one account may have",
     "AlreadyEnrolled": "the account is enrolled already, as {index}",
-    "PolicyOutOfOrder": "the limits are not 1 < hard floor <= survive <= rescue ceiling (or, for a wallet, all zero)",
+    "PolicyOutOfOrder": "the limits are not 1 < hard floor <= survive <= rescue ceiling <= max after (or, for a wallet, all zero)",
     "AssetsAreDerived": "a Morpho account takes no list of assets",
     "NoAssets": "a wallet needs a list of tokens",
     "AssetListedTwice": "the token {token} is listed twice",
@@ -246,7 +251,7 @@ _SENTENCES = {
     "RecordNotWritten": "the account's record could not be stored",
     "WindowIsZero": "the cap of {underlying} has a window of zero seconds",
 }
-_HEALTHS = {"health", "ceiling", "minimum", "hardFloor"}
+_HEALTHS = {"health", "ceiling", "minimum", "maximum", "breakEven", "hardFloor"}
 _ACCOUNTS = {"index", "from", "to"}
 
 

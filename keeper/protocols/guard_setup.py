@@ -78,6 +78,7 @@ class Limits:
 
     rescue_ceiling: Wad
     min_after: Wad
+    max_after: Wad
     hard_floor: Wad
 
 
@@ -162,16 +163,16 @@ def _to_guard(guard: Address, function: str, arguments: Sequence[object], says: 
     return OwnerCall(guard, interface(GUARD)[function].encode(*arguments), 0, says)
 
 
-def _fields(limits: Limits) -> tuple[int, int, int]:
-    return limits.rescue_ceiling, limits.min_after, limits.hard_floor
+def _fields(limits: Limits) -> tuple[int, int, int, int]:
+    return limits.rescue_ceiling, limits.min_after, limits.max_after, limits.hard_floor
 
 
 def _limits(enrolment: Enrolment, limits: Limits) -> str:
     if enrolment.protocol is GuardProtocol.WALLET:
         return "may give within its allowances and the caps"
     return (
-        f"receives only below health {_health(limits.rescue_ceiling)} and must then reach {_health(limits.min_after)}, "
-        f"is never left below {_health(limits.hard_floor)} by giving"
+        f"receives only below health {_health(limits.rescue_ceiling)} and must then end between "
+        f"{_health(limits.min_after)} and {_health(limits.max_after)}, is never left below {_health(limits.hard_floor)} by giving"
     )
 
 

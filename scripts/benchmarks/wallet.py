@@ -122,8 +122,7 @@ class WideWallet:
         self._morpho(OWNER, f"borrow({MARKET_PARAMS},uint256,uint256,address,address)", *arguments)
 
     def _enrol(self, first: int) -> None:
-        deployment, limits = self.devnet.deployment, world.VOLATILE
-        policy = tuple(world.wad(health) for health in (limits.rescue_ceiling, limits.survive, limits.hard_floor))
+        deployment, policy = self.devnet.deployment, world.guard_policy(world.VOLATILE)
         for start in range(first, len(self.markets), ENROLLED_AT_ONCE):
             enrolments: list[Any] = [
                 (GUARD_MORPHO, OWNER.address, deployment.morpho, bytes.fromhex(market.id[2:]), [], policy)

@@ -158,6 +158,19 @@ MUTANTS: Final = (
         "ceiling",
     ),
     Mutant("P4", "ceiling off by one", GUARD, "healthBefore >= recipient", "healthBefore > recipient"),
+    Mutant(
+        "P9",
+        "pays the lenders' loss",
+        GUARD,
+        "if (healthBefore <= breakEven)",
+        "if (false)",
+        "worth more than it owes",
+    ),
+    Mutant("P9", "worth just what it owes", GUARD, "healthBefore <= breakEven", "healthBefore < breakEven"),
+    Mutant(
+        "P9", "no maximum after", GUARD, "if (healthAfter > recipient.policy.maxAfter)", "if (false)", "maximum after"
+    ),
+    Mutant("P9", "maximum off by one", GUARD, "healthAfter > recipient", "healthAfter >= recipient"),
     Mutant("P4", "no minimum after", GUARD, "if (healthAfter < minimum)", "if (false)", "minimum after"),
     Mutant("P4", "minimum off by one", GUARD, "healthAfter < minimum", "healthAfter <= minimum"),
     Mutant("P4", "may end worse", GUARD, "rescue.minHealthAfter), healthBefore)", "rescue.minHealthAfter), 0)"),
@@ -256,6 +269,8 @@ MUTANTS: Final = (
     Mutant("S", "a floor on the line", ACCOUNTS, "1e18 < p.hardFloor", "1e18 <= p.hardFloor"),
     Mutant("S", "a floor above the minimum", ACCOUNTS, "&& p.hardFloor <= p.minAfter ", ""),
     Mutant("S", "a minimum above the ceiling", ACCOUNTS, " && p.minAfter <= p.rescueCeiling", ""),
+    Mutant("S", "a ceiling above the maximum", ACCOUNTS, "p.rescueCeiling <= p.maxAfter", "true"),
+    Mutant("S", "a wallet with a maximum", ACCOUNTS, " && p.maxAfter == 0", ""),
     Mutant("S", "everybody takes part", ACCOUNTS, "holder == owner || _joined[holder]", "holder != address(0)"),
     Mutant("P6", "leaving does nothing", ACCOUNTS, "_joined[msg.sender] = false;", ""),
     # Tokens

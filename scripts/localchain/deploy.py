@@ -13,7 +13,7 @@ from scripts.localchain.world import DEPLOYER, KEEPER, OWNER, UNPROTECTED, Marke
 
 MARKET_PARAMS = "(address,address,address,address,uint256)"
 ZERO = "0x" + "00" * 20
-ENROLMENT = "(uint8,address,address,bytes32,address[],(uint64,uint64,uint64))"
+ENROLMENT = "(uint8,address,address,bytes32,address[],(uint64,uint64,uint64,uint64))"
 GUARD_WALLET, GUARD_MORPHO = 0, 1
 
 
@@ -163,14 +163,13 @@ def permit_guard(node: Node, deployment: Deployment) -> None:
     """Everything that the owner has to allow: accounts with their limits, caps, the keeper, and finite permissions."""
     guard = deployment.guard
     idle = [deployment.tokens[symbol] for symbol in world.WALLET_RAW]
-    enrolments: list[Any] = [(GUARD_WALLET, OWNER.address, ZERO, bytes(32), idle, (0, 0, 0))]
+    enrolments: list[Any] = [(GUARD_WALLET, OWNER.address, ZERO, bytes(32), idle, (0, 0, 0, 0))]
     for position in world.POSITIONS:
         market = deployment.markets[position.market]
-        limits = world.limits(position.market)
         enrolments.append(
             (
                 GUARD_MORPHO, OWNER.address, deployment.morpho, bytes.fromhex(market.id[2:]), [],
-                tuple(world.wad(health) for health in (limits.rescue_ceiling, limits.survive, limits.hard_floor)),
+                world.guard_policy(world.limits(position.market)),
             )
         )  # fmt: skip
     caps = [(deployment.tokens[symbol], amount, world.CAP_WINDOW_SECONDS) for symbol, amount in world.CAPS_RAW.items()]

@@ -152,18 +152,26 @@ class Limits:
     rescue_ceiling: str
     target: str
     floor: str
+    max_after: str
     shock: str
 
 
 # The keeper's own defaults for a volatile pair, and for a correlated one rounded; written out, so that what the guard
 # enforces, what keeper.toml says and what the demo measures against are the same numbers.
-VOLATILE = Limits("1.02", "1.04", "1.08", "1.15", "1.20", "1.25", "1.30", "10%")
-CORRELATED = Limits("1.005", "1.01", "1.015", "1.02", "1.03", "1.035", "1.04", "2%")
+VOLATILE = Limits("1.02", "1.04", "1.08", "1.15", "1.20", "1.25", "1.30", "1.40", "10%")
+CORRELATED = Limits("1.005", "1.01", "1.015", "1.02", "1.03", "1.035", "1.04", "1.06", "2%")
 CORRELATED_MARKET = "wstETH/WETH 94.5%"
 
 
 def limits(market_name: str) -> Limits:
     return CORRELATED if market_name == CORRELATED_MARKET else VOLATILE
+
+
+def guard_policy(limits: Limits) -> tuple[int, int, int, int]:
+    """`Policy` of the guard, whose `minAfter` is `survive`."""
+    written = (limits.rescue_ceiling, limits.survive, limits.max_after, limits.hard_floor)
+    ceiling, min_after, max_after, hard_floor = map(wad, written)
+    return ceiling, min_after, max_after, hard_floor
 
 
 def wad(health: str) -> int:

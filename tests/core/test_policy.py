@@ -27,6 +27,7 @@ USUAL = Thresholds(
     rescue_ceiling=wad("1.20"),
     target=wad("1.25"),
     floor=wad("1.30"),
+    max_after=wad("1.40"),
 )
 ETH = SubaccountId("morpho", "0x3a85")
 BTC = SubaccountId("morpho", "0x3b01")
@@ -50,6 +51,7 @@ def test_the_usual_thresholds_are_in_order() -> None:
         ({"trigger": "1.21"}, "rescue_ceiling = 1.20 must be at or above trigger = 1.21"),
         ({"target": "1.19"}, "target = 1.19 must be at or above rescue_ceiling = 1.20"),
         ({"floor": "1.25"}, "floor = 1.25 must be above target = 1.25"),
+        ({"max_after": "1.29"}, "max_after = 1.29 must be at or above floor = 1.30"),
     ],
 )
 def test_thresholds_out_of_order_are_named_with_their_values(changes: dict[str, str], problem: str) -> None:
@@ -66,6 +68,7 @@ def test_thresholds_out_of_order_are_named_with_their_values(changes: dict[str, 
         {"trigger": "1.20"},
         {"target": "1.20"},
         {"floor": "1.250000000000000001"},
+        {"max_after": "1.30"},
     ],
 )
 def test_thresholds_that_just_fit_are_in_order(changes: dict[str, str]) -> None:
@@ -85,7 +88,7 @@ def test_a_volatile_pair_counts_in_days_of_volatility() -> None:
 def test_a_measured_volatility_takes_the_place_of_the_assumed_one() -> None:
     default = default_thresholds(Pair(ETH, wad("0.86"), "WETH", "USDC", volatility_bps_per_day=300))
     assert default.thresholds == Thresholds(
-        wad("1.012"), wad("1.024"), wad("1.048"), wad("1.09"), wad("1.12"), wad("1.15"), wad("1.18")
+        wad("1.012"), wad("1.024"), wad("1.048"), wad("1.09"), wad("1.12"), wad("1.15"), wad("1.18"), wad("1.24")
     )
     assert default.shock_bps == 600
     assert "(measured)" in default.why
@@ -95,8 +98,9 @@ def test_a_correlated_pair_counts_in_shares_of_what_the_lltv_leaves() -> None:
     """An LLTV of 94.5 % leaves 5.82 %; a sixth of it, 97 basis points, is a step."""
     default = default_thresholds(Pair(ETH, wad("0.945"), "wstETH", "WETH"))
     assert default.thresholds == Thresholds(
-        wad("1.00388"), wad("1.00776"), wad("1.01552"), wad("1.0291"), wad("1.0388"), wad("1.0485"), wad("1.0582")
-    )
+        wad("1.00388"), wad("1.00776"), wad("1.01552"), wad("1.0291"), wad("1.0388"), wad("1.0485"), wad("1.0582"),
+        wad("1.0776"),
+    )  # fmt: skip
     assert default.shock_bps == 194
     assert "shares of the 5.82 % that an LLTV of 94.5 % leaves" in default.why
 
@@ -151,7 +155,9 @@ def test_where_the_owner_said_everything_no_default_is_a_reason() -> None:
     said = AccountSettings(**{one.name: getattr(USUAL, one.name) for one in fields(USUAL)})
     pairs = [Pair(ETH, wad("0.86"))]
     without_shock = resolve(PolicySettings(said), pairs).subaccounts[ETH]
-    assert without_shock.why.startswith("hard_floor, survive, critical, trigger, rescue_ceiling, target, floor from")
+    assert without_shock.why.startswith(
+        "hard_floor, survive, critical, trigger, rescue_ceiling, target, floor, max_after"
+    )
     everything = resolve(PolicySettings(replace(said, shock_bps=900)), pairs).subaccounts[ETH]
     assert everything.why == "all from the configuration"
 
@@ -230,6 +236,25 @@ def test_a_guard_that_demands_more_than_the_target_moves_the_target() -> None:
     assert (strict.survive, strict.critical, strict.target, strict.floor) == (wad("1.35"),) * 4
 
 
+@pytest.mark.parametrize(
+    ("max_after", "target"),
+    [
+        ("1.250000000000000001", "1.25"),
+        ("1.25", "1.145"),  # halfway between 1.04 and 1.25: prices may move both ways until a rescue is included
+        ("1.20", "1.12"),
+    ],
+)
+def test_a_guard_that_allows_no_more_than_the_target_moves_the_target(max_after: str, target: str) -> None:
+    snapshot = a_snapshot(a_subaccount("a"), limits={"a": ("1.02", "1.04", "1.20", max_after)})
+    strict = enforced(USUAL, snapshot.guard, 0)
+    assert (strict.target, strict.max_after) == (wad(target), wad(max_after))
+
+
+def test_the_room_above_the_floor_is_kept_when_the_floor_is_the_owners_own() -> None:
+    settings = PolicySettings(AccountSettings(target=wad("1.5"), floor=wad("1.6")))
+    assert resolve(settings, [Pair(ETH, wad("0.86"))]).subaccounts[ETH].thresholds.max_after == wad("1.7")
+
+
 def test_without_guard_or_enrolment_the_file_holds() -> None:
     assert enforced(USUAL, None, 0) == USUAL
     assert enforced(USUAL, a_snapshot(a_subaccount("a")).guard, None) == USUAL
@@ -239,12 +264,13 @@ def test_without_guard_or_enrolment_the_file_holds() -> None:
 
 def test_check_hears_of_every_limit_that_differs() -> None:
     book = (a_subaccount("a"), a_subaccount("b"), a_wallet(), a_subaccount("c", is_enrolled=False))
-    snapshot = a_snapshot(*book, limits={"a": ("1.03", "1.04", "1.30"), "b": ("1.02", "1.04", "1.20")})
+    snapshot = a_snapshot(*book, limits={"a": ("1.03", "1.04", "1.30", "1.40"), "b": ("1.02", "1.04", "1.20", "1.41")})
     assert snapshot.guard is not None
     found = disagreements(a_policy(*book), snapshot.guard, snapshot.subaccounts)
     assert [(str(one.subaccount), one.key, one.is_guard_stricter) for one in found] == [
         ("morpho:a", "hard_floor", True),
         ("morpho:a", "rescue_ceiling", False),
+        ("morpho:b", "max_after", False),
     ]
     assert str(found[0]).startswith(
         "morpho:a: hard_floor is 1.02 in the file and 1.03 in the guard; the guard's is used"

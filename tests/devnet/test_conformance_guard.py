@@ -219,7 +219,7 @@ def test_the_guard_stands_where_and_as_it_was_computed(desk: Desk) -> None:
 
 def test_the_owners_transactions_are_understood_by_the_guard(desk: Desk) -> None:
     node = desk.devnet.node
-    limits = Limits(13 * 10**17, 11 * 10**17, 105 * 10**16)
+    limits = Limits(13 * 10**17, 11 * 10**17, 15 * 10**17, 105 * 10**16)
     enrolment = next(one for one in desk.portfolio.enrolments() if one.subaccount == desk.market(NEEDY))
     index = desk.snapshot.subaccount(desk.market(NEEDY)).guard_index
     assert index is not None
@@ -231,7 +231,7 @@ def test_the_owners_transactions_are_understood_by_the_guard(desk: Desk) -> None
     after = read_snapshot(node, desk.portfolio)
     assert after.guard is not None
     account = after.guard.accounts[index]
-    assert (account.rescue_ceiling, account.min_after, account.hard_floor) == (13 * 10**17, 11 * 10**17, 105 * 10**16)
+    assert Limits(account.rescue_ceiling, account.min_after, account.max_after, account.hard_floor) == limits
     assert "not authorised" in (after.subaccount(desk.market(NEEDY)).cannot_give or "")
 
     call = enrol(desk.guard.address, [(enrolment, limits)])

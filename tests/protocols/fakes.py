@@ -165,9 +165,9 @@ def set_guard(chain: FakeChain, *, owner: Address = OWNER, retired: bool = False
     chain.answer(GUARD, guard["keeper"], returns=[KEEPER])
     chain.answer(GUARD, guard["paused"], returns=[False])
     chain.answer(GUARD, guard["lastSequence"], returns=[41])
-    limits = (12 * 10**17, 105 * 10**16, 102 * 10**16)
+    limits = (12 * 10**17, 105 * 10**16, 14 * 10**17, 102 * 10**16)
     accounts = [
-        (0, False, True, OWNER, ZERO_ADDRESS, bytes(32), [WETH], (0, 0, 0)),
+        (0, False, True, OWNER, ZERO_ADDRESS, bytes(32), [WETH], (0, 0, 0, 0)),
         (1, retired, joined, OWNER, MORPHO, bytes.fromhex(MARKET[2:]), [WETH], limits),
     ]
     chain.answer(GUARD, guard["accounts"], returns=[accounts])

@@ -52,10 +52,13 @@ def refusal(name: str, *values: object) -> bytes:
 
 
 def test_the_guards_state_is_read() -> None:
-    wallet = GuardAccount(0, GuardProtocol.WALLET, OWNER, ZERO_ADDRESS, "0x" + 64 * "0", (WETH,), 0, 0, 0, is_live=True)
+    wallet = GuardAccount(
+        0, GuardProtocol.WALLET, OWNER, ZERO_ADDRESS, "0x" + 64 * "0", (WETH,), 0, 0, 0, 0, is_live=True
+    )
     position = GuardAccount(
         1, GuardProtocol.MORPHO, OWNER, MORPHO, MARKET, (WETH,),
-        1_200_000_000_000_000_000, 1_050_000_000_000_000_000, 1_020_000_000_000_000_000, is_live=True,
+        1_200_000_000_000_000_000, 1_050_000_000_000_000_000, 1_400_000_000_000_000_000, 1_020_000_000_000_000_000,
+        is_live=True,
     )  # fmt: skip
     assert read(a_chain()) == GuardState(
         GUARD, OWNER, KEEPER, False, 41, (wallet, position), {WETH: 60_000_000_000_000_000_000, WBTC: 0}
@@ -90,7 +93,7 @@ def nonsense(chain: FakeChain) -> None:
 
 
 def unknown_protocol(chain: FakeChain) -> None:
-    account = (7, False, True, OWNER, ZERO_ADDRESS, bytes(32), [WETH], (0, 0, 0))
+    account = (7, False, True, OWNER, ZERO_ADDRESS, bytes(32), [WETH], (0, 0, 0, 0))
     chain.answer(GUARD, ABI["accounts"], returns=[[account]])
 
 
@@ -238,7 +241,11 @@ def test_a_refusal_is_a_sentence(data: bytes, sentence: str) -> None:
 
 @pytest.mark.parametrize("error", ABI.errors.values(), ids=lambda error: error.name)
 def test_every_refusal_of_the_guard_has_a_sentence(error: CustomError) -> None:
-    zeros: dict[str, object] = {"address": ZERO_ADDRESS, "bytes32": bytes(32), "(uint64,uint64,uint64)": (0, 0, 0)}
+    zeros: dict[str, object] = {
+        "address": ZERO_ADDRESS,
+        "bytes32": bytes(32),
+        "(uint64,uint64,uint64,uint64)": (0, 0, 0, 0),
+    }
     values = [zeros.get(type, [] if type.endswith("[]") else 0) for type in error.inputs]
     sentence = explain_guard_revert(error.selector + encode(error.inputs, values))
     assert error.name not in sentence

@@ -34,11 +34,11 @@ WALLET = Enrolment(
 )  # fmt: skip
 
 
-def limits(ceiling: str, survive: str, floor: str) -> Limits:
-    return Limits(*(int(Decimal(health) * WAD) for health in (ceiling, survive, floor)))
+def limits(ceiling: str, survive: str, max_after: str, floor: str) -> Limits:
+    return Limits(*(int(Decimal(health) * WAD) for health in (ceiling, survive, max_after, floor)))
 
 
-LIMITS, NONE = limits("1.2", "1.05", "1.02"), Limits(0, 0, 0)
+LIMITS, NONE = limits("1.2", "1.05", "1.4", "1.02"), Limits(0, 0, 0, 0)
 
 
 def arguments(call: OwnerCall, function: str) -> tuple[object, ...]:
@@ -74,16 +74,16 @@ def test_enrolling_says_what_each_account_may_do() -> None:
     call = enrol(GUARD, [(WALLET, NONE), (POSITION, LIMITS)])
     assert arguments(call, "enrol") == (
         (
-            (0, OWNER, ZERO_ADDRESS, bytes(32), (WETH,), (0, 0, 0)),
+            (0, OWNER, ZERO_ADDRESS, bytes(32), (WETH,), (0, 0, 0, 0)),
             (
                 1, OWNER, MORPHO, bytes.fromhex(MARKET[2:]), (),
-                (1_200_000_000_000_000_000, 1_050_000_000_000_000_000, 1_020_000_000_000_000_000),
+                (1_200_000_000_000_000_000, 1_050_000_000_000_000_000, 1_400_000_000_000_000_000, 1_020_000_000_000_000_000),
             ),
         ),
     )  # fmt: skip
     assert call.says == (
         "Enrols wallet (may give within its allowances and the caps); WETH/USDC 86% (receives only below health 1.2 "
-        "and must then reach 1.05, is never left below 1.02 by giving)."
+        "and must then end between 1.05 and 1.4, is never left below 1.02 by giving)."
     )
 
 

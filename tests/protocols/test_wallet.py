@@ -23,7 +23,7 @@ KEY: EnrolmentKey = (GuardProtocol.WALLET, OWNER, ZERO_ADDRESS, NO_KEY)
 
 
 def enrolled_with(*assets: Address) -> dict[EnrolmentKey, GuardAccount]:
-    account = GuardAccount(5, GuardProtocol.WALLET, OWNER, ZERO_ADDRESS, NO_KEY, assets, 0, 0, 0, is_live=True)
+    account = GuardAccount(5, GuardProtocol.WALLET, OWNER, ZERO_ADDRESS, NO_KEY, assets, 0, 0, 0, 0, is_live=True)
     return {KEY: account}
 
 

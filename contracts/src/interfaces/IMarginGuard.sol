@@ -47,13 +47,16 @@ interface IMarginGuard {
         bytes reason;
     }
 
-    /// @notice The owner's limits for one account: `1e18 < hardFloor <= minAfter <= rescueCeiling`; all zero for a wallet.
+    /// @notice The owner's limits for one account, all zero for a wallet:
+    /// `1e18 < hardFloor <= minAfter <= rescueCeiling <= maxAfter`.
     /// @param rescueCeiling The account receives nothing while its health is at or above this.
     /// @param minAfter The least health that a rescue of this account must reach.
+    /// @param maxAfter The most that a rescue may bring it to: nobody can be drained for what this one does not need.
     /// @param hardFloor The least health that giving may leave this account with.
     struct Policy {
         uint64 rescueCeiling;
         uint64 minAfter;
+        uint64 maxAfter;
         uint64 hardFloor;
     }
 
@@ -127,8 +130,10 @@ interface IMarginGuard {
     error NoTransfers();
     error TooManyTransfers(uint256 count);
     error RecipientHasNoDebt(uint16 index);
+    error RecipientWorthNoMoreThanItOwes(uint16 index, uint256 health, uint256 breakEven);
     error RecipientIsHealthy(uint16 index, uint256 health, uint256 ceiling);
     error RecipientBelowMinimum(uint16 index, uint256 health, uint256 minimum);
+    error RecipientAboveMaximum(uint16 index, uint256 health, uint256 maximum);
     error DonorIsRecipient(uint16 index);
     error DonorBelowHardFloor(uint16 index, uint256 health, uint256 hardFloor);
     error AmountIsZero();

@@ -38,7 +38,7 @@ abstract contract Campaign is Setting {
         uint256[PLACES] healths;
         uint256[4] guardBalances;
         uint256[4] thiefBalances;
-        bool[3] guardIsAuthorized;
+        bool[6] authorised; // the guard by each holder, and the thief by each holder
     }
 
     function setUp() public virtual override {
@@ -142,10 +142,13 @@ abstract contract Campaign is Setting {
             }
         }
         (books.guardBalances, books.thiefBalances) = (_balances(address(guard)), _balances(thief));
-        books.guardIsAuthorized = [
+        books.authorised = [
             morpho.isAuthorized(owner, address(guard)),
             morpho.isAuthorized(friend, address(guard)),
-            morpho.isAuthorized(stranger, address(guard))
+            morpho.isAuthorized(stranger, address(guard)),
+            morpho.isAuthorized(owner, thief),
+            morpho.isAuthorized(friend, thief),
+            morpho.isAuthorized(stranger, thief)
         ];
     }
 

@@ -21,6 +21,12 @@ contract Handler is Campaign {
         uint256 first; // entries before this one are older than any window that was in force since
     }
 
+    /// @dev At this price the account had this health, or more.
+    struct Safe {
+        uint256 price;
+        uint256 health;
+    }
+
     Window[2] private _windows;
     bytes32[] private _carriedOut;
     uint64 public lastSequence;
@@ -32,6 +38,7 @@ contract Handler is Campaign {
     uint256 public refusedBatches;
     uint256 public liquidations;
     uint256 public raidsWithBoth;
+    uint256 public raidsWithAll;
 
     function setUp() public override {
         super.setUp();
@@ -49,39 +56,46 @@ contract Handler is Campaign {
 
     /* THE THIEF */
 
-    /// @dev P9: rebalances and liquidations in any order, in one block and at one price.
+    /// @dev P9: rebalances, liquidations and falls of the price in any order, in one block. What the keeper moved to or from
+    /// can be liquidated only after a fall deeper than the limit that it ended at: `hardFloor`, or `minAfter`.
     function thiefRaids(uint256 seed) external {
         _begin(seed);
         _accrueAll();
         Books memory start = _books();
-        uint256 worth = _thiefsWorth();
-        int256 earned; // from accounts that anybody could have liquidated before the raid
-        bool[PLACES] memory touched;
-        bool[2] memory did;
+        Safe[PLACES] memory safe;
+        for (uint256 place; place < PLACES; ++place) {
+            safe[place] = Safe(_price(), start.healths[place]);
+        }
+        bool[3] memory did; // rebalanced, liquidated, the price fell
         for (uint256 steps = 3 + _draw(6); steps != 0; --steps) {
-            if (_onceIn(2)) {
-                did[0] = _rebalanceOnce(touched) || did[0];
-            } else {
+            uint256 choice = _draw(9);
+            if (choice < 4) {
+                uint256 worth = _thiefsWorth();
+                did[0] = _rebalanceOnce(safe, true) || did[0];
+                assertEq(_thiefsWorth(), worth, "P9: a rebalance alone earned something");
+            } else if (choice < 8) {
                 uint256 place = _onceIn(2) ? _draw(PLACES) : _neediest(_books());
                 if (!_liquidates(place)) continue;
                 did[1] = true;
-                // P9
-                assertLt(start.healths[place], 1e18, "liquidated what was healthy when the block began");
-                assertFalse(touched[place], "liquidated what the keeper had moved to or from in this block");
-                earned += int256(_thiefsWorth()) - int256(worth);
+                // A billionth for what is rounded.
+                uint256 healthNow = safe[place].health * _price() / safe[place].price;
+                assertLt(healthNow, 1e18 + 1e9, "P9: liquidated what could not have been without the keeper's key");
+                safe[place].health = 0; // now anybody may go on
+            } else {
+                ethFeed.setAnswer(int256(_price() * (90 + _draw(10)) / 100 + 1));
+                did[2] = true;
             }
-            int256 now_ = int256(_thiefsWorth());
-            if (!did[1]) assertEq(now_, int256(worth), "a rebalance alone earned something");
-            worth = uint256(now_);
         }
         if (did[0] && did[1]) ++raidsWithBoth;
+        if (did[0] && did[1] && did[2]) ++raidsWithAll;
     }
 
     function thiefRebalances(uint256 seed) external {
         _begin(seed);
-        bool[PLACES] memory touched;
-        if (_onceIn(2)) _accrueAll();
-        _rebalanceOnce(touched);
+        Safe[PLACES] memory safe;
+        bool accrued = _onceIn(2);
+        if (accrued) _accrueAll();
+        _rebalanceOnce(safe, accrued);
     }
 
     function thiefLiquidates(uint256 seed) external {
@@ -149,6 +163,7 @@ contract Handler is Campaign {
         policy.hardFloor = uint64(1.005e18 + _draw(0.1e18));
         policy.minAfter = uint64(policy.hardFloor + _draw(0.1e18));
         policy.rescueCeiling = uint64(policy.minAfter + _draw(0.8e18));
+        policy.maxAfter = uint64(policy.rescueCeiling + _draw(1e18));
         places[place].policy = policy;
         vm.prank(owner);
         guard.setPolicy(places[place].index, policy);
@@ -255,8 +270,9 @@ contract Handler is Campaign {
 
     /* A BATCH, AND WHAT IT MAY DO */
 
+    /// @param accrued Whether all interest is accrued, so that the healths in the books are those of this block.
     /// @return Whether it rescued somebody.
-    function _rebalanceOnce(bool[PLACES] memory touched) private returns (bool) {
+    function _rebalanceOnce(Safe[PLACES] memory safe, bool accrued) private returns (bool) {
         Books memory before = _books();
         IMarginGuard.Rescue[] memory batch = _anyBatch(before);
         bytes32 planId = _planId(lastSequence + 1);
@@ -266,7 +282,7 @@ contract Handler is Campaign {
             assertFalse(paused, "P6: rebalanced while paused");
             _carriedOut.push(planId);
             ++lastSequence;
-            _check(batch, results, before, touched);
+            _check(batch, results, before, safe, accrued);
             return true;
         } catch (bytes memory why) {
             ++refusedBatches;
@@ -279,7 +295,8 @@ contract Handler is Campaign {
         IMarginGuard.Rescue[] memory batch,
         IMarginGuard.Result[] memory results,
         Books memory before,
-        bool[PLACES] memory touched
+        Safe[PLACES] memory safe,
+        bool accrued
     ) private {
         _accrueAll();
         Books memory now_ = _books();
@@ -291,14 +308,17 @@ contract Handler is Campaign {
             ++rescues;
             uint256 to = _placeOf(batch[i].to);
             assertLt(results[i].healthBefore, places[to].policy.rescueCeiling, "above the ceiling");
+            if (accrued && !gave[to] && leastHealths[to] == 0) {
+                assertEq(results[i].healthBefore, before.healths[to], "P4: another health than it had");
+                assertGt(before.healths[to], places[to].market.lltv, "P9: paid for the lenders' loss");
+            }
             leastHealths[to] = _largest(places[to].policy.minAfter, batch[i].minHealthAfter, results[i].healthBefore);
             assertGe(results[i].healthAfter, leastHealths[to], "P4");
-            touched[to] = true;
             for (uint256 j; j < batch[i].transfers.length; ++j) {
                 IMarginGuard.Transfer memory transfer = batch[i].transfers[j];
                 uint256 from = _placeOf(transfer.from);
                 uint256 which = places[from].tokens[transfer.fromAsset] == address(weth) ? 0 : 1;
-                (gave[from], touched[from]) = (true, true);
+                gave[from] = true;
                 moved[which] += transfer.amount;
                 // What P1 says must be there afterwards.
                 before.holdings[to][which] += transfer.amount;
@@ -314,15 +334,17 @@ contract Handler is Campaign {
             assertEq(now_.debtShares[place], before.debtShares[place], "P2: a debt");
             assertEq(now_.supplyShares[place], before.supplyShares[place], "P2: a loan given");
             uint256 least = leastHealths[place];
+            if (least != 0) assertLe(now_.healths[place], places[place].policy.maxAfter, "more than it needed");
             if (gave[place]) least = places[place].policy.hardFloor;
             assertGe(now_.healths[place], least, "P3 or P4: too low at the end of the batch");
+            if (least != 0) safe[place] = Safe(_price(), least);
         }
         for (uint256 i; i < 4; ++i) {
             assertEq(now_.guardBalances[i], before.guardBalances[i], "P1: the guard's balance");
             assertEq(now_.thiefBalances[i], before.thiefBalances[i], "P9: the thief's balance");
         }
-        for (uint256 i; i < 3; ++i) {
-            assertEq(now_.guardIsAuthorized[i], before.guardIsAuthorized[i], "P2: an authorisation");
+        for (uint256 i; i < 6; ++i) {
+            assertEq(now_.authorised[i], before.authorised[i], "P2: an authorisation");
         }
         for (uint256 i; i < 2; ++i) {
             if (moved[i] != 0) _book(_windows[i], moved[i]);

@@ -59,5 +59,6 @@ contract ThiefCampaign is Test {
         assertGt(handler.rescues(), 60, "rescues");
         assertGt(handler.liquidations(), 10, "liquidations");
         assertGt(handler.raidsWithBoth(), 1, "raids that rebalanced and liquidated");
+        assertGt(handler.raidsWithAll(), 0, "raids in which the price fell as well");
     }
 }

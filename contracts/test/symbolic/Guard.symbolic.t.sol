@@ -20,7 +20,9 @@ contract GuardProofs is Test {
     address private constant KEEPER = address(0xB0B);
     uint64 private constant CEILING = 1.6e18;
     uint64 private constant MIN_AFTER = 1.1e18;
+    uint64 private constant MAX_AFTER = 2.5e18;
     uint64 private constant HARD_FLOOR = 1.05e18;
+    uint256 private constant LLTV = 0.86e18;
 
     IMarginGuard private guard;
     AbstractProtocol private protocol;
@@ -40,7 +42,7 @@ contract GuardProofs is Test {
         for (uint256 i; i < 3; ++i) {
             // The protocol is its own oracle.
             ids[i] = protocol.create(
-                MarketParams(address(1), address(token), address(protocol), address(uint160(i)), 0.86e18)
+                MarketParams(address(1), address(token), address(protocol), address(uint160(i)), LLTV)
             );
             list[i] = IMarginGuard.Enrolment({
                 protocol: IMarginGuard.Protocol.Morpho,
@@ -48,7 +50,7 @@ contract GuardProofs is Test {
                 target: address(protocol),
                 key: ids[i],
                 assets: new address[](0),
-                policy: IMarginGuard.Policy(CEILING, MIN_AFTER, HARD_FLOOR)
+                policy: IMarginGuard.Policy(CEILING, MIN_AFTER, MAX_AFTER, HARD_FLOOR)
             });
         }
         IMarginGuard.Cap[] memory caps = new IMarginGuard.Cap[](1);
@@ -113,8 +115,8 @@ contract GuardProofs is Test {
         uint256 before = guard.health(0);
         if (!_carriedOut(_rescue(1, amount, wanted))) return;
         uint256 afterwards = guard.health(0);
-        assert(before < CEILING);
-        assert(afterwards >= before && afterwards >= MIN_AFTER && afterwards >= wanted);
+        assert(before < CEILING && before > LLTV);
+        assert(afterwards >= before && afterwards >= MIN_AFTER && afterwards >= wanted && afterwards <= MAX_AFTER);
         assert(guard.health(1) >= HARD_FLOOR);
     }
 
