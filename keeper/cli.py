@@ -150,6 +150,13 @@ def setup(
             help="What the guard may take from the wallet, such as WETH=20; may be repeated.", metavar="TOKEN=AMOUNT"
         ),
     ] = None,
+    retire: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Take an account out of the guard for good, by its number there, or all; may be repeated.",
+            metavar="NUMBER",
+        ),
+    ] = None,
     send: Annotated[bool, typer.Option("--send", help="Send what is missing with the owner's keystore.")] = False,
     owner_keystore: Annotated[
         Path | None, typer.Option(help="The owner's keystore file, with --send.", metavar="FILE")
@@ -173,6 +180,7 @@ def setup(
             form=form,
             caps=cap or [],
             allowances=allowance or [],
+            retired=retire or [],
             send=send,
             owner_keystore=owner_keystore,
             owner_password=owner_password,

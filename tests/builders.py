@@ -192,7 +192,8 @@ def a_snapshot(
 ) -> Snapshot:
     """These subaccounts, enrolled in order, with a guard that limits nothing unless said.
 
-    `caps`: by token, without it a million of each; `limits`: hard floor, least after and ceiling, by key.
+    `caps`: by token, without it a million of each; `limits`: hard floor, least after, ceiling and, if
+    said, most after, by key.
     """
     enrolled = [subaccount for subaccount in subaccounts if subaccount.guard_index is not None]
     index_of = {subaccount.id: index for index, subaccount in enumerate(enrolled)}

@@ -241,7 +241,9 @@ _SENTENCES = {
     "TooManyAccounts": "the guard has no room for more accounts",
     "TooManyAssets": "{count} assets are more than one account may have",
     "AlreadyEnrolled": "the account is enrolled already, as {index}",
-    "PolicyOutOfOrder": "the limits are not 1 < hard floor <= survive <= rescue ceiling <= max after (or, for a wallet, all zero)",
+    "PolicyOutOfOrder": (
+        "the limits are not 1 < hard floor <= survive <= rescue ceiling <= max after (or, for a wallet, all zero)"
+    ),
     "AssetsAreDerived": "a Morpho account takes no list of assets",
     "NoAssets": "a wallet needs a list of tokens",
     "AssetListedTwice": "the token {token} is listed twice",

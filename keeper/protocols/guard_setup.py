@@ -117,8 +117,11 @@ def set_policy(guard: Address, index: int, enrolment: Enrolment, limits: Limits)
     return _to_guard(guard, "setPolicy", [index, _fields(limits)], says)
 
 
-def retire(guard: Address, index: int, label: str) -> OwnerCall:
-    return _to_guard(guard, "retire", [[index]], f"Takes {label} out of the guard for good.")
+def retire(guard: Address, accounts: Mapping[int, str]) -> OwnerCall:
+    """By index, with what people call each."""
+    return _to_guard(
+        guard, "retire", [list(accounts)], f"Takes {', '.join(accounts.values())} out of the guard for good."
+    )
 
 
 def set_caps(guard: Address, caps: Sequence[Cap]) -> OwnerCall:
@@ -172,7 +175,8 @@ def _limits(enrolment: Enrolment, limits: Limits) -> str:
         return "may give within its allowances and the caps"
     return (
         f"receives only below health {_health(limits.rescue_ceiling)} and must then end between "
-        f"{_health(limits.min_after)} and {_health(limits.max_after)}, is never left below {_health(limits.hard_floor)} by giving"
+        f"{_health(limits.min_after)} and {_health(limits.max_after)}, is never left below "
+        f"{_health(limits.hard_floor)} by giving"
     )
 
 

@@ -14,7 +14,9 @@ from eth_keyfile.keyfile import create_keyfile_json
 
 from keeper.core.units import Address
 from keeper.protocols.guard_setup import guard_address
+from keeper.report import short
 from scripts.localchain import world
+from scripts.localchain.abi import encode_call
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import KEEPER, OWNER, UNPROTECTED
 from tests.commands.shell import keeper, keeper_process
@@ -305,8 +307,60 @@ def test_check_tells_what_is_enrolled_and_not_in_the_file(devnet: Devnet) -> Non
     config = devnet.config.with_name("fewer.toml")
     config.write_text(re.sub(rf'    "{market}".*\n', "", devnet.config.read_text()))
     assert (
-        f"its account number 6 (morpho {market}) is not in the file; add it to [[protocols]], or the owner sends retire"
+        f"its account number 6 (morpho {market}) is not in the file; add it to [[protocols]], or take it out with "
+        "`keeper setup --retire 6`"
     ) in keeper("check", config=config).out
+
+
+def test_check_shows_what_was_granted_what_it_is_for_and_the_worst_that_a_stolen_key_could_do(devnet: Devnet) -> None:
+    devnet.chain.set_price("WETH", "2250")  # WETH/USDC 86% at 1.098
+    ran = keeper("check", config=devnet.config)
+    owner, morpho = OWNER.address.lower(), devnet.deployment.morpho.lower()
+    assert f"{short(owner)} authorised it on Morpho {short(morpho)}." in ran.out
+    assert f"its allowance from {short(owner)} is 2 WETH." in ran.out
+    assert "must then end between 1.0400 and 1.4000, and may give down to 1.0200." in ran.out
+    assert "of WETH at most 60 WETH may move in any 24 h, 60 WETH of it now." in ran.out
+    exposure = keeper("check --json", config=devnet.config).document["exposure"]
+    assert [each["left_behind"] for each in exposure["permissions"]] == [False, False, False]
+    weth = next(each for each in exposure["stolen_key"] if each["symbol"] == "WETH")
+    assert (weth["cap_raw"], weth["window_seconds"]) == (str(60 * 10**18), 86_400)
+    assert 0 < int(weth["now_raw"]) < int(weth["displaced_raw"]) < 60 * 10**18
+    assert int(weth["now_usd_wad"]) == int(weth["now_raw"]) * 2_250
+
+
+def test_what_is_retired_leaves_no_permission_behind(devnet: Devnet) -> None:
+    token = devnet.deployment.tokens["USDC"]
+    approved = encode_call("approve(address,uint256)", devnet.deployment.guard, 2**256 - 1)
+    devnet.node.transact(OWNER.address, token, approved)
+    says = f"its allowance of USDC from {short(OWNER.address.lower())} is unlimited, and no enrolled account needs it"
+    assert says in keeper("check", config=devnet.config).out
+
+    retirement, *revocations = keeper("setup --retire 0 --json", config=devnet.config).document["transactions"]
+    assert retirement["says"] == (
+        "Takes wallet out of the guard for good. Take it out of keeper.toml too, or the next `keeper setup` enrols it "
+        "anew."
+    )
+    assert [each["says"] for each in revocations] == [
+        f"Takes the guard's allowance of {symbol} back." for symbol in ("WETH", "WBTC", "USDC")
+    ]
+    ran = keeper("setup --retire all --send --impersonate", config=devnet.config)
+    assert ran.code == 0
+    assert "Takes the guard's authorisation on Morpho back." in ran.out
+    assert "What was granted to the guard" in keeper("check", config=devnet.config).out
+    assert keeper("check --json", config=devnet.config).document["exposure"]["permissions"] == []
+    assert keeper("setup --retire all", config=devnet.config).out.startswith("Nothing is missing")
+
+
+@pytest.mark.parametrize(
+    ("number", "says"),
+    [
+        ("7", "--retire 7: the guard has no account of that number; `keeper check` lists them."),
+        ("wallet", "--retire 'wallet' is neither an account's number in the guard nor `all`."),
+    ],
+)
+def test_what_is_to_be_retired_must_be_there(devnet: Devnet, number: str, says: str) -> None:
+    ran = keeper(f"setup --retire {number}", config=devnet.config)
+    assert (ran.code, ran.err) == (2, f"keeper: {says}\n")
 
 
 # status, plan, explain ------------------------------------------------------------------------------------------------

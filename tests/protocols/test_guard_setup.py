@@ -77,7 +77,7 @@ def test_enrolling_says_what_each_account_may_do() -> None:
             (0, OWNER, ZERO_ADDRESS, bytes(32), (WETH,), (0, 0, 0, 0)),
             (
                 1, OWNER, MORPHO, bytes.fromhex(MARKET[2:]), (),
-                (1_200_000_000_000_000_000, 1_050_000_000_000_000_000, 1_400_000_000_000_000_000, 1_020_000_000_000_000_000),
+                (12 * 10**17, 105 * 10**16, 14 * 10**17, 102 * 10**16),
             ),
         ),
     )  # fmt: skip
@@ -94,9 +94,9 @@ def test_a_policy_is_changed_by_index() -> None:
 
 
 def test_retiring_is_for_good() -> None:
-    call = retire(GUARD, 3, "WETH/USDC 86%")
-    assert arguments(call, "retire") == ((3,),)
-    assert call.says == "Takes WETH/USDC 86% out of the guard for good."
+    call = retire(GUARD, {3: "WETH/USDC 86%", 5: "wallet"})
+    assert arguments(call, "retire") == ((3, 5),)
+    assert call.says == "Takes WETH/USDC 86%, wallet out of the guard for good."
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""Which permissions are asked about, and which of them are of no use any more."""
+
+import pytest
+
+from keeper.core.snapshot import GuardAccount, GuardProtocol, GuardState
+from keeper.core.units import Address
+from keeper.protocols.abi import ZERO_ADDRESS, interface
+from keeper.protocols.base import Call, CallResult
+from keeper.protocols.permissions import Permission, Place, decode_permissions, permission_calls, places, questions
+from tests.protocols.fakes import GUARD, KEEPER, MARKET, MORPHO, OWNER, WBTC, WETH, address
+
+FRIEND = address(0xF1)
+AUTHORISATION = Place(GuardProtocol.MORPHO, MORPHO, OWNER)
+OWNERS_WETH = Place(GuardProtocol.WALLET, WETH, OWNER)
+FRIENDS_WBTC = Place(GuardProtocol.WALLET, WBTC, FRIEND)
+
+
+def an_account(index: int, *assets: Address, holder: Address = OWNER, is_live: bool = True) -> GuardAccount:
+    """A wallet with these tokens, a Morpho position without."""
+    protocol, target, key = GuardProtocol.WALLET, ZERO_ADDRESS, "0x" + 64 * "0"
+    if not assets:
+        protocol, target, key, assets = GuardProtocol.MORPHO, MORPHO, MARKET, (WETH,)
+    return GuardAccount(index, protocol, holder, target, key, assets, 0, 0, 0, 0, is_live=is_live)
+
+
+def a_guard(*accounts: GuardAccount) -> GuardState:
+    return GuardState(GUARD, OWNER, KEEPER, False, 0, accounts, {})
+
+
+def word(value: int) -> CallResult:
+    return CallResult(True, value.to_bytes(32))
+
+
+def test_what_was_ever_enrolled_is_asked_about_once_and_the_owners_tokens_too() -> None:
+    guard = a_guard(
+        an_account(0), an_account(1), an_account(2, WETH, is_live=False), an_account(3, WBTC, holder=FRIEND)
+    )
+    owners_wbtc = Place(GuardProtocol.WALLET, WBTC, OWNER)
+    assert questions(guard, [WETH, WBTC]) == (AUTHORISATION, OWNERS_WETH, FRIENDS_WBTC, owners_wbtc)
+    assert permission_calls(guard, [AUTHORISATION, FRIENDS_WBTC]) == [
+        Call(MORPHO, interface("Morpho")["isAuthorized"].encode(OWNER, GUARD)),
+        Call(WBTC, interface("ERC20")["allowance"].encode(FRIEND, GUARD)),
+    ]
+
+
+def test_a_position_needs_an_authorisation_and_a_wallet_an_allowance_of_each_token() -> None:
+    assert places([an_account(0), an_account(1, WETH, WBTC)]) == (
+        AUTHORISATION, OWNERS_WETH, Place(GuardProtocol.WALLET, WBTC, OWNER),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("is_live", "answer", "permission", "is_left_behind"),
+    [
+        (True, word(5), Permission(OWNERS_WETH, 5, True), False),
+        (True, word(0), Permission(OWNERS_WETH, 0, True), False),
+        (True, CallResult(False, b""), Permission(OWNERS_WETH, None, True), False),
+        (False, word(1), Permission(OWNERS_WETH, 1, False), True),
+        (False, CallResult(False, b""), Permission(OWNERS_WETH, None, False), True),
+        (False, CallResult(True, b"\x01"), Permission(OWNERS_WETH, None, False), True),
+        (False, word(0), None, None),
+    ],
+)
+def test_a_permission_is_left_behind_when_no_live_account_needs_it(
+    is_live: bool, answer: CallResult, permission: Permission | None, is_left_behind: bool | None
+) -> None:
+    guard = a_guard(an_account(0, WETH, is_live=is_live))
+    found = decode_permissions(guard, [OWNERS_WETH], [answer])
+    assert found == (() if permission is None else (permission,))
+    assert [each.is_left_behind for each in found] == ([] if is_left_behind is None else [is_left_behind])
+
+
+@pytest.mark.parametrize(
+    ("place", "amount_raw", "is_unlimited"),
+    [
+        (OWNERS_WETH, (1 << 128) - 1, False),
+        (OWNERS_WETH, 1 << 128, True),
+        (OWNERS_WETH, (1 << 256) - 1, True),
+        (OWNERS_WETH, None, False),
+        (AUTHORISATION, 1, False),
+    ],
+)
+def test_an_allowance_that_no_balance_exceeds_is_no_limit(
+    place: Place, amount_raw: int | None, is_unlimited: bool
+) -> None:
+    assert Permission(place, amount_raw, True).is_unlimited is is_unlimited
