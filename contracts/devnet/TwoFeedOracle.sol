@@ -43,8 +43,8 @@ contract TwoFeedOracle {
 
     /// @notice Loan tokens per collateral token, both in raw units, scaled by 1e36.
     function price() external view returns (uint256) {
-        return SCALE_FACTOR * _answer(BASE_FEED_1) * _answer(BASE_FEED_2)
-            / (_answer(QUOTE_FEED_1) * _answer(QUOTE_FEED_2));
+        return
+            SCALE_FACTOR * _answer(BASE_FEED_1) * _answer(BASE_FEED_2) / (_answer(QUOTE_FEED_1) * _answer(QUOTE_FEED_2));
     }
 
     function _answer(address feed) internal view returns (uint256) {

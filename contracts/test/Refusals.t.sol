@@ -53,13 +53,11 @@ contract RefusalsTest is Setting {
         IMarginGuard.Rescue memory rescue = _rescue(A, _native(D, 10 ether));
         ethFeed.setAnswer(1_400e8);
         _assertRefused(
-            rescue,
-            abi.encodeWithSelector(IMarginGuard.RecipientWorthNoMoreThanItOwes.selector, A, 0.86e18, 0.86e18)
+            rescue, abi.encodeWithSelector(IMarginGuard.RecipientWorthNoMoreThanItOwes.selector, A, 0.86e18, 0.86e18)
         );
         ethFeed.setAnswer(700e8);
         _assertRefused(
-            rescue,
-            abi.encodeWithSelector(IMarginGuard.RecipientWorthNoMoreThanItOwes.selector, A, 0.43e18, 0.86e18)
+            rescue, abi.encodeWithSelector(IMarginGuard.RecipientWorthNoMoreThanItOwes.selector, A, 0.43e18, 0.86e18)
         );
         ethFeed.setAnswer(1_400.0001e8);
         _assertCarriedOut(rescue);

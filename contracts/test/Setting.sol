@@ -34,6 +34,9 @@ interface IMorphoInFull is IMorpho {
     function borrow(MarketParams calldata params, uint256 assets, uint256 shares, address account, address receiver)
         external
         returns (uint256, uint256);
+    function repay(MarketParams calldata params, uint256 assets, uint256 shares, address account, bytes calldata data)
+        external
+        returns (uint256, uint256);
     function liquidate(
         MarketParams calldata params,
         address borrower,
@@ -173,9 +176,10 @@ abstract contract Setting is Test {
     /* THE GUARD'S SETTINGS */
 
     function _policy() internal pure returns (IMarginGuard.Policy memory) {
-        return IMarginGuard.Policy({
-            rescueCeiling: CEILING, minAfter: MIN_AFTER, maxAfter: MAX_AFTER, hardFloor: HARD_FLOOR
-        });
+        return
+            IMarginGuard.Policy({
+                rescueCeiling: CEILING, minAfter: MIN_AFTER, maxAfter: MAX_AFTER, hardFloor: HARD_FLOOR
+            });
     }
 
     function _morphoAccount(MarketParams memory market) internal view returns (IMarginGuard.Enrolment memory) {

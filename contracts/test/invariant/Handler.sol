@@ -67,8 +67,8 @@ contract Handler is Campaign {
             safe[place] = Safe(_price(), start.healths[place]);
         }
         bool[3] memory did; // rebalanced, liquidated, the price fell
-        for (uint256 steps = 3 + _draw(6); steps != 0; --steps) {
-            uint256 choice = _draw(9);
+        for (uint256 steps = 4 + _draw(12); steps != 0; --steps) {
+            uint256 choice = _draw(10);
             if (choice < 4) {
                 uint256 worth = _thiefsWorth();
                 did[0] = _rebalanceOnce(safe, true) || did[0];
@@ -81,6 +81,8 @@ contract Handler is Campaign {
                 uint256 healthNow = safe[place].health * _price() / safe[place].price;
                 assertLt(healthNow, 1e18 + 1e9, "P9: liquidated what could not have been without the keeper's key");
                 safe[place].health = 0; // now anybody may go on
+            } else if (choice == 8) {
+                _tamper();
             } else {
                 ethFeed.setAnswer(int256(_price() * (90 + _draw(10)) / 100 + 1));
                 did[2] = true;
@@ -101,6 +103,11 @@ contract Handler is Campaign {
     function thiefLiquidates(uint256 seed) external {
         _begin(seed);
         _liquidates(_draw(PLACES));
+    }
+
+    function thiefTampers(uint256 seed) external {
+        _begin(seed);
+        _tamper();
     }
 
     function thiefPauses(uint256 seed) external {
@@ -431,6 +438,29 @@ contract Handler is Campaign {
     }
 
     /* THE REST OF THE THIEF'S AND OF THE WORLD */
+
+    /// @dev What anybody can do to an account of somebody else: give it collateral, pay its debt, fill what it is counted in.
+    function _tamper() private {
+        uint256 place = _draw(PLACES);
+        TestToken token = TestToken(places[place].tokens[0]);
+        uint256 amount = 1 + _draw(_onceIn(2) ? 100 : 1 ether);
+        if (_isWallet(place)) return token.mint(places[place].holder, amount);
+        MarketParams memory market = places[place].market;
+        uint256 trick = _draw(3);
+        if (trick == 0) return token.mint(address(morpho), amount);
+        if (trick == 1) {
+            token.mint(thief, amount);
+            vm.startPrank(thief);
+            token.approve(address(morpho), amount);
+            morpho.supplyCollateral(market, amount, places[place].holder, "");
+            vm.stopPrank();
+        } else {
+            (, uint256 shares,) = morpho.position(_id(market), places[place].holder);
+            if (shares == 0) return;
+            vm.prank(thief);
+            morpho.repay(market, 0, 1 + _draw(shares / 20 + 1), places[place].holder, "");
+        }
+    }
 
     function _liquidates(uint256 place) private returns (bool) {
         if (_isWallet(place)) return false;

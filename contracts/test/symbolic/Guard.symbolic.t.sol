@@ -41,9 +41,8 @@ contract GuardProofs is Test {
         IMarginGuard.Enrolment[] memory list = new IMarginGuard.Enrolment[](3);
         for (uint256 i; i < 3; ++i) {
             // The protocol is its own oracle.
-            ids[i] = protocol.create(
-                MarketParams(address(1), address(token), address(protocol), address(uint160(i)), LLTV)
-            );
+            ids[i] =
+                protocol.create(MarketParams(address(1), address(token), address(protocol), address(uint160(i)), LLTV));
             list[i] = IMarginGuard.Enrolment({
                 protocol: IMarginGuard.Protocol.Morpho,
                 holder: OWNER,
