@@ -13,8 +13,8 @@ library MorphoBlue {
     uint256 private constant VIRTUAL_SHARES = 1e6;
 
     // Where Morpho keeps its positions and markets: MorphoStorageLib, morpho-blue 1.0.0.
-    uint256 private constant POSITIONS_SLOT = 2;
-    uint256 private constant MARKETS_SLOT = 3;
+    bytes32 private constant POSITIONS_SLOT = bytes32(uint256(2));
+    bytes32 private constant MARKETS_SLOT = bytes32(uint256(3));
 
     error MarketUnknown(address morpho, bytes32 id);
 
@@ -72,12 +72,21 @@ library MorphoBlue {
         returns (uint256 borrowShares, uint256 collateral, uint256 totalBorrowAssets, uint256 totalBorrowShares)
     {
         bytes32[] memory slots = new bytes32[](2);
-        bytes32 position = keccak256(abi.encode(holder, keccak256(abi.encode(id, POSITIONS_SLOT))));
+        bytes32 position = _slotOf(bytes32(uint256(uint160(holder))), _slotOf(id, POSITIONS_SLOT));
         slots[0] = bytes32(uint256(position) + 1);
-        slots[1] = bytes32(uint256(keccak256(abi.encode(id, MARKETS_SLOT))) + 1);
+        slots[1] = bytes32(uint256(_slotOf(id, MARKETS_SLOT)) + 1);
         bytes32[] memory words = morpho.extSloads(slots);
         (collateral, borrowShares) = _halves(words[0]);
         (totalBorrowShares, totalBorrowAssets) = _halves(words[1]);
+    }
+
+    /// @dev Where a mapping at `slot` keeps the value of `key`. In scratch space: `abi.encode` would allocate each time.
+    function _slotOf(bytes32 key, bytes32 slot) private pure returns (bytes32 place) {
+        assembly ("memory-safe") {
+            mstore(0, key)
+            mstore(32, slot)
+            place := keccak256(0, 64)
+        }
     }
 
     function _halves(bytes32 word) private pure returns (uint256 high, uint256 low) {
