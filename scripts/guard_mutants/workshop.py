@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -14,7 +16,6 @@ from scripts.guard_mutants.table import Mutant
 CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
 COPIED = ("src", "test", "devnet", "snapshots", "foundry.toml", "solc")
 LINKED = ("node_modules", ".cache")
-GAS_TESTS = ("Gas.t.sol", "Setting.sol")
 
 FAILED_TEST = re.compile(r"^\[FAIL.*\] (\w+)\(", re.MULTILINE)
 BUILD_SECONDS_MAX = 600
@@ -35,8 +36,11 @@ class Workshop:
     folder: Path
 
     @classmethod
-    def at(cls, folder: Path, *, via_ir: bool) -> Self:
-        """With `via_ir` the guard is built as it is shipped, which gas needs; without, unoptimised and much sooner."""
+    def at(cls, folder: Path, *, via_ir: bool, tests: Collection[str] = ()) -> Self:
+        """With `via_ir` the guard is built as it is shipped; without, unoptimised and much sooner.
+
+        `tests`: names under test/ that are kept, which saves building the others; all without.
+        """
         folder.mkdir()
         for name in COPIED:
             source = CONTRACTS / name
@@ -47,11 +51,10 @@ class Workshop:
         for name in LINKED:
             (folder / name).symlink_to(CONTRACTS / name)
         settings = (folder / "foundry.toml").read_text()
-        if via_ir:
-            for test in (folder / "test").iterdir():
-                if test.name not in GAS_TESTS:
-                    shutil.rmtree(test) if test.is_dir() else test.unlink()
-        else:
+        for test in (folder / "test").iterdir():
+            if tests and test.name not in tests:
+                shutil.rmtree(test) if test.is_dir() else test.unlink()
+        if not via_ir:
             settings = VIA_IR.sub("\n", settings).replace("optimizer = true", "optimizer = false")
         # A weakened line may leave a name unused.
         (folder / "foundry.toml").write_text(settings.replace('deny = "warnings"', 'deny = "never"'))
@@ -59,8 +62,7 @@ class Workshop:
 
     def killer_of(self, mutant: Mutant) -> str | None:
         """The first test that fails on it; None when none does. Raises TableIsStale, also when it does not compile."""
-        self._weaken(mutant)
-        try:
+        with self.weakened(mutant):
             printed = self._forge(
                 "test", "--fail-fast", "--no-match-contract", "GasTest|WorstBatch|Deployment|Campaign"
             )
@@ -70,31 +72,31 @@ class Workshop:
             if failed is None:
                 failed = FAILED_TEST.search(self._forge("test", "--fail-fast", "--match-contract", "ThiefCampaign"))
             return failed.group(1) if failed else None
-        finally:
-            self._repair(mutant)
 
-    def gas_without(self, mutant: Mutant | None) -> dict[str, int]:
-        """What the batches of the gas tests cost with this check taken away; with all checks for None."""
-        if mutant:
-            self._weaken(mutant)
-        try:
-            printed = self._forge("test", "--match-contract", "GasTest")
-            if "Ran " not in printed:
-                raise TableIsStale(f"{mutant.what if mutant else 'the guard'}: it did not compile\n{printed[-2000:]}")
-            measured: dict[str, str] = json.loads((self.folder / "snapshots" / "Gas.json").read_text())
-            return {name: int(gas) for name, gas in measured.items()}
-        finally:
-            if mutant:
-                self._repair(mutant)
+    def gas_without(self, mutant: Mutant) -> dict[str, int]:
+        """What the batches of the gas tests cost with this check taken away."""
+        with self.weakened(mutant):
+            return self.gas()
 
-    def _weaken(self, mutant: Mutant) -> None:
+    def gas(self) -> dict[str, int]:
+        """What the batches of the gas tests cost. Raises TableIsStale when nothing was measured."""
+        printed = self._forge("test", "--match-contract", "GasTest")
+        if "Ran " not in printed:
+            raise TableIsStale(f"the guard did not compile\n{printed[-2000:]}")
+        measured: dict[str, str] = json.loads((self.folder / "snapshots" / "Gas.json").read_text())
+        return {name: int(gas) for name, gas in measured.items()}
+
+    @contextmanager
+    def weakened(self, mutant: Mutant) -> Generator[None]:
+        """Raises TableIsStale when its line is not there, or not once."""
         text = (CONTRACTS / mutant.file).read_text()
         if text.count(mutant.find) != 1:
             raise TableIsStale(f"{mutant.what}: {mutant.file} holds {text.count(mutant.find)} times: {mutant.find}")
         (self.folder / mutant.file).write_text(text.replace(mutant.find, mutant.replace))
-
-    def _repair(self, mutant: Mutant) -> None:
-        shutil.copy(CONTRACTS / mutant.file, self.folder / mutant.file)
+        try:
+            yield
+        finally:
+            shutil.copy(CONTRACTS / mutant.file, self.folder / mutant.file)
 
     def _forge(self, *arguments: str) -> str:
         # A short campaign: it is the last that is asked.

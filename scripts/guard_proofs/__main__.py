@@ -5,9 +5,12 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+from scripts.guard_mutants.table import MUTANTS
+from scripts.guard_mutants.workshop import Workshop
 from scripts.guard_proofs.table import PROOFS
 
 CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
@@ -18,6 +21,7 @@ BUILT = "cache/prove"
 SOLVER_SECONDS_MAX = 120
 
 CAMPAIGN_PASSED = re.compile(r"^\[PASS\] invariant_\w+\(\) \(runs: (\d+), calls: (\d+), reverts: (\d+)\)", re.MULTILINE)
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
 PROVEN = re.compile(r"\[PASS\]\S* (check_\w+)\(.*?\(paths: (\d+), time: ([\d.]+)s.*bounds: \[(.*)\]\)")
 
 
@@ -26,7 +30,12 @@ def main() -> int:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--campaign", action="store_true", help="only the campaign")
     which.add_argument("--proofs", action="store_true", help="only the proofs")
+    which.add_argument(
+        "--weakened", action="store_true", help="instead, that each proof falls when the guard is weakened for it"
+    )
     arguments = parser.parse_args()
+    if arguments.weakened:
+        return _fall_when_weakened()
     failed = 0
     if not arguments.campaign:
         failed |= _prove()
@@ -36,12 +45,7 @@ def main() -> int:
 
 
 def _prove() -> int:
-    halmos = Path(sys.executable).with_name("halmos")
-    printed, _ = _run(
-        str(halmos),
-        *("--root", ".", "--forge-build-out", BUILT, "--function", "check_"),
-        *("--solver-timeout-assertion", f"{SOLVER_SECONDS_MAX}s", "--no-status"),
-    )
+    printed = _halmos(CONTRACTS, "check_", "--forge-build-out", BUILT)
     proven = {name: (paths, seconds, bounds) for name, paths, seconds, bounds in PROVEN.findall(printed)}
     print("| proven with halmos | bound | paths | seconds |\n|---|---|---:|---:|")
     unproven = 0
@@ -56,9 +60,35 @@ def _prove() -> int:
     return 1 if unproven else 0
 
 
+def _fall_when_weakened() -> int:
+    """A proof that nothing could make fall would say nothing: each is tried on a guard without what it speaks of."""
+    mutants = {mutant.what: mutant for mutant in MUTANTS}
+    standing = 0
+    with tempfile.TemporaryDirectory(prefix="guard-proofs-") as folder:
+        workshop = Workshop.at(Path(folder) / "contracts", via_ir=True, tests=("symbolic",))
+        print("| proof | falls with |\n|---|---|")
+        for proof in (proof for proof in PROOFS if proof.falls_with):
+            with workshop.weakened(mutants[proof.falls_with]):
+                printed = _halmos(workshop.folder, proof.check)
+            has_fallen = f"[FAIL] {proof.check}(" in ANSI.sub("", printed)
+            standing += not has_fallen
+            print(f"| {proof.check} | {proof.falls_with if has_fallen else '**STANDS**'} |", flush=True)
+    return 1 if standing else 0
+
+
+def _halmos(folder: Path, function: str, *options: str) -> str:
+    halmos = Path(sys.executable).with_name("halmos")
+    printed, _ = _run(
+        folder,
+        *(str(halmos), "--root", ".", "--function", function, *options),
+        *("--solver-timeout-assertion", f"{SOLVER_SECONDS_MAX}s", "--no-status"),
+    )
+    return printed
+
+
 def _run_campaign() -> int:
     printed, seconds = _run(
-        str(BINARIES / "forge"), "test", "--match-contract", "Campaign", "--match-test", "invariant_"
+        CONTRACTS, str(BINARIES / "forge"), "test", "--match-contract", "Campaign", "--match-test", "invariant_"
     )
     passed = CAMPAIGN_PASSED.search(printed)
     if not passed:
@@ -70,17 +100,14 @@ def _run_campaign() -> int:
     return 0
 
 
-def _run(*command: str) -> tuple[str, float]:
-    environment = os.environ | {
-        "PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}",
-        "FOUNDRY_PROFILE": "prove",
-        "FOUNDRY_OUT": BUILT,
-        "FOUNDRY_CACHE_PATH": f"{BUILT}-cache",
-    }
+def _run(folder: Path, *command: str) -> tuple[str, float]:
+    environment = os.environ | {"PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}"}
+    if folder == CONTRACTS:
+        environment |= {"FOUNDRY_PROFILE": "prove", "FOUNDRY_OUT": BUILT, "FOUNDRY_CACHE_PATH": f"{BUILT}-cache"}
     started = time.monotonic()
     done = subprocess.run(
         command,
-        cwd=CONTRACTS,
+        cwd=folder,
         env=environment,
         check=False,
         text=True,

@@ -11,6 +11,8 @@ class Proof:
     check: str
     property: str
     bound: str
+    falls_with: str = ""
+    """What a mutant of the guard does (scripts/guard_mutants) with which there must be no proof any more."""
 
 
 BOOK: Final = "one rescue of three enrolled accounts in an abstract protocol"
@@ -20,22 +22,32 @@ PROOFS: Final = (
         "check_P1_WhatLeavesArrives",
         "P1: whatever the protocol gives, takes and leaves of the allowance, a rescue counts only if it was exact",
         f"{BOOK}, one transfer; any amounts, any donation below 2^200",
+        "the balance is not looked at",
     ),
     Proof(
         "check_P1_AccountsAddUp",
         "P1, P2: what two transfers took from each account arrived; no debt, no setting changed",
         f"{BOOK}, two transfers; any amounts, any donation below 2^200",
+        "from and to swapped",
     ),
     Proof(
         "check_P4_RecipientAndDonorEndWhereTheyMust",
-        "P3, P4: below the ceiling before; after, at or above all minima; the donor at or above its floor",
+        "P3, P4: before, below the ceiling and worth more than it owes; after, between all minima and the maximum; the "
+        "donor at or above its floor",
         f"{BOOK}, one transfer; any amount, positions and price below 2^128; fixed policy and totals of the market",
+        "no hard floor",
     ),
-    Proof("check_P5_NoMoreThanTheCapMoves", "P5: what moves is counted, and fits", f"{BOOK}, two transfers; any cap"),
+    Proof(
+        "check_P5_NoMoreThanTheCapMoves",
+        "P5: what moves is counted, and fits",
+        f"{BOOK}, two transfers; any cap",
+        "no cap",
+    ),
     Proof(
         "check_P5_OneSpendKeepsTheBooks",
         "P5: after a spend, this epoch's and the last one's are counted right and are within the cap (induction step)",
         "any counter, cap, amount but 0, later time below 2^48; any number of spends by induction; a window of 2^16 s",
+        "spends are not counted",
     ),
     Proof(
         "check_P5_AWindowTouchesTwoEpochs",
@@ -46,35 +58,42 @@ PROOFS: Final = (
         "check_P5_AnotherCapMakesNoRoom",
         "P5: another cap gives nothing back",
         "one spend; any amounts, caps, times to 2106; a window of 2^16 s",
+        "the epoch before does not count",
     ),
     Proof(
         "check_P5_AnotherWindowMakesNoRoom",
         "P5: another window gives nothing back",
         "one spend; any amounts, caps, times to 2106; from 2^16 s to 2^12 s",
+        "another window refunds",
     ),
     Proof(
         "check_P5_ASpendIsCountedInFull",
         "P5: a spend is counted in full, a refused one not at all",
         "two spends at one time; any amounts, cap, time to 2106; a window of 2^16 s",
+        "cap off by one, too high",
     ),
     Proof(
         "check_P6_OnlyTheKeeperInTimeAndNotPaused",
         "P6: who rebalances is the keeper, in time, and the guard is not paused",
         f"{BOOK}, one transfer; any caller, deadline, time, sequence, amount",
+        "anybody rebalances",
     ),
     Proof(
         "check_P6_OthersChangeNothing",
         "P6: nobody else changes a setting, the pause or the sequence",
         "any caller but owner, keeper and guard, any function but reads and `health`, lists of up to two",
+        "setKeeper: anybody may",
     ),
     Proof(
         "check_P6_TheKeeperChangesNoSetting",
         "P6: nor does the keeper, who can pause",
         "any function but reads, `health` and `rebalance`, lists of up to two",
+        "setCaps: anybody may",
     ),
     Proof(
         "check_P8_APlanTakesEffectAtMostOnce",
         "P8: the same plan id takes effect once, and moves the sequence by one",
         f"{BOOK}, two batches in a row; any plan id and amounts",
+        "any sequence",
     ),
 )
