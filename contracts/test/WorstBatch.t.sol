@@ -10,8 +10,8 @@ import {Setting} from "./Setting.sol";
 
 /// @notice The largest batch that the guard's limits allow fits into a transaction, which may have 2^24 gas (EIP-7825).
 /// @dev The costliest kind: every rescue in a token of its own, every account with debt in a market of its own with an
-/// oracle and feeds of its own, an interest rate
-/// model that writes, so that nothing was touched before and each cap is spent from for the first time.
+/// oracle and feeds of its own and an interest rate model that writes, so that nothing was touched before and each cap is
+/// spent from for the first time.
 /// forge-config: default.isolate = true
 contract WorstBatchTest is Setting {
     uint256 private constant TRANSACTION_GAS_MAX = 1 << 24;

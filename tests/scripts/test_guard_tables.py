@@ -1,5 +1,6 @@
-"""The tables of mutants and of proofs speak of the contracts as they are."""
+"""The tables of mutants and of proofs speak of the contracts as they are, and the README shows them whole."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import pytest
 from scripts.guard_mutants.table import MUTANTS, Mutant
 from scripts.guard_proofs.table import PROOFS
 
-CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
+ROOT = Path(__file__).resolve().parents[2]
+CONTRACTS = ROOT / "contracts"
+README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.what)
@@ -19,10 +22,47 @@ def test_a_mutant_changes_exactly_one_place(mutant: Mutant) -> None:
 
 
 def test_every_property_has_mutants_and_none_is_told_twice() -> None:
-    assert {mutant.property for mutant in MUTANTS} == {"P1", "P3", "P4", "P5", "P6", "P7", "P8", "S"}
+    assert {mutant.property for mutant in MUTANTS} == {"P1", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "S"}
     assert len({mutant.what for mutant in MUTANTS}) == len(MUTANTS) >= 40
 
 
 def test_the_table_of_proofs_holds_every_check_and_no_other() -> None:
     written = "\n".join(path.read_text() for path in (CONTRACTS / "test" / "symbolic").glob("*.t.sol"))
     assert sorted(re.findall(r"function (check_\w+)", written)) == sorted(proof.check for proof in PROOFS)
+
+
+def test_each_proof_that_can_fall_falls_with_a_mutant_of_the_table() -> None:
+    assert {proof.falls_with for proof in PROOFS if proof.falls_with} <= {mutant.what for mutant in MUTANTS}
+
+
+def rows(header: str) -> list[list[str]]:
+    """The cells of the README's table under this header, a list for each row."""
+    below = README.split(header + "\n", maxsplit=1)[1].splitlines()[1:]
+    table = below[: below.index("")]
+    return [[cell.strip() for cell in row.strip("|").split(" | ")] for row in table]
+
+
+def test_the_readme_shows_every_proof_with_its_bound() -> None:
+    shown = rows("| proven with halmos | bound | paths | seconds |")
+    assert [row[:2] for row in shown] == [[proof.property, proof.bound] for proof in PROOFS]
+
+
+def test_the_readme_shows_every_mutant_and_the_test_that_kills_it() -> None:
+    shown = rows("| property | mutant | killed by |")
+    assert [row[:2] for row in shown] == [[mutant.property, mutant.what] for mutant in MUTANTS]
+    tests = "\n".join(path.read_text() for path in (CONTRACTS / "test").rglob("*.sol"))
+    killers = {row[2].strip("`") for row in shown}
+    assert killers == {killer for killer in killers if f"function {killer}(" in tests}
+
+
+def test_the_readme_shows_what_each_check_costs() -> None:
+    shown = rows("| check | gas in one rescue | in three |")
+    assert [row[0] for row in shown] == [mutant.safety for mutant in MUTANTS if mutant.safety]
+
+
+def test_every_refusal_of_the_guard_is_seen_in_a_test() -> None:
+    abi = json.loads((ROOT / "abis" / "MarginGuard.json").read_text())
+    errors = {entry["name"] for entry in abi["abi"] if entry["type"] == "error"}
+    assert len(errors) >= 40
+    tests = "\n".join(path.read_text() for path in (CONTRACTS / "test").rglob("*.sol"))
+    assert errors == {error for error in errors if re.search(rf"\b{error}\b", tests)}
