@@ -1,6 +1,7 @@
 """The demo's machinery without a keeper: the liquidator strikes behind the price; what is measured is the chain's."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -35,6 +36,15 @@ def run(devnet: Devnet) -> Run:
     started = Run(devnet, Liquidator(devnet.node, LIQUIDATOR.address, devnet.deployment.morpho), 0.0, quiet())
     started.observations.append(devnet.chain.observe())
     return started
+
+
+@pytest.fixture
+def without_maximum(devnet: Devnet) -> None:
+    """As of an owner who lets rescues fill as far as they like: then a donor can be drawn down far."""
+    limits = replace(world.VOLATILE, max_after="5")
+    for index in (MAIN, DAI):
+        signature = "setPolicy(uint16,(uint64,uint64,uint64,uint64))"
+        devnet.chain.send(OWNER, devnet.deployment.guard, signature, index, world.guard_policy(limits))
 
 
 def prices(**usd: int) -> Tick:
@@ -167,6 +177,7 @@ def test_a_rescue_is_measured_from_its_logs_and_its_block(run: Run) -> None:
     assert wallet_json(protected)["liquidations"] == 0
 
 
+@pytest.mark.usefixtures("without_maximum")
 @pytest.mark.parametrize(
     ("taken", "below_floor", "below_last_stand"),
     [
@@ -184,6 +195,7 @@ def test_a_donor_below_its_floor_is_told(
     assert (judged.donors_below_floor, judged.donors_below_last_stand) == (below_floor, below_last_stand)
 
 
+@pytest.mark.usefixtures("without_maximum")
 def test_a_donor_below_its_floor_but_no_nearer_to_liquidation_than_the_saved_one_is_a_last_stand(run: Run) -> None:
     rescue(run.devnet, 1, DAI, (NATIVE, DONOR, 0, 0, 18 * WAD))
     run.tick(prices(WETH=2_100))  # the donor keeps 1.437
