@@ -7,6 +7,7 @@ answer is one JSON document on standard output; whatever else is to be said goes
 import json as json_format
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -212,12 +213,13 @@ def plan(
     shock: Annotated[
         str | None, typer.Option(help="Price changes to assume first.", metavar="WETH=-12%,WBTC=-5%")
     ] = None,
+    gas: Annotated[str | None, typer.Option(help="Another price of gas to assume.", metavar="200gwei")] = None,
     json: JsonOption = False,
 ) -> None:
     """What would be sent now, why, and what it costs; exits 3 when there is something to do."""
     from keeper.commands import plan as verb
 
-    answer(lambda: verb.plan(config, shock=shock), json)
+    answer(lambda: verb.plan(config, shock=shock, gas=gas), json)
 
 
 @app.command()
@@ -245,17 +247,51 @@ def explain(
     answer(lambda: verb.explain(config, subaccount), json)
 
 
-@app.command()
+@app.command(name="what-if")
+def what_if(
+    grid: Annotated[
+        str, typer.Option(help="How prices move, from where they are outwards.", metavar="WETH=-50%..0%:5%")
+    ],
+    config: ConfigOption = DEFAULT_CONFIG,
+    plot: Annotated[Path | None, typer.Option(help="Also draw it.", metavar="FILE.png")] = None,
+    json: JsonOption = False,
+) -> None:
+    """Who lives, is rescued or dies as prices move step by step, with the keeper and without."""
+    from keeper.commands import what_if as verb
+
+    answer(lambda: verb.what_if(config, grid=grid, plot=plot), json)
+
+
+journal_app = typer.Typer(rich_markup_mode=None)
+app.add_typer(journal_app, name="journal")
+
+
+@journal_app.callback(invoke_without_command=True)
 def journal(
+    context: typer.Context,
     config: ConfigOption = DEFAULT_CONFIG,
     since: Annotated[str, typer.Option(help="How far back.", metavar="DURATION")] = "24h",
     follow: Annotated[bool, typer.Option("--follow", help="Go on printing what is added.")] = False,
     json: JsonOption = False,
 ) -> None:
     """What was seen, decided and sent."""
+    if context.invoked_subcommand is not None:
+        return
     from keeper.commands import journal as verb
 
     answer(lambda: verb.journal(config, since=since, follow=follow, as_json=json), json)
+
+
+@journal_app.command()
+def replay(
+    id: Annotated[str, typer.Argument(help="The plan's id, a beginning of it, or `last`.", metavar="ID")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    json: JsonOption = False,
+) -> None:
+    """Make a recorded decision again, offline, and say whether the same plan comes out."""
+    from keeper.commands import replay as verb
+
+    answer(lambda: verb.replay(config, id, int(time.time())), json)
 
 
 @app.command()

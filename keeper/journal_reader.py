@@ -129,6 +129,26 @@ class JournalReader:
             ),
         )
 
+    def plan_id_of(self, written: str) -> str:
+        """The one plan whose id is written so, or begins so, or is shortened so (`0x3a85…1b2c`); `last` is the latest.
+
+        Raises JournalError for none and for several.
+        """
+        if written == "last":
+            rows = self._all("SELECT plan_id FROM plans ORDER BY at DESC, plan_id DESC LIMIT 1")
+        else:
+            beginning, _, end = written.lower().partition("…")
+            rows = [
+                row
+                for row in self._all("SELECT plan_id FROM plans ORDER BY at")
+                if row["plan_id"].startswith(beginning) and row["plan_id"].endswith(end)
+            ]
+        if not rows:
+            raise JournalError(f"The journal holds no plan {written}; `keeper journal` lists those that it holds.")
+        if len(rows) > 1:
+            raise JournalError(f"{written} could be any of {len(rows)} plans; write more of the id.")
+        return rows[0]["plan_id"]
+
     def price_history(self, feed: Address, since: int) -> tuple[PricePoint, ...]:
         """The answers of a feed updated at `since` (unix seconds) or later, oldest first."""
         rows = self._all(

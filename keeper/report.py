@@ -17,6 +17,7 @@ from keeper.core.plan import Effect, Plan, Rescue, Stage
 from keeper.core.policy import Policy
 from keeper.core.risk import cushion
 from keeper.core.snapshot import (
+    CollateralLine,
     Fresh,
     FreshnessUnverified,
     Reading,
@@ -185,12 +186,21 @@ def liquidation_price(subaccount: Subaccount) -> Wad | None:
     """The price of its one collateral, in its unit of account, at which it is liquidated, rounded up; None when that is
     no single number (no debt, several collaterals, unknown)."""
     priced = [line for line in subaccount.collateral if line.amount_raw > 0]
-    if len(priced) != 1 or not subaccount.has_debt or isinstance(subaccount.reading, Unknown):
+    return liquidation_price_of(subaccount, priced[0]) if len(priced) == 1 else None
+
+
+def liquidation_price_of(subaccount: Subaccount, line: CollateralLine) -> Wad | None:
+    """The price of one collateral, the others' staying as they are, at which it is liquidated, rounded up; 0 when the
+    others alone cover the debt, None without debt, without any of it, or unknown."""
+    if not subaccount.has_debt or not line.amount_raw or isinstance(subaccount.reading, Unknown):
         return None
     risk = subaccount.margin.risk()
-    if risk.collateral_value == 0:
+    without = subaccount.margin.risk({line.token.address: -line.amount_raw})
+    counted_of_it = risk.collateral_value - without.collateral_value
+    if counted_of_it <= 0:
         return None
-    return -(-priced[0].price * risk.debt_value // risk.collateral_value)
+    needed = max(risk.debt_value - without.collateral_value, 0)
+    return -(-line.price * needed // counted_of_it)
 
 
 def nearest_first(snapshot: Snapshot, policy: Policy) -> list[Subaccount]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from keeper.core.imagined import after_transfers
 from keeper.core.plan import Plan
 from keeper.core.policy import AccountSettings, Pair, Policy, PolicySettings, resolve
 from keeper.core.risk import Risk
@@ -270,38 +271,4 @@ def a_policy(
 
 def after_plan(snapshot: Snapshot, plan: Plan) -> Snapshot:
     """The snapshot that the plan leads to, in the same block: tokens moved, caps used, nothing else changed."""
-    moved: dict[tuple[SubaccountId, Address], int] = {}
-    used: dict[Address, int] = {}
-    for transfer in (transfer for rescue in plan.rescues for transfer in rescue.transfers):
-        token = transfer.token.address
-        moved[transfer.donor, token] = moved.get((transfer.donor, token), 0) - transfer.amount_raw
-        moved[transfer.recipient, token] = moved.get((transfer.recipient, token), 0) + transfer.amount_raw
-        used[token] = used.get(token, 0) + transfer.amount_raw
-    assert snapshot.guard is not None
-    caps = {token: left - used.get(token, 0) for token, left in snapshot.guard.remaining_cap_raw.items()}
-    return replace(
-        snapshot,
-        subaccounts=tuple(_moved(subaccount, moved) for subaccount in snapshot.subaccounts),
-        guard=replace(snapshot.guard, remaining_cap_raw=caps),
-    )
-
-
-def _moved(subaccount: Subaccount, moved: Mapping[tuple[SubaccountId, Address], int]) -> Subaccount:
-    def change(token: Address) -> int:
-        return moved.get((subaccount.id, token), 0)
-
-    assert isinstance(subaccount.margin, LinearMargin)
-    holdings = {
-        token: replace(holding, amount_raw=holding.amount_raw + change(token))
-        for token, holding in subaccount.margin.holdings.items()
-    }
-    lines = tuple(
-        replace(
-            line,
-            amount_raw=line.amount_raw + change(line.token.address),
-            movable_raw_max=max(line.movable_raw_max + change(line.token.address), 0),
-            receivable_raw_max=line.receivable_raw_max - change(line.token.address),
-        )
-        for line in subaccount.collateral
-    )
-    return replace(subaccount, margin=replace(subaccount.margin, holdings=holdings), collateral=lines)
+    return after_transfers(snapshot, (transfer for rescue in plan.rescues for transfer in rescue.transfers))

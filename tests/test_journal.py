@@ -102,6 +102,26 @@ def test_a_plan_that_is_not_there_is_named(journal: Journal) -> None:
         journal.cycle_of("0xbb")
 
 
+@pytest.mark.parametrize("written", ["0xaa1", "0xAA12", "0xaa…34", "last"])
+def test_a_plan_is_found_by_a_beginning_of_its_id_or_as_the_last(journal: Journal, written: str) -> None:
+    journal.record_cycle(a_cycle(plan=a_plan("0xab34")))
+    journal.record_cycle(a_cycle(a_block(101, 2_000), plan=a_plan("0xaa1234")))
+    assert journal.plan_id_of(written) == "0xaa1234"
+
+
+def test_which_plan_is_meant_must_be_clear(journal: Journal) -> None:
+    with pytest.raises(
+        JournalError, match="The journal holds no plan last; `keeper journal` lists those that it holds"
+    ):
+        journal.plan_id_of("last")
+    journal.record_cycle(a_cycle(plan=a_plan("0xab34")))
+    journal.record_cycle(a_cycle(a_block(101, 2_000), plan=a_plan("0xaa34")))
+    with pytest.raises(JournalError, match="0xa could be any of 2 plans; write more of the id"):
+        journal.plan_id_of("0xa")
+    with pytest.raises(JournalError, match="The journal holds no plan 0xab3…5"):
+        journal.plan_id_of("0xab3…5")
+
+
 def test_a_plan_id_is_recorded_once_and_its_cycle_with_it_or_not_at_all(journal: Journal) -> None:
     journal.record_cycle(a_cycle(plan=a_plan()))
 

@@ -21,6 +21,7 @@ from keeper.report import (
     health_style,
     health_text,
     liquidation_price,
+    liquidation_price_of,
     name_of,
     nearest_first,
     number_text,
@@ -254,6 +255,17 @@ def test_the_liquidation_price_is_where_health_is_one_rounded_up() -> None:
 )
 def test_where_no_single_price_liquidates_there_is_none(account: Subaccount) -> None:
     assert liquidation_price(account) is None
+
+
+@pytest.mark.parametrize(
+    ("debt", "weth", "wbtc"),
+    [("60000", "976.744186046511627907", "49767.441860465116279070"), ("51600", "0", "40000")],
+)
+def test_of_several_collaterals_each_has_its_price_while_the_others_stay(debt: str, weth: str, wbtc: str) -> None:
+    """10 WETH at 2000 count 17,200 and 1 WBTC at 60,000 counts 51,600."""
+    account = a_subaccount(collateral={WETH: "10", WBTC: "1"}, debt=debt)
+    found = [liquidation_price_of(account, line) for line in account.collateral]
+    assert found == [wad(weth), wad(wbtc)]
 
 
 def test_what_is_spare_is_what_may_leave_before_the_floor() -> None:

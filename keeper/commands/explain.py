@@ -15,11 +15,12 @@ from keeper.core.spare import spare_raw
 from keeper.core.units import BPS, WAD
 from keeper.documents import Document, block_document, feed_document, subaccount_document
 from keeper.errors import ConfigError
+from keeper.protocols.base import Source
 from keeper.report import (
     age_text,
     amount_text,
     health_text,
-    liquidation_price,
+    liquidation_price_of,
     name_of,
     number_text,
     percent_text,
@@ -43,7 +44,7 @@ async def _explain(config_path: Path, wanted: str) -> Answer:
         parts.append(f"It is unknown: {subaccount.reading.reason}.")
     else:
         parts += _numbers(subaccount, settings)
-    parts += ["", *_prices(subaccount, seen)]
+    parts += ["", *_prices(subaccount, seen), *_sources(subaccount, seen)]
     parts += ["", f"thresholds: {settings.why}"]
     verdict = seen.plan.verdicts[subaccount.id]
     parts += ["", f"verdict: {verdict_text(verdict)}"]
@@ -92,9 +93,7 @@ def _numbers(subaccount: Subaccount, settings: SubaccountPolicy) -> list[Rendera
             f"{percent_text(settings.shock_bps)}: a cushion of {health_text(cushion(health, settings.shock_bps))}."
         ),
     ]
-    at = liquidation_price(subaccount)
-    if at is not None:
-        lines.append(f"It is liquidated when its collateral is worth {number_text(at / WAD)} {unit}.")
+    lines += [_liquidation_sentence(subaccount, line, unit) for line in subaccount.collateral if line.amount_raw]
     lines.append(
         f"It is critical below {health_text(limits.critical)}, due for a rescue below {health_text(limits.trigger)}, "
         f"brought to {health_text(limits.target)}, gives down to {health_text(limits.floor)} and in a last stand never "
@@ -108,14 +107,27 @@ def _collateral_sentence(subaccount: Subaccount, line: CollateralLine) -> str:
     amount = amount_text(line.amount_raw, line.token)
     if subaccount.unit is None or line.price == 0:
         return f"It holds {amount}, of which {amount_text(line.movable_raw_max, line.token)} may be moved."
-    return f"It holds {amount}, at {number_text(line.price / WAD)} {subaccount.unit.symbol} each."
+    price = f"{number_text(line.price / WAD)} {subaccount.unit.symbol}"
+    counted_bps = round(line.maintenance_weight * 10**line.token.decimals * BPS / (line.price * WAD))
+    return f"It holds {amount}, at {price} each, of which {percent_text(counted_bps)} counts."
+
+
+def _liquidation_sentence(subaccount: Subaccount, line: CollateralLine, unit: str) -> str:
+    symbol, at = line.token.symbol, liquidation_price_of(subaccount, line)
+    if at is None:
+        return f"No price of {symbol} liquidates it: it does not count."
+    if at == 0:
+        return f"No price of {symbol} alone liquidates it: the rest covers the debt."
+    others = ", the others' prices staying as they are" if len(subaccount.collateral) > 1 else ""
+    return f"It is liquidated when {symbol} falls below {number_text(at / WAD)} {unit}{others}."
 
 
 def _spares(subaccount: Subaccount, line: CollateralLine, settings: SubaccountPolicy) -> dict[str, int]:
     """What could leave at each line that a donor may be held to, raw units."""
     limits = settings.thresholds
     return {
-        "maintenance": spare_raw(subaccount, line.token.address, WAD),
+        "maintenance": spare_raw(subaccount, line.token.address, WAD, is_let_out=False),
+        "initial": spare_raw(subaccount, line.token.address, 0),
         "hard_floor": spare_raw(subaccount, line.token.address, limits.hard_floor),
         "floor": spare_raw(subaccount, line.token.address, limits.floor),
     }
@@ -128,6 +140,7 @@ def _spare_sentence(subaccount: Subaccount, line: CollateralLine, settings: Suba
     return (
         f"Before its floor it could give {amount_text(spare['floor'], line.token)}, before its hard floor "
         f"{amount_text(spare['hard_floor'], line.token)}, before the protocol refuses "
+        f"{amount_text(spare['initial'], line.token)}, before it is liquidated "
         f"{amount_text(spare['maintenance'], line.token)}."
     )
 
@@ -142,6 +155,16 @@ def _prices(subaccount: Subaccount, seen: View) -> list[RenderableType]:
             f"  {feed.name} ({feed.feed}) answers {number_text(feed.answer / 10**feed.decimals)}, "
             f"{age_text(now - feed.updated_at)} old, heartbeat {heartbeat}"
         )
+    return lines
+
+
+def _read_from(subaccount: Subaccount, seen: View) -> list[Source]:
+    return [source for adapter in seen.session.portfolio.adapters for source in adapter.sources(subaccount.id)]
+
+
+def _sources(subaccount: Subaccount, seen: View) -> list[RenderableType]:
+    lines: list[RenderableType] = [f"read at block {seen.snapshot.block.number} ({seen.snapshot.block.hash}):"]
+    lines += [f"  {source.what}: {source.contract} {source.function}" for source in _read_from(subaccount, seen)]
     return lines
 
 
@@ -163,6 +186,14 @@ def _document(subaccount: Subaccount, settings: SubaccountPolicy, seen: View) ->
         "block": block_document(seen.snapshot),
         **subaccount_document(subaccount, settings, verdict, floor),
         "feeds": [feed_document(feed, now) for feed in seen.snapshot.feeds if feed.feed in subaccount.feeds],
+        "sources": [
+            {"what": source.what, "contract": source.contract, "function": source.function}
+            for source in _read_from(subaccount, seen)
+        ],
+        "liquidation_prices_wad": {
+            line.token.address: None if (at := liquidation_price_of(subaccount, line)) is None else str(at)
+            for line in subaccount.collateral
+        },
         "spare_raw": {token: {at: str(raw) for at, raw in amounts.items()} for token, amounts in spare.items()},
         "by_hand": [one for one in by_hand_document(seen) if one["subaccount"] == str(subaccount.id)],
     }

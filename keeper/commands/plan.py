@@ -9,24 +9,35 @@ from rich.console import RenderableType
 from rich.padding import Padding
 
 from keeper.commands.answer import THERE_IS_SOMETHING_TO_DO, Answer
-from keeper.commands.view import View, by_hand_document, by_hand_lines, view, with_companions
+from keeper.commands.view import View, by_hand_document, by_hand_lines, require_known, view, with_companions
 from keeper.config import load_config
-from keeper.config_values import parse_bps
+from keeper.config_values import parse_bps, parse_wei
+from keeper.core.considered import Rejected, rejected
 from keeper.core.economics import gas_cost_usd, plan_gas
+from keeper.core.plan import Rescue
+from keeper.core.snapshot import Snapshot
 from keeper.core.snapshot import Unknown as UnknownReading
 from keeper.core.units import BPS
 from keeper.core.verdict import Blocked, Unfunded, Unknown
 from keeper.documents import Document, plan_document
 from keeper.errors import ConfigError
 from keeper.pausing import Mode
-from keeper.report import health_text, name_of, nearest_first, reasons, rescue_sentences, usd_text
-from keeper.session import Session, open_session
+from keeper.report import amount_text, health_text, name_of, nearest_first, reasons, rescue_sentences, usd_text
+from keeper.session import open_session
 
 _CHANGE = re.compile(r"\s*([A-Za-z0-9._-]+)\s*=\s*([+-]?)\s*([0-9.]+\s*%)\s*")
 
 
-def plan(config_path: Path, *, shock: str | None) -> Answer:
-    return asyncio.run(_plan(config_path, parse_shock(shock or "")))
+def plan(config_path: Path, *, shock: str | None, gas: str | None) -> Answer:
+    return asyncio.run(_plan(config_path, parse_shock(shock or ""), None if gas is None else parse_gas(gas)))
+
+
+def parse_gas(text: str) -> int:
+    """`200gwei` as wei. Raises ConfigError for anything else."""
+    try:
+        return parse_wei(text)
+    except ValueError as problem:
+        raise ConfigError(f"--gas {text!r}: {problem}.") from None
 
 
 def parse_shock(text: str) -> dict[str, int]:
@@ -46,16 +57,20 @@ def parse_shock(text: str) -> dict[str, int]:
     return changes
 
 
-async def _plan(config_path: Path, changes_bps: dict[str, int]) -> Answer:
+async def _plan(config_path: Path, changes_bps: dict[str, int], gas_price_wei: int | None) -> Answer:
     async with open_session(load_config(config_path)) as session:
-        _require_known(changes_bps, session)
+        require_known("--shock", changes_bps, session)
         changes_bps = with_companions(changes_bps, session.portfolio.pairs())
-        seen = await view(session, changes_bps)
+        seen = await view(session, changes_bps, gas_price_wei)
     document: Document = {
         **plan_document(seen.plan, seen.snapshot),
         "mode": seen.mode.value,
         "assumed_changes_bps": changes_bps,
         "gas": _gas_document(seen),
+        "considered": {
+            str(rescue.recipient): [_rejected_document(each) for each in _rejected(rescue, seen)]
+            for rescue in seen.plan.rescues
+        },
         "by_hand": by_hand_document(seen),
     }
     return Answer(_sentences(seen, changes_bps), document, exit_code=_exit_code(seen))
@@ -68,16 +83,6 @@ def _exit_code(seen: View) -> int:
     return int(any(isinstance(decided, Blocked | Unfunded | Unknown) for decided in seen.plan.verdicts.values()))
 
 
-def _require_known(changes_bps: Mapping[str, int], session: Session) -> None:
-    """Raises ConfigError for a symbol of nothing that is held or owed."""
-    symbols = {token.symbol for adapter in session.portfolio.adapters for token in adapter.tokens()}
-    unknown = sorted(changes_bps.keys() - symbols)
-    if unknown:
-        raise ConfigError(
-            f"--shock names {unknown[0]}, which the wallet does not hold; it has {', '.join(sorted(symbols))}."
-        )
-
-
 def _sentences(seen: View, changes_bps: Mapping[str, int]) -> list[RenderableType]:
     snapshot, plan = seen.snapshot, seen.plan
     assumed = ", ".join(f"{symbol} {bps / 100:+g} %" for symbol, bps in changes_bps.items())
@@ -85,6 +90,7 @@ def _sentences(seen: View, changes_bps: Mapping[str, int]) -> list[RenderableTyp
     lines: list[RenderableType] = [f"{at}:" if plan.rescues else f"{at}: nothing to send. {_nearest(seen)}"]
     for rescue in plan.rescues:
         first, *others = rescue_sentences(rescue, snapshot, seen.session.policy)
+        others += [_rejected_sentence(each, snapshot) for each in _rejected(rescue, seen)]
         lines += ["", first, *(Padding(other, (0, 0, 0, 2), expand=False) for other in others)]
     said = [*reasons(snapshot, plan), *plan.notes]
     said += [seen.journal_problem] if seen.journal_problem is not None else []
@@ -95,6 +101,25 @@ def _sentences(seen: View, changes_bps: Mapping[str, int]) -> list[RenderableTyp
         if seen.mode is Mode.PAUSED:
             lines.append("The keeper is paused: nothing of this is sent until `keeper resume`.")
     return lines
+
+
+def _rejected(rescue: Rescue, seen: View) -> tuple[Rejected, ...]:
+    return rejected(rescue, seen.plan, seen.snapshot, seen.session.policy, seen.history)
+
+
+def _rejected_sentence(one: Rejected, snapshot: Snapshot) -> str:
+    could = f"it could give {amount_text(one.spare_raw, one.token)}, and " if one.spare_raw else ""
+    return f"Not from {name_of(snapshot.subaccount(one.subaccount))}: {could}{one.reason}."
+
+
+def _rejected_document(one: Rejected) -> Document:
+    return {
+        "subaccount": str(one.subaccount),
+        "token": one.token.address,
+        "symbol": one.token.symbol,
+        "spare_raw": str(one.spare_raw),
+        "reason": one.reason,
+    }
 
 
 def _nearest(seen: View) -> str:

@@ -11,13 +11,13 @@ from rich.console import RenderableType
 from keeper.by_hand import ByHand, by_hand
 from keeper.commands.answer import Verbatim
 from keeper.control import ask_daemon
+from keeper.core.imagined import after_shock
 from keeper.core.plan import History, InFlight, Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import Pair
-from keeper.core.shock import after_shock
 from keeper.core.snapshot import Snapshot, SubaccountId
 from keeper.documents import Document
-from keeper.errors import JournalError, KeeperError
+from keeper.errors import ConfigError, JournalError, KeeperError
 from keeper.history import history_from_journal
 from keeper.journal_reader import JournalReader, open_reader
 from keeper.pausing import Mode, PauseFile
@@ -45,8 +45,9 @@ class View:
         return by_hand(self.session.portfolio, self.snapshot, self.plan)
 
 
-async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES) -> View:
-    """Reads once and plans as the daemon would, after prices changed by `changes_bps` (by symbol).
+async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, gas_price_wei: int | None = None) -> View:
+    """Reads once and plans as the daemon would, after prices changed by `changes_bps` (by symbol) and with another
+    price of gas, if one is given.
 
     A journal that cannot be read, or a daemon that does not answer, hides nothing of what the chain says.
     """
@@ -61,9 +62,13 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES) ->
             history = _history(config.journal.path, snapshot)
         except JournalError as fault:
             journal_problem = str(fault)
+    if gas_price_wei is not None:
+        snapshot = replace(
+            snapshot, block=replace(snapshot.block, base_fee_wei=max(gas_price_wei - config.fees.tip, 0))
+        )
     history = replace(
         history,
-        gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip,
+        gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip if gas_price_wei is None else gas_price_wei,
         protect_only=mode is Mode.PROTECT_ONLY,
     )
     try:
@@ -98,6 +103,16 @@ def _recipients(reader: JournalReader, plan_id: str) -> frozenset[SubaccountId]:
     return frozenset(SubaccountId.parse(rescue["recipient"]) for rescue in document["rescues"])
 
 
+def require_known(option: str, changes_bps: Mapping[str, int], session: Session) -> None:
+    """Raises ConfigError for a symbol of nothing that is held or owed."""
+    symbols = {token.symbol for adapter in session.portfolio.adapters for token in adapter.tokens()}
+    unknown = sorted(changes_bps.keys() - symbols)
+    if unknown:
+        raise ConfigError(
+            f"{option} names {unknown[0]}, which the wallet does not hold; it has {', '.join(sorted(symbols))}."
+        )
+
+
 def with_companions(changes_bps: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:
     """The changes, and the same for what moves together with one of them: ETH does not fall 12 % below wstETH."""
     companions = {
@@ -105,7 +120,7 @@ def with_companions(changes_bps: Mapping[str, int], pairs: Sequence[Pair]) -> di
         for pair in pairs
         if pair.lltv is not None and pair.moves_together and pair.debt_symbol in changes_bps
     }
-    return companions | dict(changes_bps)
+    return dict(changes_bps) | {symbol: bps for symbol, bps in companions.items() if symbol not in changes_bps}
 
 
 def by_hand_lines(seen: View) -> list[RenderableType]:

@@ -5,9 +5,12 @@ from keeper.core.snapshot import Subaccount, Unknown
 from keeper.core.units import WAD, Address, Wad
 
 
-def spare_raw(subaccount: Subaccount, token: Address, keep: Wad) -> int:
+def spare_raw(subaccount: Subaccount, token: Address, keep: Wad, *, is_let_out: bool = True) -> int:
     """The largest amount of a token, raw units, that may leave while health stays at `keep` or above and the protocol
-    lets it leave; 0 when it cannot give at all or is not known."""
+    lets it leave; 0 when it cannot give at all or is not known.
+
+    Without `is_let_out` the protocol's own check on what leaves, which may be stricter than its line, is not asked.
+    """
     line = subaccount.line(token)
     if line is None or subaccount.cannot_give is not None or isinstance(subaccount.reading, Unknown):
         return 0
@@ -15,11 +18,9 @@ def spare_raw(subaccount: Subaccount, token: Address, keep: Wad) -> int:
     if not subaccount.has_debt:
         return available
 
-    def slacks(amount: int) -> tuple[int, int]:
+    def slacks(amount: int) -> list[int]:
         risk = subaccount.margin.risk({token: -amount})
-        return (
-            risk.collateral_value * WAD - risk.debt_value * keep,
-            risk.initial_collateral_value - risk.initial_debt_value,
-        )
+        left = [risk.collateral_value * WAD - risk.debt_value * keep]
+        return [*left, risk.initial_collateral_value - risk.initial_debt_value] if is_let_out else left
 
     return largest(slacks, available)

@@ -71,6 +71,17 @@ Raises ProtocolError, naming the market or token, when what it found cannot be u
         except StopIteration as found: return found.value
 """
 
+
+class Source(NamedTuple):
+    """Where a number comes from, for people."""
+
+    what: str
+    """`collateral and debt shares`."""
+    contract: Address
+    function: str
+    """As it is called, with its arguments."""
+
+
 EnrolmentKey: TypeAlias = tuple[GuardProtocol, Address, Address, str]
 """Protocol, holder, target and key: what makes a live enrolment in the guard unique."""
 
@@ -135,6 +146,10 @@ class Adapter(Protocol):
 
     def enrolments(self) -> Sequence[Enrolment]:
         """How each of its subaccounts is enrolled in the guard."""
+        ...
+
+    def sources(self, id: SubaccountId) -> Sequence[Source]:
+        """What is read for one of its subaccounts and where; empty for one that is not its own."""
         ...
 
     def decode(self, results: Sequence[CallResult], around: Around) -> Sequence[Subaccount]:

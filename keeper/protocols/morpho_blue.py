@@ -30,7 +30,7 @@ from keeper.core.snapshot import (
 from keeper.core.units import Address, Wad
 from keeper.errors import ProtocolError
 from keeper.protocols.abi import ZERO_ADDRESS, explain_revert, interface, short, word_address
-from keeper.protocols.base import Around, Call, CallResult, Discovery, Enrolment, UnknownMargin
+from keeper.protocols.base import Around, Call, CallResult, Discovery, Enrolment, Source, UnknownMargin
 from keeper.protocols.erc20 import TOKEN_CALLS, decode_token, token_calls
 from keeper.protocols.morpho_math import ORACLE_PRICE_SCALE, MorphoMargin, penalty_bps, rate_seen
 from keeper.protocols.oracles import worst
@@ -212,6 +212,19 @@ class MorphoBlue:
                 (),
             )
             for market in self.markets
+        ]
+
+    def sources(self, id: SubaccountId) -> list[Source]:
+        return [
+            Source(what, contract, function)
+            for market in self.markets
+            if market.subaccount == id
+            for what, contract, function in (
+                ("collateral and debt shares", self.morpho, f"position({market.id}, {self.owner})"),
+                ("debt per share, with interest", self.morpho, f"accrueInterest, then market({market.id})"),
+                ("what of its collateral counts", self.morpho, f"idToMarketParams({market.id}).lltv"),
+                ("price", market.oracle, "price()"),
+            )
         ]
 
     def decode(self, results: Sequence[CallResult], around: Around) -> list[Subaccount]:

@@ -27,7 +27,7 @@ from keeper.core.snapshot import (
 )
 from keeper.core.units import Address
 from keeper.protocols.abi import ZERO_ADDRESS, interface
-from keeper.protocols.base import Around, Call, CallResult, Discovery, Enrolment, UnknownMargin
+from keeper.protocols.base import Around, Call, CallResult, Discovery, Enrolment, Source, UnknownMargin
 from keeper.protocols.erc20 import TOKEN_CALLS, decode_token, token_calls
 from keeper.protocols.multicall import MULTICALL3
 
@@ -110,6 +110,15 @@ class Wallet:
     def enrolments(self) -> list[Enrolment]:
         assets = tuple(token.address for token in self.held)
         return [Enrolment(SubaccountId(NAME), NAME, GuardProtocol.WALLET, self.owner, ZERO_ADDRESS, NO_KEY, assets)]
+
+    def sources(self, id: SubaccountId) -> list[Source]:
+        if id != SubaccountId(NAME):
+            return []
+        balances = [Source(token.symbol, token.address, f"balanceOf({self.owner})") for token in self.held]
+        if self.guard is None:
+            return balances
+        allowance = f"allowance({self.owner}, {self.guard})"
+        return balances + [Source(f"{token.symbol} that may move", token.address, allowance) for token in self.held]
 
     def decode(self, results: Sequence[CallResult], around: Around) -> list[Subaccount]:
         """The wallet. A token that does not answer is left out by name; the others can still give."""

@@ -39,7 +39,19 @@ def test_help_names_every_verb() -> None:
     ran = keeper("--help")
     assert ran.code == 0
     verbs = {line.split()[0] for line in ran.out.split("Commands:")[1].splitlines() if line.strip()}
-    assert verbs == {"init", "setup", "check", "status", "plan", "run", "explain", "journal", "pause", "resume"}
+    assert verbs == {
+        "init",
+        "setup",
+        "check",
+        "status",
+        "plan",
+        "run",
+        "explain",
+        "what-if",
+        "journal",
+        "pause",
+        "resume",
+    }
 
 
 def test_without_a_verb_the_help_is_shown() -> None:

@@ -4,14 +4,17 @@ import json
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from eth_keyfile.keyfile import create_keyfile_json
 
+from keeper.config import load_config
 from keeper.core.units import Address
 from keeper.protocols.guard_setup import guard_address
 from keeper.report import short
@@ -23,6 +26,7 @@ from tests.commands.shell import keeper, keeper_process
 
 pytestmark = pytest.mark.devnet
 
+UNI_IS_NOT_HELD = "names UNI, which the wallet does not hold; it has DAI, USDC, WBTC, WETH, wstETH."
 NO_DAEMON = "no daemon runs at the moment, and the next one will find it so"
 
 
@@ -419,13 +423,19 @@ def test_a_plan_with_something_to_do_exits_3_and_says_what_it_costs(devnet: Devn
     ran = keeper("plan --shock WETH=-8%", config=devnet.config)
     assert ran.code == 3
     lines = ran.out.splitlines()
-    assert re.fullmatch(r"At block \d+, assuming wstETH -8 %, WETH -8 %:", lines[0])
+    assert re.fullmatch(r"At block \d+, assuming WETH -8 %, wstETH -8 %:", lines[0])
     recipient, donor = short_id(devnet, "WETH/USDC 86%"), short_id(devnet, "WETH/DAI 86%")
     assert lines[2] == f"Rescue WETH/USDC 86% ({recipient}): health 1.1222 is below its trigger of 1.1500."
     assert re.fullmatch(rf"  Move 2\.27\d* WETH from WETH/DAI 86% \({donor}\)\.", lines[3])
     assert lines[4].startswith(
         "  It goes 1.1222 → 1.2500 (1.1250 after its shock); the guard lets it happen only if it"
     )
+    others = [line for line in lines if line.startswith("  Not from ")]
+    assert (
+        f"  Not from WETH/DAI 77% ({short_id(devnet, 'WETH/DAI 77%')}): it has nothing to spare above its floor."
+        in others
+    )
+    assert "  Not from wallet: it could give 2 WETH, and others fitted better." in others
     assert re.fullmatch(r"One routine batch of about 250,000 gas at [0-9.]+ gwei, \$[0-9.]+\.", lines[-1])
 
     as_json = keeper("plan --shock WETH=-8% --json", config=devnet.config)
@@ -437,10 +447,71 @@ def test_a_plan_with_something_to_do_exits_3_and_says_what_it_costs(devnet: Devn
     assert as_json.document["gas"]["estimated"] == 250_000
 
 
+def test_a_plan_at_another_price_of_gas_may_not_be_worth_it(devnet: Devnet) -> None:
+    """250,000 gas at 9000 gwei are 2.25 ETH, $5,175 at the price after the fall."""
+    ran = keeper("plan --shock WETH=-8% --gas 9000gwei", config=devnet.config)
+    assert ran.code == 0
+    assert re.search(r"WETH/USDC 86% \(.*\): uneconomic: costs \$5,\d\d\d, saves \$", ran.out)
+    dear = keeper("plan --shock WETH=-12% --gas 30gwei --json", config=devnet.config).document
+    assert dear["gas"]["price_wei"] == "30000000000"
+    wrong = keeper("plan --gas 30", config=devnet.config)
+    assert (wrong.code, wrong.error.partition(":")[0]) == (2, "--gas '30'")
+
+
+# what-if --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_if_tells_who_lives_with_and_without_the_keeper_and_draws_it(devnet: Devnet, tmp_path: Path) -> None:
+    picture = tmp_path / "frontier.png"
+    ran = keeper("what-if --grid WETH=-30%..0%:10% --plot", picture, config=devnet.config)
+    assert ran.code == 0, ran.err
+    lines = ran.out.splitlines()
+    assert re.fullmatch(
+        r"From block \d+ on, WETH -30 %, wstETH -30 % in 3 steps; liquidators strike at each step before .*\.",
+        lines[0],
+    )
+    assert re.fullmatch(r"-20 %   1\.\d{4}  1\.2\d{3}  without: WETH/USDC 86% liquidated", lines[6])
+    name = f"WETH/USDC 86% ({short_id(devnet, 'WETH/USDC 86%')})"
+    found = re.search(r"is the first to be liquidated, at WETH -(18\.\d+) %, wstETH -\1 %\.", ran.out)
+    assert found, ran.out
+    assert f"Without a keeper {name} is the first" in ran.out
+    assert "With it nobody is liquidated." in ran.out
+    assert re.search(r"Liquidations take \$3,\d\d\d without, \$0\.00 with it\.", ran.out)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_if_as_json(devnet: Devnet) -> None:
+    document = keeper("what-if --grid WETH=0%..-20%:20% --json", config=devnet.config).document
+    first = document["first_liquidation_without_keeper"]
+    assert first["subaccount"] == id_of(devnet, "WETH/USDC 86%")
+    assert -1_810 < first["changes_bps"]["WETH"] < -1_790
+    today, fallen = document["steps"]
+    assert today["with_keeper"] == today["without_keeper"]
+    # In one step it falls through its whole cushion, and no keeper is that quick.
+    assert [each["subaccount"] for each in fallen["with_keeper"]["liquidated"]] == [id_of(devnet, "WETH/USDC 86%")]
+    assert id_of(devnet, "WETH/USDC 86%") not in fallen["with_keeper"]["healths_wad"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            "--grid UNI=-8%..0%:8%",
+            "--grid names UNI, which the wallet does not hold; it has DAI, USDC, WBTC, WETH, wstETH.",
+        ),
+        ("--grid WETH=-8%..0%:8% --plot picture.svg", "--plot picture.svg is no .png file."),
+        ("--grid WETH=-8%..0%:8% --plot nowhere/f.png", "nowhere/f.png cannot be written: No such file or directory."),
+    ],
+)
+def test_what_cannot_be_asked_or_drawn_is_refused(devnet: Devnet, arguments: str, says: str) -> None:
+    ran = keeper(f"what-if {arguments}", config=devnet.config)
+    assert (ran.code, ran.error) == (2, says)
+
+
 def test_a_shock_of_what_is_not_held_is_refused(devnet: Devnet) -> None:
     ran = keeper("plan --shock UNI=-8%", config=devnet.config)
     assert ran.code == 2
-    assert ran.error == ("--shock names UNI, which the wallet does not hold; it has DAI, USDC, WBTC, WETH, wstETH.")
+    assert ran.error == f"--shock {UNI_IS_NOT_HELD}"
 
 
 @pytest.mark.parametrize("how", ["whole", "short", "beginning", "label", "id"])
@@ -459,16 +530,21 @@ def test_a_subaccount_is_explained_by_any_of_its_names(devnet: Devnet, how: str)
 
 
 def test_an_explanation_goes_number_by_number(devnet: Devnet) -> None:
-    out = keeper("explain", "WETH/USDC 86%", config=devnet.config).out
+    market = "WETH/USDC 86%"
+    out = keeper("explain", market, config=devnet.config).out
     # Interest has run since the chain's state was made.
     for pattern in (
         r"It owes 35,25\d(\.\d)? USDC, interest to this block included\.",
         r"Collateral that counts 43,000 USDC / debt 35,25\d(\.\d)? USDC = health 1\.2198\.",
-        r"It is liquidated when its collateral is worth 2,049\.\d+ USDC\.",
+        r"It is liquidated when WETH falls below 2,049\.\d+ USDC\.",
+        r"before its hard floor 3\.27\d* WETH, before the protocol refuses (3\.6\d*) WETH, .* liquidated \1 WETH\.",
+        r"read at block \d+ \(0x[0-9a-f]{64}\):",
     ):
         assert re.search(pattern, out), out
     for sentence in (
-        "It holds 20 WETH, at 2,500 USDC each.",
+        "It holds 20 WETH, at 2,500 USDC each, of which 86 % counts.",
+        f"  collateral and debt shares: {devnet.deployment.morpho.lower()} position({id_of(devnet, market)[7:]}, ",
+        f"  price: {devnet.deployment.markets[market].oracle.lower()} price()",
         "It survives a fall of 18.02 % and is tested against 10 %: a cushion of 1.80",
         "due for a rescue below 1.1500, brought to 1.2500, gives down to 1.3000",
         f"  ETH/USD ({devnet.deployment.feeds['ETH/USD']}) answers 2,500, ",
@@ -483,6 +559,9 @@ def test_an_explanation_as_json(devnet: Devnet) -> None:
     assert document["id"] == "wallet"
     assert document["debt"] is None
     assert [line["amount_raw"] for line in document["collateral"]] == ["2000000000000000000", "30000000"]
+    assert [source["function"].partition("(")[0] for source in document["sources"]] == 2 * ["balanceOf"] + 2 * [
+        "allowance"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -579,6 +658,40 @@ def test_the_guard_itself_is_paused_with_the_hot_key(devnet: Devnet) -> None:
     assert keeper("setup", config=devnet.config).out.startswith("Nothing is missing")
     assert keeper("setup --unpause --send --impersonate", config=devnet.config).code == 0
     assert keeper("check", config=devnet.config).code == 0
+
+
+def test_a_decision_is_made_again_from_the_journal_alone(devnet: Devnet) -> None:
+    devnet.chain.set_price("WETH", "-12%")
+    assert keeper_process("run --once", config=devnet.config).code == 0
+    ran = keeper("journal replay last", config=devnet.config)
+    assert ran.code == 0, ran.out
+    assert ran.out.startswith("Decided at block ")
+    assert ran.out.endswith("The same plan, bit for bit.\n")
+    assert f"Rescue WETH/USDC 86% ({short_id(devnet, 'WETH/USDC 86%')}): health 1.0734 is below its critical" in ran.out
+    document = keeper("journal replay last --json", config=devnet.config).document
+    assert document["same"] is True
+    assert document["recorded"] == document["again"]
+    missing = keeper("journal replay 0x99", config=devnet.config)
+    assert (missing.code, missing.error) == (
+        1,
+        "The journal holds no plan 0x99; `keeper journal` lists those that it holds.",
+    )
+
+
+def test_a_decision_that_comes_out_differently_is_told(devnet: Devnet) -> None:
+    """As after an update that decides otherwise: here the record itself is another."""
+    devnet.chain.set_price("WETH", "-12%")
+    assert keeper_process("run --once", config=devnet.config).code == 0
+    journal = load_config(devnet.config).journal.path
+    with closing(sqlite3.connect(journal)) as connection, connection:
+        (recorded,) = connection.execute("SELECT plan FROM plans").fetchone()
+        plan = json.loads(recorded)
+        del plan["rescues"][0]
+        connection.execute("UPDATE plans SET plan = ?", (json.dumps(plan),))
+    ran = keeper("journal replay last", config=devnet.config)
+    assert ran.code == 1
+    assert "A different plan, in 1 place:" in ran.out
+    assert "  the rescues: of morpho:" in ran.out
 
 
 def test_the_journal_is_followed_until_it_is_interrupted(devnet: Devnet) -> None:

@@ -1,10 +1,10 @@
-"""A snapshot after prices moved, and what an account could spare in it: for people who ask what if."""
+"""A snapshot after prices or collateral moved, and what an account could spare in it."""
 
 import pytest
 
-from keeper.core.plan import History
+from keeper.core.imagined import after_shock, after_transfers
+from keeper.core.plan import History, Kind, Transfer
 from keeper.core.planner import make_plan
-from keeper.core.shock import after_shock
 from keeper.core.snapshot import Snapshot, Subaccount, SubaccountId, Unknown
 from keeper.core.spare import spare_raw
 from keeper.core.verdict import Healthy, Rescue, Unfunded
@@ -67,6 +67,51 @@ def test_a_plan_can_be_made_of_it() -> None:
     assert make_plan(after_shock(snapshot, {"WETH": -1500}), policy, History()).verdicts[A] == Rescue()
     alone = a_snapshot(book[0])
     assert isinstance(make_plan(after_shock(alone, {"WETH": -1500}), policy, History()).verdicts[A], Unfunded)
+
+
+# Transfers ------------------------------------------------------------------------------------------------------------
+
+
+def a_transfer(donor: Subaccount, recipient: Subaccount, weth: str) -> Transfer:
+    return Transfer(Kind.NATIVE, donor.id, recipient.id, WETH, raw(WETH, weth))
+
+
+def test_transfers_change_both_ends_their_margins_and_the_caps() -> None:
+    recipient, donor = a_subaccount("a", debt="10000"), a_subaccount("b", weth="20", receivable="5")
+    after = after_transfers(
+        a_snapshot(recipient, donor, caps={WETH: "7"}),
+        [a_transfer(donor, recipient, "2"), a_transfer(donor, recipient, "3")],
+    )
+    assert [account.collateral[0].amount_raw for account in after.subaccounts] == [raw(WETH, "15"), raw(WETH, "15")]
+    assert after.subaccounts[1].collateral[0].movable_raw_max == raw(WETH, "15")
+    assert after.subaccounts[1].collateral[0].receivable_raw_max == raw(WETH, "10")
+    # 15 WETH at 2000 count 25,800 against 10,000 of debt.
+    assert health(after) == 25_800
+    assert after.guard is not None
+    assert after.guard.remaining_cap_raw == {WETH.address: raw(WETH, "2")}
+
+
+def test_who_took_no_part_in_a_transfer_is_as_before() -> None:
+    recipient, donor, other = a_subaccount("a"), a_subaccount("b"), a_subaccount("c", health="1.2")
+    before = a_snapshot(recipient, donor, other)
+    assert after_transfers(before, [a_transfer(donor, recipient, "1")]).subaccounts[2] is before.subaccounts[2]
+
+
+def test_prices_move_on_top_of_transfers() -> None:
+    """15 WETH at 1800 count 23,220; one more of them and a further fall of 10 %, 22,291.2."""
+    recipient, donor = a_subaccount("a", debt="10000"), a_subaccount("b", weth="20")
+    moved = after_transfers(a_snapshot(recipient, donor), [a_transfer(donor, recipient, "5")])
+    after = after_shock(moved, {"WETH": -1000})
+    assert health(after) == 23_220
+    margin = after.subaccounts[0].margin
+    assert margin.risk({WETH.address: raw(WETH, "1")}, falls_bps={WETH.address: 1000}).health_factor // 10**14 == 22_291
+
+
+def test_more_than_there_is_cannot_have_moved() -> None:
+    recipient, donor = a_subaccount("a", debt="10000"), a_subaccount("b", weth="20", debt="1")
+    after = after_transfers(a_snapshot(recipient, donor), [a_transfer(donor, recipient, "5")])
+    with pytest.raises(ValueError, match="than there is"):
+        after.subaccounts[1].margin.risk({WETH.address: -raw(WETH, "15") - 1})
 
 
 # Spare ----------------------------------------------------------------------------------------------------------------

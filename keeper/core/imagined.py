@@ -1,0 +1,140 @@
+"""A snapshot as it would be after prices moved or collateral did: what people ask for who want to know what if.
+
+Only the margins, the amounts and the guard's caps change; everything else is that of the block.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from keeper.core.plan import Transfer
+from keeper.core.risk import Risk
+from keeper.core.snapshot import NOTHING, NOW, CollateralLine, Horizon, Margin, Snapshot, Subaccount, SubaccountId
+from keeper.core.units import BPS, Address
+
+
+@dataclass(frozen=True, slots=True)
+class ImaginedMargin:
+    """A margin in which something happened already."""
+
+    margin: Margin
+    falls_bps: Mapping[Address, int]
+    """How far collateral prices fell (negative: rose)."""
+    moved_raw: Mapping[Address, int]
+    """What of its collateral came in (negative: left)."""
+
+    def risk(
+        self,
+        deltas: Mapping[Address, int] = NOTHING,
+        horizon: Horizon = NOW,
+        falls_bps: Mapping[Address, int] = NOTHING,
+    ) -> Risk:
+        falls = {
+            token: BPS - (BPS - self.falls_bps.get(token, 0)) * (BPS - falls_bps.get(token, 0)) // BPS
+            for token in self.falls_bps.keys() | falls_bps.keys()
+        }
+        moved = {
+            token: self.moved_raw.get(token, 0) + deltas.get(token, 0)
+            for token in self.moved_raw.keys() | deltas.keys()
+        }
+        return self.margin.risk(moved, horizon, falls)
+
+
+# Prices ---------------------------------------------------------------------------------------------------------------
+
+
+def after_shock(snapshot: Snapshot, changes_bps: Mapping[str, int]) -> Snapshot:
+    """The snapshot after tokens changed in price, by symbol, in basis points (-1200: fell by 12 %).
+
+    A collateral that falls and a debt that falls weigh against each other; rounded towards less health.
+    """
+    return replace(
+        snapshot,
+        subaccounts=tuple(_shocked(subaccount, changes_bps) for subaccount in snapshot.subaccounts),
+        usd_per_unit={
+            token: price * (BPS + _change_of(snapshot, token, changes_bps)) // BPS
+            for token, price in snapshot.usd_per_unit.items()
+        },
+    )
+
+
+def _shocked(subaccount: Subaccount, changes_bps: Mapping[str, int]) -> Subaccount:
+    unit_change = changes_bps.get(subaccount.unit.symbol, 0) if subaccount.unit else 0
+    falls = {
+        line.token.address: BPS - (BPS + changes_bps.get(line.token.symbol, 0)) * BPS // (BPS + unit_change)
+        for line in subaccount.collateral
+    }
+    if not any(falls.values()):
+        return subaccount
+    return replace(
+        subaccount,
+        margin=ImaginedMargin(subaccount.margin, falls, NOTHING),
+        collateral=tuple(_repriced(line, falls[line.token.address]) for line in subaccount.collateral),
+    )
+
+
+def _repriced(line: CollateralLine, fall_bps: int) -> CollateralLine:
+    return replace(line, price=line.price * (BPS - fall_bps) // BPS)
+
+
+def _change_of(snapshot: Snapshot, token: Address, changes_bps: Mapping[str, int]) -> int:
+    for subaccount in snapshot.subaccounts:
+        for known in (*(line.token for line in subaccount.collateral), subaccount.unit):
+            if known is not None and known.address == token:
+                return changes_bps.get(known.symbol, 0)
+    return 0
+
+
+# Transfers ------------------------------------------------------------------------------------------------------------
+
+Moved = Mapping[tuple[SubaccountId, Address], int]
+"""What came in (negative: left), raw units by subaccount and token."""
+
+
+def moved_by(transfers: Iterable[Transfer]) -> Moved:
+    """The sum of transfers, from both ends."""
+    moved: dict[tuple[SubaccountId, Address], int] = {}
+    for transfer in transfers:
+        token, amount = transfer.token.address, transfer.amount_raw
+        for id, change in ((transfer.donor, -amount), (transfer.recipient, amount)):
+            moved[id, token] = moved.get((id, token), 0) + change
+    return moved
+
+
+def after_transfers(snapshot: Snapshot, transfers: Iterable[Transfer]) -> Snapshot:
+    """The snapshot after these took effect in its block: amounts moved, the guard's caps used up by as much."""
+    transfers = tuple(transfers)
+    moved = moved_by(transfers)
+    guard = snapshot.guard
+    if guard is not None:
+        left = dict(guard.remaining_cap_raw)
+        for transfer in transfers:
+            left[transfer.token.address] = left.get(transfer.token.address, 0) - transfer.amount_raw
+        guard = replace(guard, remaining_cap_raw=left)
+    return replace(
+        snapshot, subaccounts=tuple(_after(subaccount, moved) for subaccount in snapshot.subaccounts), guard=guard
+    )
+
+
+def _after(subaccount: Subaccount, moved: Moved) -> Subaccount:
+    changes = {
+        line.token.address: moved[subaccount.id, line.token.address]
+        for line in subaccount.collateral
+        if moved.get((subaccount.id, line.token.address))
+    }
+    if not changes:
+        return subaccount
+    return replace(
+        subaccount,
+        margin=ImaginedMargin(subaccount.margin, NOTHING, changes),
+        collateral=tuple(_with(line, changes.get(line.token.address, 0)) for line in subaccount.collateral),
+    )
+
+
+def _with(line: CollateralLine, change_raw: int) -> CollateralLine:
+    # What arrived may leave again only as far as its protocol and permissions let it.
+    return replace(
+        line,
+        amount_raw=line.amount_raw + change_raw,
+        movable_raw_max=max(line.movable_raw_max + change_raw, 0),
+        receivable_raw_max=line.receivable_raw_max - change_raw,
+    )

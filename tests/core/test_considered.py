@@ -1,0 +1,89 @@
+"""Who else could have given to a rescue, and why nothing came from there."""
+
+import pytest
+
+from keeper.core.considered import Rejected, rejected
+from keeper.core.plan import History, Rescue
+from keeper.core.planner import make_plan
+from keeper.core.policy import AccountSettings
+from keeper.core.snapshot import FreshnessUnverified, Snapshot, Stale, Subaccount, Unknown
+from tests.builders import USDC, WBTC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, raw, wad
+
+NEEDY = a_subaccount("a", health="1.1")
+
+
+def others(snapshot: Snapshot, history: History | None = None, **said: AccountSettings) -> tuple[Rejected, ...]:
+    """The rejected of the one rescue of a plan."""
+    overrides = {f"morpho:{key}": settings for key, settings in said.items()}
+    policy, history = a_policy(*snapshot.subaccounts, overrides=overrides), history or History()
+    plan = make_plan(snapshot, policy, history)
+    rescue: Rescue = plan.rescues[0]
+    return rejected(rescue, plan, snapshot, policy, history)
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        (a_subaccount("b", health="1.29"), "it has nothing to spare above its floor"),
+        (a_subaccount("b", health="1.1", penalty_bps=400), "it is rescued itself"),
+        (a_subaccount("b", reading=Unknown("it reverts")), "it is unknown: it reverts"),
+        (a_subaccount("b", health="2", reading=Stale("3 h old")), "it has debt and its price cannot be trusted"),
+        (
+            a_subaccount("b", health="2", reading=FreshnessUnverified("?")),
+            "it has debt and its price cannot be trusted",
+        ),
+        (a_subaccount("b", cannot_give="it is frozen"), "it is frozen"),
+        (a_subaccount("b", movable="0"), "nothing of it may leave"),
+        (a_subaccount("b", is_enrolled=False), "it is not enrolled in the guard"),
+    ],
+)
+def test_each_reason_is_named(other: Subaccount, reason: str) -> None:
+    (one,) = others(a_snapshot(NEEDY, a_wallet(), other))
+    assert one == Rejected(other.id, WETH, 0, reason)
+
+
+def test_who_never_donates_does_not_though_it_could() -> None:
+    (one,) = others(a_snapshot(NEEDY, a_wallet(), a_subaccount("b")), b=AccountSettings(never_donate=True))
+    assert one.reason == "it never donates, says the configuration"
+
+
+def test_in_protect_only_those_with_debt_do_not_give() -> None:
+    (one,) = others(a_snapshot(NEEDY, a_wallet(), a_subaccount("b", health="2")), History(protect_only=True))
+    assert one.reason == "only those without debt give while the keeper is paused so"
+
+
+def test_who_could_have_given_is_named_with_how_much() -> None:
+    """At a health of 2.6 half of 10 WETH may leave before the floor of 1.3, less a rounding."""
+    (one,) = others(a_snapshot(NEEDY, a_wallet(), a_subaccount("b", health="2.6")))
+    assert one.reason == "others fitted better"
+    assert raw(WETH, "4.99") < one.spare_raw <= raw(WETH, "5")
+
+
+def test_who_gave_all_it_had_to_another_rescue_is_named_so() -> None:
+    """The wallet's last WETH saves the one with more to lose; who gives to the other is a donor with debt."""
+    first, second = a_subaccount("a", health="1.1", penalty_bps=900), a_subaccount("c", health="1.1")
+    snapshot = a_snapshot(first, second, a_wallet("1"), a_subaccount("b", health="3", weth="50"))
+    policy = a_policy(*snapshot.subaccounts)
+    plan = make_plan(snapshot, policy, History())
+    found = {
+        (rescue.recipient.key, one.subaccount.key): one.reason
+        for rescue in plan.rescues
+        for one in rejected(rescue, plan, snapshot, policy, History())
+    }
+    assert found["c", ""] == "what it has to spare goes to others"
+
+
+def test_who_holds_nothing_that_the_recipient_takes_is_not_spoken_of() -> None:
+    strangers = a_subaccount("b", collateral={WBTC: "1"}), a_subaccount("c", collateral={USDC: "5"})
+    assert others(a_snapshot(NEEDY, a_wallet(), *strangers)) == ()
+
+
+def test_donors_and_recipient_are_not_among_the_rejected() -> None:
+    assert others(a_snapshot(NEEDY, a_wallet())) == ()
+
+
+def test_a_spare_is_what_is_left_once_the_plan_is_carried_out() -> None:
+    """8 WETH in the wallet, some of it given: the wallet itself is a donor, so only the other account is judged."""
+    snapshot = a_snapshot(NEEDY, a_wallet("8"), a_subaccount("b"))
+    (one,) = others(snapshot)
+    assert one.spare_raw == wad("10")

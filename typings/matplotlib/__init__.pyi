@@ -1,0 +1,1 @@
+# Only what is used here; the package's own annotations leave every keyword argument unknown.
