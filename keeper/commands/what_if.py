@@ -181,18 +181,22 @@ def _summary(survey: Survey) -> list[str]:
         lines.append("Without a keeper everybody lives to the end of it.")
     else:
         changes, who = survey.first_without
-        lines.append(f"Without a keeper {names[who]} is the first to be liquidated, at {changes_text(changes)}.")
+        lines.append(f"Without a keeper {names[who]} is the first to be liquidated, at {_where(changes)}.")
     dead = next((place for place, step in enumerate(survey.kept) if step.deaths), None)
     if dead is None:
         lines.append("With it nobody is liquidated.")
     else:
-        lived = changes_text(survey.path[dead - 1]) if dead else "today's prices"
+        lived = f"everybody lives at {_where(survey.path[dead - 1])}, and " if dead else ""
         first = names[survey.kept[dead].deaths[0].subaccount]
-        lines.append(f"With it everybody lives at {lived}; {first} is liquidated at {changes_text(survey.path[dead])}.")
+        lines.append(f"With it {lived}{first} is liquidated at {_where(survey.path[dead])}.")
     lines.append(f"Liquidations take {_lost(survey.without)} without, {_lost(survey.kept)} with it.")
     if survey.unknown:
         lines.append(f"Not judged, because it cannot be read: {', '.join(survey.unknown)}.")
     return lines
+
+
+def _where(changes: Changes) -> str:
+    return changes_text(changes) if any(changes.values()) else "today's prices"
 
 
 def _losses(steps: Sequence[Step]) -> list[Wad | None]:

@@ -2,7 +2,8 @@
 
 Every step is a block: prices jump, whoever is below the line is liquidated at once, and only then does the keeper
 act. So an account that falls through its whole cushion within one step dies with a keeper too; finer steps are a slower
-fall. Who died gives and needs nothing any more. Interest, gas and what liquidations do to prices are left out.
+fall. Who died gives and needs nothing any more, and the guard's caps are used up without a new window. Interest, gas
+and what liquidations do to prices are left out.
 """
 
 from collections.abc import Mapping, Sequence

@@ -480,6 +480,14 @@ def test_what_if_tells_who_lives_with_and_without_the_keeper_and_draws_it(devnet
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
+def test_who_could_be_liquidated_already_dies_at_todays_prices(devnet: Devnet) -> None:
+    devnet.chain.set_price("WETH", "-20%")
+    out = keeper("what-if --grid WETH=0%..-1%:1%", config=devnet.config).out
+    name = f"WETH/USDC 86% ({short_id(devnet, 'WETH/USDC 86%')})"
+    assert f"Without a keeper {name} is the first to be liquidated, at today's prices." in out
+    assert f"With it {name} is liquidated at today's prices." in out
+
+
 def test_what_if_as_json(devnet: Devnet) -> None:
     document = keeper("what-if --grid WETH=0%..-20%:20% --json", config=devnet.config).document
     first = document["first_liquidation_without_keeper"]
