@@ -204,14 +204,14 @@ def liquidation_price_of(subaccount: Subaccount, line: CollateralLine) -> Wad | 
 
 
 def nearest_first(snapshot: Snapshot, policy: Policy) -> list[Subaccount]:
-    """Nearest to liquidation first, by cushion; what is unknown comes before everything."""
+    """Nearest to liquidation first, by cushion, below the line by health; what is unknown comes before everything."""
 
-    def nearness(subaccount: Subaccount) -> tuple[int, Wad, str]:
+    def nearness(subaccount: Subaccount) -> tuple[int, Wad, Wad, str]:
         if isinstance(subaccount.reading, Unknown):
-            return (0, 0, str(subaccount.id))
+            return (0, 0, 0, str(subaccount.id))
         settings = policy.subaccounts.get(subaccount.id)
         health = subaccount.margin.risk().health_factor
-        return (1, cushion(health, settings.shock_bps if settings else 10_000), str(subaccount.id))
+        return (1, cushion(health, settings.shock_bps if settings else 10_000), health, str(subaccount.id))
 
     return sorted(snapshot.subaccounts, key=nearness)
 

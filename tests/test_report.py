@@ -360,3 +360,9 @@ def test_a_last_stand_is_said() -> None:
     sentences = rescue_sentences(rescue, snapshot, policy)
     assert sentences[0].endswith(" is below its critical of 1.0800.")
     assert "This is a last stand: donors go below their floor and share their cushion with it." in sentences
+
+
+def test_below_the_line_the_lowest_health_is_the_nearest() -> None:
+    """A cushion is nothing there for all of them."""
+    low, lower = a_subaccount("a", health="0.9"), a_subaccount("b", health="0.8")
+    assert nearest_first(a_snapshot(low, lower), a_policy(low, lower)) == list(a_snapshot(low, lower).subaccounts[::-1])

@@ -13,7 +13,7 @@ from keeper.commands.view import View, by_hand_document, by_hand_lines, require_
 from keeper.config import load_config
 from keeper.config_values import parse_bps, parse_wei
 from keeper.core.considered import Rejected, rejected
-from keeper.core.economics import gas_cost_usd, plan_gas
+from keeper.core.economics import fee_ceiling_wei, gas_cost_usd, plan_gas
 from keeper.core.plan import Rescue
 from keeper.core.snapshot import Snapshot
 from keeper.core.snapshot import Unknown as UnknownReading
@@ -22,14 +22,24 @@ from keeper.core.verdict import Blocked, Unfunded, Unknown
 from keeper.documents import Document, plan_document
 from keeper.errors import ConfigError
 from keeper.pausing import Mode
-from keeper.report import amount_text, health_text, name_of, nearest_first, reasons, rescue_sentences, usd_text
+from keeper.report import (
+    amount_text,
+    health_text,
+    name_of,
+    nearest_first,
+    number_text,
+    reasons,
+    rescue_sentences,
+    usd_text,
+)
 from keeper.session import open_session
 
 _CHANGE = re.compile(r"\s*([A-Za-z0-9._-]+)\s*=\s*([+-]?)\s*([0-9.]+\s*%)\s*")
 
 
 def plan(config_path: Path, *, shock: str | None, gas: str | None) -> Answer:
-    return asyncio.run(_plan(config_path, parse_shock(shock or ""), None if gas is None else parse_gas(gas)))
+    changes_bps = {} if shock is None else parse_shock(shock)
+    return asyncio.run(_plan(config_path, changes_bps, None if gas is None else parse_gas(gas)))
 
 
 def parse_gas(text: str) -> int:
@@ -51,9 +61,13 @@ def parse_shock(text: str) -> dict[str, int]:
             size = parse_bps(match[3])
         except ValueError as problem:
             raise ConfigError(f"--shock {part.strip()!r}: {problem}.") from None
+        if match[1] in changes:
+            raise ConfigError(f"--shock names {match[1]} twice.")
         changes[match[1]] = -size if match[2] == "-" else size
         if changes[match[1]] <= -BPS:
             raise ConfigError(f"--shock {part.strip()!r}: a price cannot fall by 100 % or more.")
+    if not changes:
+        raise ConfigError("--shock is empty; say for example WETH=-12%.")
     return changes
 
 
@@ -137,7 +151,14 @@ def _cost_sentence(seen: View) -> str:
     price = seen.history.gas_price_wei
     cost = gas_cost_usd(seen.snapshot, gas, price)
     in_usd = f", {usd_text(cost)}" if cost is not None else "; no price of the native coin in USD is configured"
-    return f"One {seen.plan.lane.value} batch of about {gas:,} gas at {price / 10**9:.3g} gwei{in_usd}."
+    says = f"One {seen.plan.lane.value} batch of about {gas:,} gas at {_gwei(price)}{in_usd}."
+    fees = seen.session.config.fees
+    ceiling = fee_ceiling_wei(seen.snapshot, seen.plan.rescues, gas, fees.fee_share_of_value, fees.max_fee)
+    return says if price <= ceiling else f"{says} That is above its fee ceiling of {_gwei(ceiling)}, by [fees]."
+
+
+def _gwei(wei: int) -> str:
+    return f"{number_text(wei / 10**9)} gwei"
 
 
 def _gas_document(seen: View) -> Document | None:

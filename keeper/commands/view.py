@@ -109,7 +109,7 @@ def require_known(option: str, changes_bps: Mapping[str, int], session: Session)
     unknown = sorted(changes_bps.keys() - symbols)
     if unknown:
         raise ConfigError(
-            f"{option} names {unknown[0]}, which the wallet does not hold; it has {', '.join(sorted(symbols))}."
+            f"{option} names {unknown[0]}, which no account here holds or owes; there are {', '.join(sorted(symbols))}."
         )
 
 

@@ -43,7 +43,11 @@ def parse_grid(text: str) -> list[dict[str, int]]:
     Raises ConfigError for anything else, for a range that does not start at today's prices, for ranges of which one has
     more steps than another, and for more than `STEPS_MAX`.
     """
-    ranges = dict(_range(part) for part in text.split(",") if part.strip())
+    ranges: dict[str, list[int]] = {}
+    for symbol, steps in (_range(part) for part in text.split(",") if part.strip()):
+        if symbol in ranges:
+            raise ConfigError(f"--grid names {symbol} twice.")
+        ranges[symbol] = steps
     if not ranges:
         raise ConfigError("--grid is empty; say for example WETH=-50%..0%:5%.")
     lengths = {len(steps) for steps in ranges.values()}

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from keeper.commands.frontier import draw
-from keeper.commands.plan import parse_gas
+from keeper.commands.plan import parse_gas, parse_shock
 from keeper.commands.what_if import changes_text, parse_grid
 from keeper.errors import ConfigError
 from tests.builders import a_snapshot
@@ -40,6 +40,7 @@ def test_a_path_leads_from_todays_prices_outwards(grid: str, path: list[dict[str
         ("WETH=-100%..0%:5%", "a price cannot fall by 100 % or more."),
         ("WETH=-50%..0%:0.001%", "this is finer than the keeper counts."),
         ("WETH=0%..201%:1%", "has 201 steps; 200 are the most."),
+        ("WETH=-10%..0%:5%,WETH=-8%..0%:4%", "--grid names WETH twice."),
         ("WETH=-10%..0%:5%,WBTC=-8%..0%:8%", "all need as many steps: WETH has 2, WBTC has 1."),
     ],
 )
@@ -63,6 +64,16 @@ def test_without_the_library_that_draws_it_is_said_how_to_get_it(
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ConfigError, match=r"--plot needs matplotlib; .*: pip install 'margin-keeper\[plot\]'"):
         draw(a_snapshot(), (), (), tmp_path / "f.png")
+
+
+@pytest.mark.parametrize(
+    ("shock", "says"),
+    [("", "--shock is empty; say for example WETH=-12%."), ("WETH=-12%,WETH=-5%", "--shock names WETH twice.")],
+)
+def test_a_shock_that_says_nothing_or_two_things_is_refused(shock: str, says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_shock(shock)
+    assert str(refused.value) == says
 
 
 def test_a_price_of_gas_has_a_unit() -> None:

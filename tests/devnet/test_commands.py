@@ -26,7 +26,7 @@ from tests.commands.shell import keeper, keeper_process
 
 pytestmark = pytest.mark.devnet
 
-UNI_IS_NOT_HELD = "names UNI, which the wallet does not hold; it has DAI, USDC, WBTC, WETH, wstETH."
+UNI_IS_NOT_HELD = "names UNI, which no account here holds or owes; there are DAI, USDC, WBTC, WETH, wstETH."
 NO_DAEMON = "no daemon runs at the moment, and the next one will find it so"
 
 
@@ -454,6 +454,10 @@ def test_a_plan_at_another_price_of_gas_may_not_be_worth_it(devnet: Devnet) -> N
     assert re.search(r"WETH/USDC 86% \(.*\): uneconomic: costs \$5,\d\d\d, saves \$", ran.out)
     dear = keeper("plan --shock WETH=-12% --gas 30gwei --json", config=devnet.config).document
     assert dear["gas"]["price_wei"] == "30000000000"
+    too_dear = keeper("plan --shock WETH=-12% --gas 3000gwei", config=devnet.config).out
+    assert re.search(
+        r" gas at 3,000 gwei, \$.* That is above its fee ceiling of \d+(\.\d+)? gwei, by \[fees\]\.", too_dear
+    )
     wrong = keeper("plan --gas 30", config=devnet.config)
     assert (wrong.code, wrong.error.partition(":")[0]) == (2, "--gas '30'")
 
@@ -505,7 +509,7 @@ def test_what_if_as_json(devnet: Devnet) -> None:
     [
         (
             "--grid UNI=-8%..0%:8%",
-            "--grid names UNI, which the wallet does not hold; it has DAI, USDC, WBTC, WETH, wstETH.",
+            "--grid names UNI, which no account here holds or owes; there are DAI, USDC, WBTC, WETH, wstETH.",
         ),
         ("--grid WETH=-8%..0%:8% --plot picture.svg", "--plot picture.svg is no .png file."),
         ("--grid WETH=-8%..0%:8% --plot nowhere/f.png", "nowhere/f.png cannot be written: No such file or directory."),
