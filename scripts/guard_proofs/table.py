@@ -26,7 +26,7 @@ PROOFS: Final = (
     ),
     Proof(
         "check_P1_AccountsAddUp",
-        "P1, P2: what two transfers took from each account arrived; no debt, no setting changed",
+        "P1: what two transfers took from each account arrived, in a protocol that is honest; no setting changed",
         f"{BOOK}, two transfers; any amounts, any donation below 2^200",
         "from and to swapped",
     ),
@@ -81,13 +81,13 @@ PROOFS: Final = (
     Proof(
         "check_P6_OthersChangeNothing",
         "P6: nobody else changes a setting, the pause or the sequence",
-        "any caller but owner, keeper and guard, any function but reads and `health`, lists of up to two",
+        "any caller but owner, keeper and guard, any function of the interface but reads and `health`, lists of up to two",
         "setKeeper: anybody may",
     ),
     Proof(
         "check_P6_TheKeeperChangesNoSetting",
         "P6: nor does the keeper, who can pause",
-        "any function but reads, `health` and `rebalance`, lists of up to two",
+        "any function of the interface but reads, `health` and `rebalance`, lists of up to two",
         "setCaps: anybody may",
     ),
     Proof(
