@@ -81,7 +81,7 @@ PROOFS: Final = (
     Proof(
         "check_P6_OthersChangeNothing",
         "P6: nobody else changes a setting, the pause or the sequence",
-        "any caller but owner, keeper and guard, any function of the interface but reads and `health`, lists of up to two",
+        "any caller but owner, keeper and guard, any function of the interface but reads, `health`, lists of up to two",
         "setKeeper: anybody may",
     ),
     Proof(
