@@ -35,37 +35,45 @@ def replay(config_path: Path, plan_id: str, now: int) -> Answer:
     policy = policy_from_json(cycle.plan.policy)
     again = make_plan(snapshot, policy, history_from_json(cycle.plan.history))
     recorded: Document = json.loads(cycle.plan.plan)
-    differences = _differences(recorded, plan_document(again, snapshot), again)
+    decided: Document = json.loads(json.dumps(plan_document(again, snapshot)))
+    differences = _differences(recorded, decided, again)
     document = {
         "plan_id": cycle.plan.plan_id,
-        "same": not differences,
+        "same": recorded == decided,
         "differences": differences,
+        "blocked_then": _blocked_then(recorded, again),
         "recorded": recorded,
-        "again": plan_document(again, snapshot),
+        "again": decided,
     }
-    parts = _sentences(cycle, recorded, again, snapshot, policy, differences, now)
+    parts = _sentences(cycle, again, snapshot, policy, now)
+    parts += ["", *_findings(document)]
     return Answer(parts, document, exit_code=DIFFERENT if differences else 0)
 
 
 def _differences(recorded: Document, again: Document, plan: Plan) -> list[str]:
-    """What came out differently, as sentences; a rescue that its simulation refused was decided all the same."""
-    refused = _refused(recorded, plan)
-    kept = [rescue for rescue in again["rescues"] if rescue["recipient"] not in refused]
+    """What came out differently, as sentences, but for rescues that were blocked then."""
+    blocked = _blocked_then(recorded, plan)
+    kept = [rescue for rescue in again["rescues"] if rescue["recipient"] not in blocked]
     found: list[str] = []
     if recorded["block"] != again["block"]:
         found.append(f"the block: {recorded['block']['hash']} then, {again['block']['hash']} now")
-    if recorded["rescues"] != kept:
-        then, now = ([rescue["recipient"] for rescue in rescues] for rescues in (recorded["rescues"], kept))
+    then, now = ([rescue["recipient"] for rescue in rescues] for rescues in (recorded["rescues"], kept))
+    if then != now:
         found.append(f"the rescues: of {', '.join(then) or 'nobody'} then, of {', '.join(now) or 'nobody'} now")
-    for id, decided in recorded["verdicts"].items():
-        now = again["verdicts"].get(id, {"reason": "not there"})
-        if id not in refused and decided != now:
-            found.append(f"{id}: {decided['reason']} then, {now['reason']} now")
+    elif recorded["rescues"] != kept:
+        found.append(f"how {', '.join(then)} are rescued; `--json` has both")
+    if recorded["notes"] != again["notes"]:
+        found.append("the notes; `--json` has both")
+    for id in recorded["verdicts"] | again["verdicts"]:
+        was, is_ = (one["verdicts"].get(id, {"reason": "not there"}) for one in (recorded, again))
+        if id not in blocked and was != is_:
+            found.append(f"{id}: {was['reason']} then, {is_['reason']} now")
     return found
 
 
-def _refused(recorded: Document, plan: Plan) -> dict[str, str]:
-    """Who was to be rescued, was tried out and was not sent, and why."""
+def _blocked_then(recorded: Document, plan: Plan) -> dict[str, str]:
+    """Whose rescue is planned now and was blocked then, and why: the record does not tell whether the plan's own trial
+    refused it, which is no difference, or the decision was another."""
     sent = {rescue["recipient"] for rescue in recorded["rescues"]}
     verdicts: dict[str, Any] = recorded["verdicts"]
     return {
@@ -75,15 +83,20 @@ def _refused(recorded: Document, plan: Plan) -> dict[str, str]:
     }
 
 
-def _sentences(
-    cycle: CycleRecord,
-    recorded: Document,
-    again: Plan,
-    snapshot: Snapshot,
-    policy: Policy,
-    differences: list[str],
-    now: int,
-) -> list[RenderableType]:
+def _findings(document: Document) -> list[str]:
+    differences, blocked = document["differences"], document["blocked_then"]
+    lines = [f"{id} would be rescued and was not: {why}" for id, why in blocked.items()]
+    if document["same"]:
+        lines.append("The same plan, bit for bit.")
+    elif differences:
+        lines.append(f"A different plan, in {counted(len(differences), 'place')}:")
+        lines += [f"  {difference}" for difference in differences]
+    else:
+        lines.append("The same plan but for what was blocked then, perhaps by its own trial.")
+    return lines
+
+
+def _sentences(cycle: CycleRecord, again: Plan, snapshot: Snapshot, policy: Policy, now: int) -> list[RenderableType]:
     block = cycle.block
     lines: list[RenderableType] = [
         f"Decided at block {block.number}, {time_text(block.timestamp, now)}, on {len(cycle.reads):,} bytes of answers."
@@ -91,11 +104,4 @@ def _sentences(
     for rescue in again.rescues:
         lines += ["", rescue_paragraph(rescue, snapshot, policy)]
     verdicts = {id: verdict_text(decided) for id, decided in again.verdicts.items()}
-    lines += ["", *(f"{snapshot.subaccount(id).label}: {text}" for id, text in verdicts.items())]
-    lines += ["", *(f"{id} was tried out and not sent: {why}" for id, why in _refused(recorded, again).items())]
-    if differences:
-        lines.append(f"A different plan, in {counted(len(differences), 'place')}:")
-        lines += [f"  {difference}" for difference in differences]
-    else:
-        lines.append("The same plan, bit for bit.")
-    return lines
+    return [*lines, "", *(f"{snapshot.subaccount(id).label}: {text}" for id, text in verdicts.items())]

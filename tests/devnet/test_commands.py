@@ -690,7 +690,16 @@ def test_a_decision_is_made_again_from_the_journal_alone(devnet: Devnet) -> None
     )
 
 
-def test_a_decision_that_comes_out_differently_is_told(devnet: Devnet) -> None:
+@pytest.mark.parametrize(
+    ("changed", "code", "says"),
+    [
+        ("no rescue", 1, "A different plan, in 1 place:\n  the rescues: of morpho:"),
+        ("other amount", 1, "A different plan, in 1 place:\n  how morpho:"),
+        ("other notes", 1, "A different plan, in 1 place:\n  the notes; `--json` has both"),
+        ("blocked", 0, "The same plan but for what was blocked then, perhaps by its own trial."),
+    ],
+)
+def test_a_decision_that_comes_out_differently_is_told(devnet: Devnet, changed: str, code: int, says: str) -> None:
     """As after an update that decides otherwise: here the record itself is another."""
     devnet.chain.set_price("WETH", "-12%")
     assert keeper_process("run --once", config=devnet.config).code == 0
@@ -698,12 +707,22 @@ def test_a_decision_that_comes_out_differently_is_told(devnet: Devnet) -> None:
     with closing(sqlite3.connect(journal)) as connection, connection:
         (recorded,) = connection.execute("SELECT plan FROM plans").fetchone()
         plan = json.loads(recorded)
-        del plan["rescues"][0]
+        match changed:
+            case "no rescue":
+                del plan["rescues"][0]
+            case "other amount":
+                plan["rescues"][0]["transfers"][0]["amount_raw"] = "1"
+            case "other notes":
+                plan["notes"] = ["a price is missing"]
+            case _:
+                recipient = plan["rescues"].pop(0)["recipient"]
+                plan["verdicts"][recipient] = {"verdict": "Blocked", "reason": "blocked: its trial failed"}
         connection.execute("UPDATE plans SET plan = ?", (json.dumps(plan),))
     ran = keeper("journal replay last", config=devnet.config)
-    assert ran.code == 1
-    assert "A different plan, in 1 place:" in ran.out
-    assert "  the rescues: of morpho:" in ran.out
+    assert ran.code == code
+    assert says in ran.out
+    assert "bit for bit" not in ran.out
+    assert keeper("journal replay last --json", config=devnet.config).document["same"] is False
 
 
 def test_the_journal_is_followed_until_it_is_interrupted(devnet: Devnet) -> None:
