@@ -61,7 +61,7 @@ abstract contract Accounts is IMarginGuard {
     /* OWNER */
 
     /// @notice Adds accounts that may give and, those with debt, receive. The first one gets index `firstIndex`.
-    /// @dev The target is trusted with the tokens of the accounts enrolled at it: enrol only the real Morpho.
+    /// @dev The target is trusted with what its accounts hold: that it books a supply is checked, that it gives it back is not.
     function enrol(Enrolment[] calldata enrolments) external onlyOwner returns (uint16 firstIndex) {
         firstIndex = uint16(accountCount);
         for (uint256 i; i < enrolments.length; ++i) {

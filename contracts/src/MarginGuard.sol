@@ -132,7 +132,8 @@ contract MarginGuard is Accounts {
 
         Facts memory recipient = abi.decode(_unretired(rescue.to), (Facts));
         _requireJoined(recipient);
-        healthBefore = _accruedHealth(recipient);
+        uint256 heldBefore;
+        (healthBefore, heldBefore) = _accruedStanding(recipient);
         if (healthBefore == NO_DEBT) revert RecipientHasNoDebt(rescue.to);
         if (healthBefore >= recipient.policy.rescueCeiling) {
             revert RecipientIsHealthy(rescue.to, healthBefore, recipient.policy.rescueCeiling);
@@ -141,11 +142,16 @@ contract MarginGuard is Accounts {
         uint256 breakEven = _breakEven(recipient);
         if (healthBefore <= breakEven) revert RecipientWorthNoMoreThanItOwes(rescue.to, healthBefore, breakEven);
 
+        uint256 total;
         for (uint256 i; i < transfers.length;) {
-            i = _moveIntoOneAsset(planId, transfers, i, recipient);
+            uint256 supplied;
+            (i, supplied) = _moveIntoOneAsset(planId, transfers, i, recipient);
+            total += supplied;
         }
 
-        healthAfter = _health(recipient);
+        uint256 heldAfter;
+        (healthAfter, heldAfter) = _standing(recipient, recipient.assets[0]);
+        if (heldAfter != heldBefore + total) revert CreditDiffers(rescue.to, total, heldBefore, heldAfter);
         uint256 minimum = _max(_max(recipient.policy.minAfter, rescue.minHealthAfter), healthBefore);
         if (healthAfter < minimum) revert RecipientBelowMinimum(rescue.to, healthAfter, minimum);
         if (healthAfter > recipient.policy.maxAfter) {
@@ -166,8 +172,8 @@ contract MarginGuard is Accounts {
 
     /// @notice Health of an account at this block, as the guard judges it; the largest uint128 without debt.
     /// @dev Meant for `eth_call`; it changes nothing but the interest that anybody can have Morpho accrue.
-    function health(uint16 index) external returns (uint256) {
-        return _accruedHealth(abi.decode(_known(index), (Facts)));
+    function health(uint16 index) external returns (uint256 healthNow) {
+        (healthNow,) = _accruedStanding(abi.decode(_known(index), (Facts)));
     }
 
     /* INTERNAL: A BATCH */
@@ -209,14 +215,14 @@ contract MarginGuard is Accounts {
 
     /// @dev Carries out the transfers from `first` on that arrive in the same asset, and supplies their sum at once.
     /// @return next The first transfer that was left.
+    /// @return total What was supplied.
     function _moveIntoOneAsset(bytes32 planId, Transfer[] calldata transfers, uint256 first, Facts memory recipient)
         private
-        returns (uint256 next)
+        returns (uint256 next, uint256 total)
     {
         uint8 toAsset = transfers[first].toAsset;
         address underlying = _underlying(recipient, toAsset);
         uint256 balanceBefore = underlying.ownBalance();
-        uint256 total;
 
         for (next = first; next < transfers.length && transfers[next].toAsset == toAsset; ++next) {
             Transfer calldata transfer = transfers[next];
@@ -240,8 +246,12 @@ contract MarginGuard is Accounts {
         if (!_caps[underlying].spend(transfer.amount)) {
             revert CapExceeded(underlying, transfer.amount, _caps[underlying].remaining());
         }
+        uint256 heldBefore = _held(donor, underlying);
         _withdraw(donor, underlying, transfer.amount);
-        uint256 donorHealth = _health(donor);
+        (uint256 donorHealth, uint256 heldAfter) = _standing(donor, underlying);
+        if (heldAfter + transfer.amount != heldBefore) {
+            revert DebitDiffers(donor.index, transfer.amount, heldBefore, heldAfter);
+        }
         if (donorHealth < donor.policy.hardFloor) {
             revert DonorBelowHardFloor(donor.index, donorHealth, donor.policy.hardFloor);
         }
@@ -266,15 +276,22 @@ contract MarginGuard is Accounts {
 
     /* INTERNAL: WHAT DIFFERS BY PROTOCOL */
 
-    function _accruedHealth(Facts memory a) private returns (uint256) {
-        if (a.protocol == Protocol.Wallet) return NO_DEBT;
-        return IMorpho(a.target).accruedHealth(a.key, a.market, a.holder);
+    function _accruedStanding(Facts memory a) private returns (uint256 health_, uint256 held) {
+        if (a.protocol == Protocol.Morpho) IMorpho(a.target).accrueInterest(a.market);
+        return _standing(a, a.assets[0]);
     }
 
-    /// @dev For accounts whose interest is accrued in this transaction: the recipient, and donors that gave.
-    function _health(Facts memory a) private view returns (uint256) {
-        if (a.protocol == Protocol.Wallet) return NO_DEBT;
-        return IMorpho(a.target).health(a.key, a.market, a.holder);
+    /// @return health_ For accounts whose interest is accrued in this transaction: the recipient, and donors that gave.
+    /// @return held As `_held`; both at once, for one read of the protocol tells both.
+    function _standing(Facts memory a, address underlying) private view returns (uint256 health_, uint256 held) {
+        if (a.protocol == Protocol.Wallet) return (NO_DEBT, Wallet.held(a.holder, underlying));
+        return IMorpho(a.target).standing(a.key, a.market, a.holder);
+    }
+
+    /// @return What the account has of `underlying`, by the books of the protocol or the token.
+    function _held(Facts memory a, address underlying) private view returns (uint256) {
+        if (a.protocol == Protocol.Wallet) return Wallet.held(a.holder, underlying);
+        return IMorpho(a.target).held(a.key, a.holder);
     }
 
     /// @return The health of an account with debt whose collateral is worth exactly what it owes.

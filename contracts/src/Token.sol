@@ -25,8 +25,12 @@ library Token {
         if (left != 0) revert AllowanceLeft(token, spender, left);
     }
 
+    function balance(address token, address holder) internal view returns (uint256) {
+        return IERC20(token).balanceOf(holder);
+    }
+
     function ownBalance(address token) internal view returns (uint256) {
-        return IERC20(token).balanceOf(address(this));
+        return balance(token, address(this));
     }
 
     function _call(address token, bytes memory data) private {

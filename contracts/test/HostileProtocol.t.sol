@@ -3,9 +3,10 @@ pragma solidity 0.8.34;
 
 import {IMarginGuard} from "../src/interfaces/IMarginGuard.sol";
 import {MarketParams} from "../src/interfaces/IMorpho.sol";
+import {MorphoBlue} from "../src/protocols/MorphoBlue.sol";
 import {HostileProtocol} from "./hostile/HostileProtocol.sol";
 import {Setting} from "./Setting.sol";
-import {AbstractToken} from "./symbolic/AbstractProtocol.sol";
+import {AbstractProtocol, AbstractToken} from "./symbolic/AbstractProtocol.sol";
 
 /// @notice What a protocol or an oracle does to its own rescue, it does to no other, and it gains nothing.
 contract HostileProtocolTest is Setting {
@@ -58,19 +59,65 @@ contract HostileProtocolTest is Setting {
         }
     }
 
-    function test_GivingOrTakingAnotherAmountFailsAlone() public {
+    function test_GivingTakingOrBookingAnotherAmountFailsAlone() public {
         token.set(address(guard), 5 ether);
-        uint256[3][5] memory moods = [
-            [uint256(1 ether - 1), 1 ether - 1, 0],
-            [uint256(0), 1 ether, 0], // at the expense of the donation
-            [uint256(1 ether), 1 ether + 1, 0],
-            [uint256(1 ether), 1 ether - 1, 0],
-            [uint256(1 ether), 1 ether, 1]
-        ];
-        for (uint256 i; i < 5; ++i) {
-            protocol.doAsYouPlease(moods[i][0], moods[i][1], moods[i][2]);
-            _assertFailsAlone(false);
-        }
+        _assertFailsAlone(AbstractProtocol.Mood(1 ether - 1, 1 ether - 1, 0, 1 ether, 1 ether));
+        _assertFailsAlone(AbstractProtocol.Mood(0, 1 ether, 0, 1 ether, 1 ether)); // at the expense of the donation
+        _assertFailsAlone(AbstractProtocol.Mood(1 ether, 1 ether + 1, 0, 1 ether, 1 ether));
+        _assertFailsAlone(AbstractProtocol.Mood(1 ether, 1 ether - 1, 0, 1 ether, 1 ether));
+        _assertFailsAlone(AbstractProtocol.Mood(1 ether, 1 ether, 1, 1 ether, 1 ether));
+        _assertFailsAlone(AbstractProtocol.Mood(1 ether, 1 ether, 0, 1 ether + 1, 1 ether));
+        _assertFailsAlone(AbstractProtocol.Mood(1 ether, 1 ether, 0, 1 ether - 1, 1 ether));
+        _assertFailsAlone(AbstractProtocol.Mood(1 ether, 1 ether, 0, 1 ether, 1 ether + 1));
+        _assertFailsAlone(AbstractProtocol.Mood(1 ether, 1 ether, 0, 1 ether, 1 ether - 1));
+    }
+
+    /// @dev Even where the recipient was above its minimum anyway: what left the donor is not kept.
+    function test_TakingWithoutBookingItIsRefused() public {
+        protocol.doAsYouPlease(AbstractProtocol.Mood(1 ether, 1 ether, 0, 1 ether, 0));
+        assertEq(
+            _refusal(_rescue(X, _native(Y, 1 ether))),
+            abi.encodeWithSelector(IMarginGuard.CreditDiffers.selector, X, 1 ether, 10 ether, 10 ether)
+        );
+    }
+
+    function test_BookingMoreOutThanWasAskedForIsRefused() public {
+        protocol.doAsYouPlease(AbstractProtocol.Mood(1 ether, 1 ether, 0, 10 ether, 1 ether));
+        assertEq(
+            _refusal(_rescue(X, _native(Y, 1 ether))),
+            abi.encodeWithSelector(IMarginGuard.DebitDiffers.selector, Y, 1 ether, 10 ether, 0)
+        );
+    }
+
+    /// @dev A wallet's token is a protocol as well.
+    function test_ATokenThatPullsMoreThanItPassesOnIsRefused() public {
+        token.set(owner, 5 ether);
+        token.setAllowance(owner, address(guard), 5 ether);
+        _retire(WALLET);
+        uint16 wallet = _enrol(_walletAccount(owner, address(token)));
+        token.doAsYouPlease(3 ether, 1 ether);
+        assertEq(
+            _refusal(_rescue(X, _cross(wallet, 1 ether))),
+            abi.encodeWithSelector(IMarginGuard.DebitDiffers.selector, wallet, 1 ether, 5 ether, 2 ether)
+        );
+        token.doAsYouPlease(1 ether, 1 ether);
+        _rebalance(_batch(_rescue(X, _cross(wallet, 1 ether))));
+        assertEq(token.balanceOf(owner), 4 ether);
+    }
+
+    function test_AProtocolThatCannotBeReadIsRefused() public {
+        protocol.turn(HostileProtocol.Way.Reverts, HostileProtocol.At.Reading);
+        assertEq(
+            _refusal(_rescue(X, _native(Y, 1 ether))),
+            abi.encodeWithSelector(MorphoBlue.PositionUnreadable.selector, address(protocol))
+        );
+    }
+
+    /// @dev P2: neither to borrow nor to lend nor for a permission, though it would be granted.
+    function test_NothingButCollateralIsAskedFor() public {
+        _rebalance(_batch(_rescue(X, _native(Y, 1 ether))));
+        assertFalse(protocol.wasAskedForMore());
+        assertFalse(token.wasAskedForMore());
     }
 
     /// @dev It is even the keeper: what it calls from within is refused, or is what the keeper may do anyway.
@@ -151,6 +198,11 @@ contract HostileProtocolTest is Setting {
     }
 
     /* HELPERS */
+
+    function _assertFailsAlone(AbstractProtocol.Mood memory mood) private {
+        protocol.doAsYouPlease(mood);
+        _assertFailsAlone(false);
+    }
 
     /// @dev Between two others, which take effect; and nothing of it is left, but the gas that it was given is spent.
     function _assertFailsAlone(bool harmless) private {

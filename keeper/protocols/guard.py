@@ -233,6 +233,14 @@ _SENTENCES = {
     "UnderlyingsDiffer": "the tokens differ: {from} is given, {to} is taken",
     "CapExceeded": "moving {amount} raw units of {underlying} exceeds the owner's cap, {remaining} are left",
     "ReceivedAmountDiffers": "{received} raw units of {underlying} arrived instead of {expected}",
+    "DebitDiffers": (
+        "{index} had {before} raw units and has {afterwards} after giving {amount}: its protocol or token took another "
+        "amount than it was asked for"
+    ),
+    "CreditDiffers": (
+        "{index} had {before} raw units and has {afterwards} after receiving {amount}: its protocol booked another "
+        "amount than it was given"
+    ),
     "BalanceChanged": "the guard's balance of {underlying} would change from {before} to {afterwards} raw units",
     "AllowanceLeft": "the guard would leave an allowance of {amount} raw units of {token} to {spender}",
     "TokenCallFailed": "the token {token} refused: balance or allowance missing, or it does not follow ERC-20",
@@ -249,6 +257,7 @@ _SENTENCES = {
     "AssetListedTwice": "the token {token} is listed twice",
     "AssetHasNoCode": "there is no token at {token}",
     "WalletHasNoTarget": "a wallet has neither target nor key",
+    "PositionUnreadable": "Morpho at {morpho} does not tell what its accounts hold",
     "MarketUnknown": "Morpho at {morpho} has no market {id}",
     "RecordNotWritten": "the account's record could not be stored",
     "WindowIsZero": "the cap of {underlying} has a window of zero seconds",

@@ -141,9 +141,6 @@ MUTANTS: Final = (
     Mutant("S", "receives without joining", GUARD, "_requireJoined(recipient);", "", "recipient takes part"),
     Mutant("S", "gives without joining", GUARD, "_requireJoined(donor);", "", "donor takes part"),
     Mutant(
-        "P4", "interest of the recipient forgotten", GUARD, "healthBefore = _accruedHealth(", "healthBefore = _health("
-    ),
-    Mutant(
         "P4",
         "an account without debt receives",
         GUARD,
@@ -181,10 +178,27 @@ MUTANTS: Final = (
         "P4",
         "health after is read before",
         GUARD,
-        "healthAfter = _health(recipient);",
-        "healthAfter = recipient.policy.rescueCeiling;",
+        "(healthAfter, heldAfter) = _standing(recipient, recipient.assets[0]);",
+        "(healthAfter, heldAfter) = (recipient.policy.rescueCeiling, heldBefore + total);",
         "recipient's health after",
     ),
+    Mutant(
+        "P4",
+        "interest forgotten",
+        GUARD,
+        "if (a.protocol == Protocol.Morpho) IMorpho(a.target).accrueInterest(a.market);",
+        "",
+        "accrued interest",
+    ),
+    Mutant(
+        "P1",
+        "the credit is not looked at",
+        GUARD,
+        "if (heldAfter != heldBefore + total) revert CreditDiffers(rescue.to, total, heldBefore, heldAfter);",
+        safety="recipient was credited",
+    ),
+    Mutant("P1", "less may be credited", GUARD, "heldAfter != heldBefore + total", "heldAfter > heldBefore + total"),
+    Mutant("P1", "more may be credited", GUARD, "heldAfter != heldBefore + total", "heldAfter < heldBefore + total"),
     # A transfer
     Mutant("P1", "less may arrive", GUARD, "if (received != total)", "if (received > total)"),
     Mutant("P1", "more may arrive", GUARD, "if (received != total)", "if (received < total)"),
@@ -213,11 +227,22 @@ MUTANTS: Final = (
     Mutant("P1", "asset of the recipient ignored", GUARD, " && transfers[next].toAsset == toAsset", ""),
     Mutant("P1", "from and to swapped", GUARD, "_withdraw(donor, underlying", "_withdraw(recipient, underlying"),
     Mutant(
+        "P1",
+        "the debit is not looked at",
+        GUARD,
+        """        if (heldAfter + transfer.amount != heldBefore) {
+            revert DebitDiffers(donor.index, transfer.amount, heldBefore, heldAfter);
+        }
+""",
+        safety="donor was debited",
+    ),
+    Mutant("P1", "less may be debited", GUARD, "amount != heldBefore)", "amount < heldBefore)"),
+    Mutant("P1", "more may be debited", GUARD, "amount != heldBefore)", "amount > heldBefore)"),
+    Mutant(
         "P3",
         "no hard floor",
         GUARD,
-        """        uint256 donorHealth = _health(donor);
-        if (donorHealth < donor.policy.hardFloor) {
+        """        if (donorHealth < donor.policy.hardFloor) {
             revert DonorBelowHardFloor(donor.index, donorHealth, donor.policy.hardFloor);
         }
 """,
@@ -231,7 +256,9 @@ MUTANTS: Final = (
         "donorHealth <= donor.policy.hardFloor",
     ),
     Mutant("P3", "the recipient's floor", GUARD, "donorHealth < donor.policy", "donorHealth < recipient.policy"),
-    Mutant("P3", "the recipient's health", GUARD, "donorHealth = _health(donor)", "donorHealth = _health(recipient)"),
+    Mutant(
+        "P3", "the recipient's health", GUARD, "= _standing(donor, underlying)", "= _standing(recipient, underlying)"
+    ),
     Mutant("P5", "no cap", GUARD, "if (!_caps[underlying].spend(transfer.amount))", "if (false)", "rolling cap"),
     Mutant("P5", "half counts", GUARD, ".spend(transfer.amount)", ".spend(transfer.amount / 2)"),
     Mutant("P1", "gives to itself", GUARD, "if (donor.index == recipient.index)", "if (false)"),
@@ -297,7 +324,31 @@ MUTANTS: Final = (
         "supplyCollateral(market, amount, holder,",
         "supplyCollateral(market, amount, address(this),",
     ),
-    Mutant("P4", "interest forgotten", MORPHO, "morpho.accrueInterest(market);", "", "accrued interest"),
+    Mutant(
+        "P2",
+        "borrows on the way",
+        MORPHO,
+        'morpho.supplyCollateral(market, amount, holder, "");',
+        """morpho.supplyCollateral(market, amount, holder, "");
+        (bool ok,) = address(morpho).call(
+            abi.encodeWithSignature(
+                "borrow((address,address,address,address,uint256),uint256,uint256,address,address)",
+                market, 1, 0, holder, address(this)
+            )
+        );
+        require(ok);
+""",
+    ),
+    Mutant(
+        "P2",
+        "permits somebody on the way",
+        MORPHO,
+        'morpho.supplyCollateral(market, amount, holder, "");',
+        """morpho.supplyCollateral(market, amount, holder, "");
+        (bool ok,) = address(morpho).call(abi.encodeWithSignature("setAuthorization(address,bool)", holder, true));
+        require(ok);
+""",
+    ),
     Mutant("P3", "debt rounded down", MORPHO, "(x * y + (d - 1)) / d", "(x * y) / d"),
     Mutant("P3", "virtual shares forgotten", MORPHO, "totalBorrowShares + VIRTUAL_SHARES", "totalBorrowShares"),
     Mutant("P3", "lltv forgotten", MORPHO, "collateralValue * market.lltv / WAD", "collateralValue"),

@@ -15,32 +15,47 @@ class Proof:
     """What a mutant of the guard does (scripts/guard_mutants) with which there must be no proof any more."""
 
 
-BOOK: Final = "one rescue of three enrolled accounts in an abstract protocol"
+BOOK: Final = "three enrolled accounts and a wallet in an abstract protocol"
 
 PROOFS: Final = (
     Proof(
         "check_P1_WhatLeavesArrives",
-        "P1: whatever the protocol gives, takes and leaves of the allowance, a rescue counts only if it was exact",
-        f"{BOOK}, one transfer; any amounts, any donation below 2^200",
-        "the balance is not looked at",
+        "P1: whatever the protocol gives, takes, books for either end and leaves of the allowance, a rescue counts "
+        "only if all of it was exact",
+        f"{BOOK}; one rescue by one transfer; any amounts, any donation below 2^200",
+        "the credit is not looked at",
+    ),
+    Proof(
+        "check_P1_WhatLeavesTheWalletArrives",
+        "P1: the same of a wallet, whatever its token pulls and passes on",
+        f"{BOOK}; one rescue by one transfer out of the wallet; any amounts, any donation below 2^200",
+        "the debit is not looked at",
     ),
     Proof(
         "check_P1_AccountsAddUp",
         "P1: what two transfers took from each account arrived, in a protocol that is honest; no setting changed",
-        f"{BOOK}, two transfers; any amounts, any donation below 2^200",
+        f"{BOOK}; one rescue by two transfers; any amounts, any donation below 2^200",
         "from and to swapped",
+    ),
+    Proof(
+        "check_P2_NothingButCollateralIsAskedFor",
+        "P2: of protocol and token nothing is asked but collateral, though they would grant anything; no debt or loan "
+        "changes",
+        f"{BOOK}; two rescues by three transfers, one of them out of the wallet; any amounts",
+        "borrows on the way",
     ),
     Proof(
         "check_P4_RecipientAndDonorEndWhereTheyMust",
         "P3, P4: before, below the ceiling and worth more than it owes; after, between all minima and the maximum; the "
         "donor at or above its floor",
-        f"{BOOK}, one transfer; any amount, positions and price below 2^128; fixed policy and totals of the market",
+        f"{BOOK}; one rescue by one transfer; any amount, positions and price below 2^128; fixed policy and "
+        "totals of the market",
         "no hard floor",
     ),
     Proof(
         "check_P5_NoMoreThanTheCapMoves",
         "P5: what moves is counted, and fits",
-        f"{BOOK}, two transfers; any cap",
+        f"{BOOK}; one rescue by two transfers; any cap",
         "no cap",
     ),
     Proof(
@@ -75,7 +90,7 @@ PROOFS: Final = (
     Proof(
         "check_P6_OnlyTheKeeperInTimeAndNotPaused",
         "P6: who rebalances is the keeper, in time, and the guard is not paused",
-        f"{BOOK}, one transfer; any caller, deadline, time, sequence, amount",
+        f"{BOOK}; one rescue by one transfer; any caller, deadline, time, sequence, amount",
         "anybody rebalances",
     ),
     Proof(
@@ -91,9 +106,15 @@ PROOFS: Final = (
         "setCaps: anybody may",
     ),
     Proof(
+        "check_P6_NobodyElseExecutesARescue",
+        "P6: the call that the guard makes to itself is refused to everybody else",
+        f"{BOOK}; one rescue by one transfer; any caller but the guard, any plan id and amount",
+        "anybody rescues",
+    ),
+    Proof(
         "check_P8_APlanTakesEffectAtMostOnce",
         "P8: the same plan id takes effect once, and moves the sequence by one",
-        f"{BOOK}, two batches in a row; any plan id and amounts",
+        f"{BOOK}; two batches in a row; any plan id and amounts",
         "any sequence",
     ),
 )

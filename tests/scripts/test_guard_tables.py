@@ -22,7 +22,7 @@ def test_a_mutant_changes_exactly_one_place(mutant: Mutant) -> None:
 
 
 def test_every_property_has_mutants_and_none_is_told_twice() -> None:
-    assert {mutant.property for mutant in MUTANTS} == {"P1", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "S"}
+    assert {mutant.property for mutant in MUTANTS} == {"P1", "P2", "P3", "P4", "P5", "P6", "P7", "P8", "P9", "S"}
     assert len({mutant.what for mutant in MUTANTS}) == len(MUTANTS) >= 40
 
 

@@ -142,6 +142,8 @@ interface IMarginGuard {
     error UnderlyingsDiffer(address from, address to);
     error CapExceeded(address underlying, uint256 amount, uint256 remaining);
     error ReceivedAmountDiffers(address underlying, uint256 expected, uint256 received);
+    error DebitDiffers(uint16 index, uint256 amount, uint256 before, uint256 afterwards);
+    error CreditDiffers(uint16 index, uint256 amount, uint256 before, uint256 afterwards);
     error BalanceChanged(address underlying, uint256 before, uint256 afterwards);
 
     /* REFUSALS OF THE OWNER'S SETTINGS */

@@ -29,6 +29,9 @@ abstract contract Campaign is Setting {
 
     Place[PLACES] internal places;
 
+    /// @dev One place in each market: the thief owns half of the loans there, and would not mind to see them covered.
+    uint256[6] internal lentTo = [0, 1, 2, 3, 5, 6];
+
     /// @dev Everything that a call of the keeper could touch.
     struct Books {
         uint256[2][PLACES] holdings; // WETH, wstETH: collateral of a position, balance of a wallet
@@ -80,11 +83,15 @@ abstract contract Campaign is Setting {
         _setCap(address(weth), 20 ether, 1 days);
         _setCap(address(wsteth), 10 ether, 6 hours);
 
-        usdc.mint(thief, 1_000_000e6);
-        dai.mint(thief, 1_000_000e18);
+        usdc.mint(thief, 10_000_000e6);
+        dai.mint(thief, 10_000_000e18);
         vm.startPrank(thief);
         usdc.approve(address(morpho), type(uint256).max);
         dai.approve(address(morpho), type(uint256).max);
+        for (uint256 i; i < lentTo.length; ++i) {
+            MarketParams memory market = places[lentTo[i]].market;
+            morpho.supply(market, 1_000_000 * 10 ** TestToken(market.loanToken).decimals(), 0, thief, "");
+        }
         vm.stopPrank();
         vm.prank(owner);
         guard.setKeeper(thief);
@@ -172,9 +179,14 @@ abstract contract Campaign is Setting {
         if (shares == 0) return NO_DEBT;
         (, int256 quote,,,) = (market.loanToken == address(usdc) ? usdcFeed : daiFeed).latestRoundData();
         if (quote <= 0) return 0;
-        uint256 value = collateral * _price() / 1e8; // 18 decimals of a dollar
-        if (market.loanToken == address(usdc)) value /= 1e12;
+        uint256 value = _valueOf(market, collateral);
         return value * market.lltv / 1e18 * 1e18 / _debtOf(market, shares);
+    }
+
+    /// @dev In the loan token, which is at one dollar here.
+    function _valueOf(MarketParams memory market, uint256 collateral) internal view returns (uint256 value) {
+        value = collateral * _price() / 1e8;
+        if (market.loanToken == address(usdc)) value /= 1e12;
     }
 
     /* RANDOMNESS */

@@ -39,6 +39,7 @@ contract Handler is Campaign {
     uint256 public liquidations;
     uint256 public raidsWithBoth;
     uint256 public raidsWithAll;
+    uint256 public raidsCompared;
 
     function setUp() public override {
         super.setUp();
@@ -57,7 +58,8 @@ contract Handler is Campaign {
     /* THE THIEF */
 
     /// @dev P9: rebalances, liquidations and falls of the price in any order, in one block. What the keeper moved to or from
-    /// can be liquidated only after a fall deeper than the limit that it ended at: `hardFloor`, or `minAfter`.
+    /// can be liquidated only after a fall deeper than the limit that it ended at: `hardFloor`, or `minAfter`. And while
+    /// the price stands still, the thief ends no richer than one without the key, who liquidates all that can be.
     function thiefRaids(uint256 seed) external {
         _begin(seed);
         _accrueAll();
@@ -67,8 +69,10 @@ contract Handler is Campaign {
             safe[place] = Safe(_price(), start.healths[place]);
         }
         bool[3] memory did; // rebalanced, liquidated, the price fell
+        bool isCalm = _onceIn(3);
+        uint256 worthWithoutKey = isCalm ? _worthAfterLiquidatingAll() : 0;
         for (uint256 steps = 4 + _draw(12); steps != 0; --steps) {
-            uint256 choice = _draw(10);
+            uint256 choice = _draw(isCalm ? 8 : 10);
             if (choice < 4) {
                 uint256 worth = _thiefsWorth();
                 did[0] = _rebalanceOnce(safe, true) || did[0];
@@ -88,7 +92,10 @@ contract Handler is Campaign {
                 did[2] = true;
             }
         }
+        // Each liquidation rounds by a unit of the loan token, and here there are up to sixteen for one.
+        if (isCalm) assertLe(_thiefsWorth(), worthWithoutKey + 16e12, "P9: the key earned something");
         if (did[0] && did[1]) ++raidsWithBoth;
+        if (did[0] && did[1] && isCalm) ++raidsCompared;
         if (did[0] && did[1] && did[2]) ++raidsWithAll;
     }
 
@@ -307,25 +314,26 @@ contract Handler is Campaign {
     ) private {
         _accrueAll();
         Books memory now_ = _books();
-        bool[PLACES] memory gave;
-        uint256[PLACES] memory leastHealths;
+        bool[PLACES] memory received;
+        uint256[PLACES] memory least; // as the last that gave to it or took from it must have left it; 0: nothing did
         uint256[2] memory moved;
         for (uint256 i; i < batch.length; ++i) {
             if (!results[i].ok) continue;
             ++rescues;
             uint256 to = _placeOf(batch[i].to);
             assertLt(results[i].healthBefore, places[to].policy.rescueCeiling, "above the ceiling");
-            if (accrued && !gave[to] && leastHealths[to] == 0) {
+            if (accrued && least[to] == 0) {
                 assertEq(results[i].healthBefore, before.healths[to], "P4: another health than it had");
                 assertGt(before.healths[to], places[to].market.lltv, "P9: paid for the lenders' loss");
             }
-            leastHealths[to] = _largest(places[to].policy.minAfter, batch[i].minHealthAfter, results[i].healthBefore);
-            assertGe(results[i].healthAfter, leastHealths[to], "P4");
+            received[to] = true;
+            least[to] = _largest(places[to].policy.minAfter, batch[i].minHealthAfter, results[i].healthBefore);
+            assertGe(results[i].healthAfter, least[to], "P4");
             for (uint256 j; j < batch[i].transfers.length; ++j) {
                 IMarginGuard.Transfer memory transfer = batch[i].transfers[j];
                 uint256 from = _placeOf(transfer.from);
                 uint256 which = places[from].tokens[transfer.fromAsset] == address(weth) ? 0 : 1;
-                gave[from] = true;
+                least[from] = places[from].policy.hardFloor;
                 moved[which] += transfer.amount;
                 // What P1 says must be there afterwards.
                 before.holdings[to][which] += transfer.amount;
@@ -340,11 +348,9 @@ contract Handler is Campaign {
             }
             assertEq(now_.debtShares[place], before.debtShares[place], "P2: a debt");
             assertEq(now_.supplyShares[place], before.supplyShares[place], "P2: a loan given");
-            uint256 least = leastHealths[place];
-            if (least != 0) assertLe(now_.healths[place], places[place].policy.maxAfter, "more than it needed");
-            if (gave[place]) least = places[place].policy.hardFloor;
-            assertGe(now_.healths[place], least, "P3 or P4: too low at the end of the batch");
-            if (least != 0) safe[place] = Safe(_price(), least);
+            if (received[place]) assertLe(now_.healths[place], places[place].policy.maxAfter, "more than it needed");
+            assertGe(now_.healths[place], least[place], "P3 or P4: too low at the end of the batch");
+            if (least[place] != 0) safe[place] = Safe(_price(), least[place]);
         }
         for (uint256 i; i < 4; ++i) {
             assertEq(now_.guardBalances[i], before.guardBalances[i], "P1: the guard's balance");
@@ -487,9 +493,49 @@ contract Handler is Campaign {
         }
     }
 
-    function _thiefsWorth() private view returns (uint256) {
+    /// @dev What a liquidator without the key can make of the book as it stands, which is left as it stands.
+    function _worthAfterLiquidatingAll() private returns (uint256 worth) {
+        uint256 state = vm.snapshotState();
+        vm.startPrank(thief);
+        for (uint256 place; place < PLACES; ++place) {
+            if (_isWallet(place)) continue;
+            MarketParams memory market = places[place].market;
+            (, uint256 shares, uint256 collateral) = morpho.position(_id(market), places[place].holder);
+            if (shares == 0) continue;
+            if (!_seizes(market, places[place].holder, 0, shares)) {
+                _seizes(market, places[place].holder, collateral, 0);
+            }
+        }
+        vm.stopPrank();
+        worth = _thiefsWorth();
+        vm.revertToStateAndDelete(state);
+    }
+
+    /// @dev In 18 decimals of a dollar: the tokens, and the loans, without their part of the debts that no collateral is
+    /// worth. Interest must be accrued.
+    function _thiefsWorth() private view returns (uint256 worth) {
         uint256[4] memory has = _balances(thief);
-        return (has[0] + has[1]) * _price() / 1e8 + has[2] * 1e12 + has[3];
+        worth = (has[0] + has[1]) * _price() / 1e8 + has[2] * 1e12 + has[3];
+        for (uint256 i; i < lentTo.length; ++i) {
+            MarketParams memory market = places[lentTo[i]].market;
+            bytes32 id = _id(market);
+            (uint256 assets, uint256 allShares,,,,) = morpho.market(id);
+            (uint256 shares,,) = morpho.position(id, thief);
+            uint256 loans = (assets - _shortfall(market)) * shares / allShares;
+            worth += market.loanToken == address(usdc) ? loans * 1e12 : loans;
+        }
+    }
+
+    /// @return sum What the book owes in a market beyond what its collateral is worth, in the loan token.
+    function _shortfall(MarketParams memory market) private view returns (uint256 sum) {
+        bytes32 id = _id(market);
+        for (uint256 place; place < PLACES; ++place) {
+            if (_isWallet(place) || _id(places[place].market) != id) continue;
+            (, uint256 shares, uint256 collateral) = morpho.position(id, places[place].holder);
+            if (shares == 0) continue;
+            (uint256 debt, uint256 value) = (_debtOf(market, shares), _valueOf(market, collateral));
+            if (value < debt) sum += debt - value;
+        }
     }
 
     function _liquidity(MarketParams memory market) private view returns (uint256) {

@@ -3,10 +3,34 @@ pragma solidity 0.8.34;
 
 import {MarketParams} from "../../src/interfaces/IMorpho.sol";
 
-/// @notice A token that does what it should; the protocol below mints and burns it as it likes.
-contract AbstractToken {
+/// @notice Whatever else is asked of it, it does gladly, and remembers that it was asked.
+abstract contract Obliging {
+    bool public wasAskedForMore;
+
+    fallback() external {
+        wasAskedForMore = true;
+    }
+}
+
+/// @notice A token that does what it should until it may do as it pleases; the protocol below mints and burns it as it likes.
+contract AbstractToken is Obliging {
     mapping(address => uint256) public balanceOf;
     mapping(address => mapping(address => uint256)) public allowance;
+
+    bool public isHonest = true;
+    uint256 public pulled; // what a `transferFrom` of any amount takes
+    uint256 public arriving; // and what of it arrives
+
+    function doAsYouPlease(uint256 pulls, uint256 arrives) external {
+        (isHonest, pulled, arriving) = (false, pulls, arrives);
+    }
+
+    function transferFrom(address from, address to, uint256 amount) external returns (bool) {
+        allowance[from][msg.sender] -= amount;
+        balanceOf[from] -= isHonest ? amount : pulled;
+        balanceOf[to] += isHonest ? amount : arriving;
+        return true;
+    }
 
     function set(address of_, uint256 balance) external {
         balanceOf[of_] = balance;
@@ -23,8 +47,17 @@ contract AbstractToken {
 }
 
 /// @notice In Morpho's place, with Morpho's storage, but it does as it pleases: gives another amount than was withdrawn, takes
-/// another than was supplied, uses as much of the allowance as it likes. Every such number is a symbol.
-contract AbstractProtocol {
+/// another than was supplied, uses as much of the allowance as it likes, and books for either what it likes. Every such
+/// number is a symbol.
+contract AbstractProtocol is Obliging {
+    struct Mood {
+        uint256 gives; // for a withdrawal of any amount
+        uint256 takes; // for a supply of any amount
+        uint256 leaves; // of the allowance
+        uint128 debits; // the donor's position
+        uint128 credits; // the recipient's position
+    }
+
     struct Position {
         uint256 supplyShares;
         uint128 borrowShares;
@@ -38,17 +71,15 @@ contract AbstractProtocol {
         uint128 totalBorrowShares;
     }
 
-    // Slots 2 and 3, as in Morpho.
-    uint256[2] private _unused;
+    // Slots 2 and 3, as in Morpho; slot 0 is what it was asked for.
+    uint256 private _unused;
     mapping(bytes32 id => mapping(address holder => Position)) public position;
     mapping(bytes32 id => Market) public market;
     mapping(bytes32 id => MarketParams) private _params;
 
     uint256 public price = 1e36;
-    uint256 public given; // what a withdrawal of `expected` gives more or less
-    uint256 public taken;
-    uint256 public allowanceLeft;
     bool public isHonest = true;
+    Mood private _mood;
 
     function create(MarketParams memory params) external returns (bytes32 id) {
         id = keccak256(abi.encode(params));
@@ -67,8 +98,8 @@ contract AbstractProtocol {
         price = to;
     }
 
-    function doAsYouPlease(uint256 gives, uint256 takes, uint256 leaves) external {
-        (isHonest, given, taken, allowanceLeft) = (false, gives, takes, leaves);
+    function doAsYouPlease(Mood calldata mood) external {
+        (isHonest, _mood) = (false, mood);
     }
 
     function idToMarketParams(bytes32 id) external view returns (MarketParams memory) {
@@ -94,8 +125,8 @@ contract AbstractProtocol {
         virtual
     {
         AbstractToken token = AbstractToken(params.collateralToken);
-        position[keccak256(abi.encode(params))][holder].collateral -= uint128(amount);
-        token.set(receiver, token.balanceOf(receiver) + (isHonest ? amount : given));
+        position[keccak256(abi.encode(params))][holder].collateral -= isHonest ? uint128(amount) : _mood.debits;
+        token.set(receiver, token.balanceOf(receiver) + (isHonest ? amount : _mood.gives));
     }
 
     function supplyCollateral(MarketParams memory params, uint256 amount, address holder, bytes calldata)
@@ -103,10 +134,10 @@ contract AbstractProtocol {
         virtual
     {
         AbstractToken token = AbstractToken(params.collateralToken);
-        position[keccak256(abi.encode(params))][holder].collateral += uint128(amount);
-        token.set(msg.sender, token.balanceOf(msg.sender) - (isHonest ? amount : taken));
+        position[keccak256(abi.encode(params))][holder].collateral += isHonest ? uint128(amount) : _mood.credits;
+        token.set(msg.sender, token.balanceOf(msg.sender) - (isHonest ? amount : _mood.takes));
         token.setAllowance(
-            msg.sender, address(this), isHonest ? token.allowance(msg.sender, address(this)) - amount : allowanceLeft
+            msg.sender, address(this), isHonest ? token.allowance(msg.sender, address(this)) - amount : _mood.leaves
         );
     }
 }

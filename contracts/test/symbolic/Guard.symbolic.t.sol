@@ -4,7 +4,12 @@ pragma solidity 0.8.34;
 import {Test} from "forge-std/Test.sol";
 import {IMarginGuard} from "../../src/interfaces/IMarginGuard.sol";
 import {MarketParams} from "../../src/interfaces/IMorpho.sol";
+import {IMorphoInFull} from "../Setting.sol";
 import {AbstractProtocol, AbstractToken} from "./AbstractProtocol.sol";
+
+interface IExecutesRescue {
+    function executeRescue(bytes32 planId, IMarginGuard.Rescue calldata rescue) external returns (uint256, uint256);
+}
 
 interface SymbolicVm {
     function createCalldata(string memory contractName) external pure returns (bytes memory);
@@ -12,7 +17,8 @@ interface SymbolicVm {
 
 /// @notice Proofs on the guard's own code, as shipped, for every value of the arguments at once. scripts/prove runs them
 /// with halmos; forge does not.
-/// @dev An account with debt (0) and two donors, one with debt (1), one without (2), in a protocol that is abstract.
+/// @dev An account with debt (0) and two donors, one with debt (1), one without (2), in a protocol that is abstract; and the
+/// owner's wallet (3).
 contract GuardProofs is Test {
     SymbolicVm private constant SVM = SymbolicVm(address(uint160(uint256(keccak256("svm cheat code")))));
 
@@ -38,7 +44,7 @@ contract GuardProofs is Test {
             made := create(0, add(code, 32), mload(code))
         }
         guard = IMarginGuard(made);
-        IMarginGuard.Enrolment[] memory list = new IMarginGuard.Enrolment[](3);
+        IMarginGuard.Enrolment[] memory list = new IMarginGuard.Enrolment[](4);
         for (uint256 i; i < 3; ++i) {
             // The protocol is its own oracle.
             ids[i] =
@@ -52,6 +58,9 @@ contract GuardProofs is Test {
                 policy: IMarginGuard.Policy(CEILING, MIN_AFTER, MAX_AFTER, HARD_FLOOR)
             });
         }
+        list[3].holder = OWNER;
+        list[3].assets = new address[](1);
+        list[3].assets[0] = address(token);
         IMarginGuard.Cap[] memory caps = new IMarginGuard.Cap[](1);
         caps[0] = IMarginGuard.Cap(address(token), 1_000 ether, 1 days);
         vm.startPrank(OWNER);
@@ -64,16 +73,32 @@ contract GuardProofs is Test {
 
     /* P1 */
 
-    /// @dev Whatever the protocol gives, takes and leaves of the allowance: if the rescue took effect, it was exactly that.
-    function check_P1_WhatLeavesArrives(uint128 amount, uint256 donation, uint256 gives, uint256 takes, uint256 leaves)
+    /// @dev Whatever the protocol gives, takes, books and leaves of the allowance: if the rescue took effect, it was exact.
+    function check_P1_WhatLeavesArrives(uint128 amount, uint256 donation, AbstractProtocol.Mood calldata mood) public {
+        _fixedBook();
+        vm.assume(donation < 1 << 200 && mood.gives < 1 << 200);
+        token.set(address(guard), donation);
+        protocol.doAsYouPlease(mood);
+        if (!_carriedOut(_rescue(2, amount, 0))) return;
+        assert(mood.gives == amount && mood.takes == amount && mood.leaves == 0);
+        assert(mood.debits == amount && mood.credits == amount);
+        assert(token.balanceOf(address(guard)) == donation);
+        assert(token.allowance(address(guard), address(protocol)) == 0);
+    }
+
+    /// @dev The same of a wallet, whatever its token pulls and passes on.
+    function check_P1_WhatLeavesTheWalletArrives(uint128 amount, uint256 donation, uint128 pulls, uint128 arrives)
         public
     {
         _fixedBook();
-        vm.assume(donation < 1 << 200 && gives < 1 << 200);
+        vm.assume(donation < 1 << 200);
         token.set(address(guard), donation);
-        protocol.doAsYouPlease(gives, takes, leaves);
-        if (!_carriedOut(_rescue(2, amount, 0))) return;
-        assert(gives == amount && takes == amount && leaves == 0);
+        token.doAsYouPlease(pulls, arrives);
+        if (!_carriedOut(_rescueFromWallet(amount))) return;
+        assert(pulls == amount && arrives == amount);
+        assert(token.balanceOf(OWNER) == 10 ether - uint256(amount));
+        assert(token.allowance(OWNER, address(guard)) == 8 ether - uint256(amount));
+        assert(_collateral(0) == 10 ether + uint256(amount));
         assert(token.balanceOf(address(guard)) == donation);
         assert(token.allowance(address(guard), address(protocol)) == 0);
     }
@@ -94,6 +119,20 @@ contract GuardProofs is Test {
         assert(token.balanceOf(address(guard)) == donation);
         assert(token.allowance(address(guard), address(protocol)) == 0);
         _assertSettingsStand();
+    }
+
+    /* P2 */
+
+    /// @dev Everything else that the guard could ask for would be granted, and remembered.
+    function check_P2_NothingButCollateralIsAskedFor(uint128 first, uint128 second, uint128 third) public {
+        _fixedBook();
+        vm.prank(KEEPER);
+        try guard.rebalance(bytes32(uint256(1) << 192), block.timestamp, _twoRescues(first, second, third)) {} catch {}
+        assert(!protocol.wasAskedForMore() && !token.wasAskedForMore());
+        for (uint256 i; i < 3; ++i) {
+            (uint256 loans, uint128 debt,) = protocol.position(ids[i], OWNER);
+            assert(loans == 0 && debt == (i == 0 ? 7e18 : i == 1 ? 3e18 : 0));
+        }
     }
 
     /* P3, P4 */
@@ -150,6 +189,16 @@ contract GuardProofs is Test {
         assert(guard.lastSequence() == 0);
     }
 
+    /// @dev What the interface does not show: the call that the guard makes to itself.
+    function check_P6_NobodyElseExecutesARescue(address caller, bytes32 planId, uint128 amount) public {
+        _fixedBook();
+        vm.assume(caller != address(guard));
+        vm.prank(caller);
+        try IExecutesRescue(address(guard)).executeRescue(planId, _rescue(2, amount, 0)[0]) {
+            assert(false);
+        } catch {}
+    }
+
     function check_P6_OnlyTheKeeperInTimeAndNotPaused(
         address caller,
         bool paused,
@@ -199,8 +248,26 @@ contract GuardProofs is Test {
     function test_TheHonestSortOfDoingAsItPleasesHappens() public {
         _fixedBook();
         token.set(address(guard), 5 ether);
-        protocol.doAsYouPlease(1 ether, 1 ether, 0);
+        protocol.doAsYouPlease(AbstractProtocol.Mood(1 ether, 1 ether, 0, 1 ether, 1 ether));
+        token.doAsYouPlease(1 ether, 1 ether);
+        uint256 state = vm.snapshotState();
         assertTrue(_carriedOut(_rescue(2, 1 ether, 0)));
+        vm.revertToState(state);
+        assertTrue(_carriedOut(_rescueFromWallet(1 ether)));
+    }
+
+    function test_BothRescuesOfAProofHappen() public {
+        _fixedBook();
+        vm.prank(KEEPER);
+        IMarginGuard.Result[] memory results =
+            guard.rebalance(bytes32(uint256(1) << 192), block.timestamp, _twoRescues(1 ether, 1 ether, 1 ether));
+        assertTrue(results[0].ok && results[1].ok);
+    }
+
+    function test_WhoIsAskedForMoreRemembersIt() public {
+        vm.prank(OWNER);
+        IMorphoInFull(address(protocol)).setAuthorization(KEEPER, true);
+        assertTrue(protocol.wasAskedForMore());
     }
 
     /* HELPERS */
@@ -213,6 +280,8 @@ contract GuardProofs is Test {
         for (uint256 i; i < 3; ++i) {
             protocol.borrowed(ids[i], 100e18, 100e18);
         }
+        token.set(OWNER, 10 ether);
+        token.setAllowance(OWNER, address(guard), 8 ether);
     }
 
     function _collateral(uint256 i) private view returns (uint256 collateral) {
@@ -234,6 +303,23 @@ contract GuardProofs is Test {
         transfers[0] = IMarginGuard.Transfer(IMarginGuard.Kind.Native, from, 0, 0, amount);
         transfers[1] = IMarginGuard.Transfer(IMarginGuard.Kind.Native, from2, 0, 0, amount2);
         return _batch(transfers, wanted);
+    }
+
+    function _rescueFromWallet(uint128 amount) private pure returns (IMarginGuard.Rescue[] memory) {
+        IMarginGuard.Transfer[] memory transfers = new IMarginGuard.Transfer[](1);
+        transfers[0] = IMarginGuard.Transfer(IMarginGuard.Kind.Cross, 3, 0, 0, amount);
+        return _batch(transfers, 0);
+    }
+
+    /// @dev One from both donors, one from the wallet.
+    function _twoRescues(uint128 first, uint128 second, uint128 third)
+        private
+        pure
+        returns (IMarginGuard.Rescue[] memory batch)
+    {
+        batch = new IMarginGuard.Rescue[](2);
+        batch[0] = _rescue(2, first, 1, second, 0)[0];
+        batch[1] = _rescueFromWallet(third)[0];
     }
 
     function _batch(IMarginGuard.Transfer[] memory transfers, uint128 wanted)
@@ -265,13 +351,14 @@ contract GuardProofs is Test {
     }
 
     function _assertSettingsStand() private view {
-        assert(guard.keeper() == KEEPER && guard.accountCount() == 3);
+        assert(guard.keeper() == KEEPER && guard.accountCount() == 4);
         (uint128 amount, uint32 window) = guard.cap(address(token));
         assert(amount == 1_000 ether && window == 1 days);
         for (uint16 i; i < 3; ++i) {
             IMarginGuard.Account memory account = guard.account(i);
             assert(!account.retired && account.holder == OWNER && account.key == ids[i]);
             assert(account.policy.hardFloor == HARD_FLOOR && account.policy.minAfter == MIN_AFTER);
+            assert(account.policy.rescueCeiling == CEILING && account.policy.maxAfter == MAX_AFTER);
         }
     }
 }
