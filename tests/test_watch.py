@@ -103,11 +103,11 @@ def test_a_permission_that_is_missing() -> None:
 @pytest.mark.parametrize(
     ("base_fee_gwei", "balance_wei", "is_told"),
     [
-        (1, 10 * 250_000 * 50 * GWEI - 1, True),
-        (1, 10 * 250_000 * 50 * GWEI, False),
-        (25, 10 * 250_000 * 50 * GWEI, False),
-        (30, 10 * 250_000 * 60 * GWEI - 1, True),
-        (30, 10 * 250_000 * 60 * GWEI, False),
+        (1, 10 * 230_000 * 50 * GWEI - 1, True),
+        (1, 10 * 230_000 * 50 * GWEI, False),
+        (25, 10 * 230_000 * 50 * GWEI, False),
+        (30, 10 * 230_000 * 60 * GWEI - 1, True),
+        (30, 10 * 230_000 * 60 * GWEI, False),
         (1, None, False),
     ],
 )

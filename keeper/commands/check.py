@@ -23,7 +23,8 @@ from keeper.commands.check_guard import (
 from keeper.commands.finding import Finding, Grade, finding_document, findings_table, summary
 from keeper.config import Config, load_config
 from keeper.control import ask_daemon
-from keeper.core.economics import BATCH_GAS, NATIVE_RESCUE_GAS
+from keeper.core.economics import BATCH_GAS, RESCUE_GAS, TRANSFER_GAS
+from keeper.core.plan import Kind
 from keeper.core.snapshot import FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
 from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
 from keeper.journal_reader import open_reader
@@ -228,7 +229,7 @@ def _gas(config: Config, snapshot: Snapshot) -> Iterator[Finding]:
     if balance is None:
         return
     price = 2 * snapshot.block.base_fee_wei + config.fees.tip
-    rescues = balance // ((BATCH_GAS + NATIVE_RESCUE_GAS) * price)
+    rescues = balance // ((BATCH_GAS + RESCUE_GAS + TRANSFER_GAS[Kind.NATIVE]) * price)
     says = (
         f"the hot key has {number_text(balance / 10**18)} of the native coin, for about {rescues:,} rescues at twice "
         "today's fees"

@@ -60,7 +60,7 @@ class Keep(NamedTuple):
 
 
 Moves = dict[tuple[SubaccountId, Address], int]
-SpareMemo = dict[tuple[SubaccountId, Address, Keep, tuple[int, ...]], int]
+MostMemo = dict[tuple[SubaccountId, Address, Keep, tuple[int, ...]], int]
 
 
 class Book:
@@ -83,8 +83,8 @@ class Book:
         self._horizon = horizon
         self._margin_bps = margin_bps
         self._moves: Moves = {}
-        # A spare depends on nothing but the account, what it must keep and what already moved in it.
-        self._memo: SpareMemo = {}
+        # It depends on nothing but the account, what it must keep and what already moved in it.
+        self._memo: MostMemo = {}
 
     def fork(self) -> "Book":
         """A copy to try something on."""
@@ -131,7 +131,11 @@ class Book:
         if line is None:
             return 0
         arrived = self._moves.get((account.id, token), 0)
-        return max(min(line.receivable_raw_max - arrived, self._caps_raw.get(token, 0), UINT128_MAX), 0)
+        return max(min(line.receivable_raw_max - arrived, self.cap(token), UINT128_MAX), 0)
+
+    def cap(self, token: Address) -> int:
+        """What the guard lets move of a token besides what moved."""
+        return self._caps_raw.get(token, 0)
 
     def available(self, account: Account, token: Address) -> int:
         """What its protocol and permissions let leave, whatever its margin says."""
@@ -150,10 +154,15 @@ class Book:
         return sizing.smallest(lambda amount: _slack(self.risk(account, token, amount), health), probe, UINT128_MAX)
 
     def spare(self, account: Account, token: Address, keep: Keep) -> int:
-        """The largest amount that may leave while the account keeps what it must, less the margin for a later block.
+        """`most`, less the margin for a later block, of all that it gives in this plan; without debt all of `most`."""
+        most = self.most(account, token, keep)
+        if not account.has_debt:
+            return most
+        given = max(-self._moves.get((account.id, token), 0), 0)
+        return max((given + most) * (BPS - self._margin_bps) // BPS - given, 0)
 
-        All of what is available without debt.
-        """
+    def most(self, account: Account, token: Address, keep: Keep) -> int:
+        """The largest amount that may leave at the expected inclusion while the account keeps what it must."""
         moved = ()
         if self._has_moved(account):
             lines = account.subaccount.collateral
@@ -161,15 +170,14 @@ class Book:
         key = (account.id, token, keep, moved)
         known = self._memo.get(key)
         if known is None:
-            known = self._memo[key] = self._spare(account, token, keep)
+            known = self._memo[key] = self._most(account, token, keep)
         return known
 
-    def _spare(self, account: Account, token: Address, keep: Keep) -> int:
+    def _most(self, account: Account, token: Address, keep: Keep) -> int:
         available = self.available(account, token)
         if not account.has_debt or not available:
             return available
-        exact = sizing.largest(lambda amount: self._kept(account, token, amount, keep), available)
-        return exact * (BPS - self._margin_bps) // BPS
+        return sizing.largest(lambda amount: self._kept(account, token, amount, keep), available)
 
     def _has_moved(self, account: Account) -> bool:
         return account.id in self.given or account.id in self.received

@@ -88,11 +88,14 @@ class _Planning:
             else:
                 verdicts[subaccount.id] = found
         cases = self._ranked(due)
-        for case in cases[RESCUES_PER_BATCH_MAX:]:
-            verdicts[case.id] = verdict.Blocked(
-                f"the batch is full: it holds {RESCUES_PER_BATCH_MAX} rescues, and this one comes next"
-            )
-        rescues = self._decided(cases[:RESCUES_PER_BATCH_MAX], verdicts)
+        # Of the same rank or not: who would die cannot wait for the next batch as the others can.
+        by_urgency = sorted(cases, key=lambda case: case.need.before >= case.need.account.limits.survive)
+        waiting = {case.id for case in by_urgency[RESCUES_PER_BATCH_MAX:]}
+        verdicts |= {
+            id: verdict.Blocked(f"the batch is full: it holds {RESCUES_PER_BATCH_MAX} rescues, and this one comes next")
+            for id in waiting
+        }
+        rescues = self._decided([case for case in cases if case.id not in waiting], verdicts)
         ordered = {subaccount.id: verdicts[subaccount.id] for subaccount in self._snapshot.subaccounts}
         return Plan(self._snapshot.block, rescues, ordered, tuple(self._notes))
 

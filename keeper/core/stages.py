@@ -85,7 +85,7 @@ def normal(
             while rest and pool and len(chosen) < transfers_max:
                 spare, donor = best = _best_fit(pool, rest)
                 pool.remove(best)
-                transfer = _transfer(donor, recipient, line.token, min(spare, rest))
+                transfer = transfer_between(donor, recipient, line.token, min(spare, rest))
                 rest -= transfer.amount_raw
                 trial.move(transfer)
                 chosen.append(transfer)
@@ -266,7 +266,7 @@ def _kept_above(book: Book, recipient: Account, amounts: Sequence[tuple[_Source,
         amount = full if not source.donor.has_debt else full * share_bps // BPS
         amount = min(amount, trial.room(recipient, source.line.token.address))
         if amount:
-            chosen.append(_transfer(source.donor, recipient, source.line.token, amount))
+            chosen.append(transfer_between(source.donor, recipient, source.line.token, amount))
             trial.move(chosen[-1])
     after = trial.health(recipient)
     reached = recipient.cushion(after)
@@ -277,6 +277,9 @@ def _kept_above(book: Book, recipient: Account, amounts: Sequence[tuple[_Source,
     return Draft(tuple(chosen), Stage.LAST_STAND, after) if is_above else None
 
 
-def _transfer(donor: Account, recipient: Account, token: Token, amount_raw: int) -> Transfer:
-    kind = Kind.NATIVE if donor.id.protocol == recipient.id.protocol else Kind.CROSS
-    return Transfer(kind, donor.id, recipient.id, token, amount_raw)
+def kind_between(donor: Account, recipient: Account) -> Kind:
+    return Kind.NATIVE if donor.id.protocol == recipient.id.protocol else Kind.CROSS
+
+
+def transfer_between(donor: Account, recipient: Account, token: Token, amount_raw: int) -> Transfer:
+    return Transfer(kind_between(donor, recipient), donor.id, recipient.id, token, amount_raw)

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from keeper.core.book import Account, Book
 from keeper.core.plan import Stage, Transfer
 from keeper.core.risk import health_at_cushion
+from keeper.core.selection import Dying, worth_most
 from keeper.core.snapshot import SubaccountId
+from keeper.core.sourcing import Served, cheapest
 from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX, Draft, last_stand, normal
 from keeper.core.units import WAD, Address, Wad
 
@@ -30,7 +32,7 @@ CUSHION_STEP = WAD // 100
 LEVELS = 64
 """How finely the common cushion is looked for, from nothing to the largest target."""
 SUBSETS_OF_MAX = 4
-"""Up to so many in need, every subset is tried; with more, leaving out one at a time."""
+"""Up to so many in need, every subset is tried; with more, the best of those that would die, and leaving out one."""
 TOP_UPS = 2
 
 
@@ -99,11 +101,11 @@ class Triage:
         top = max((need.account.cushion(need.account.limits.target) for need in needs), default=0)
         plain = self._topped_up(book, self._run(book, needs, top), needs, top)
         if not any(self._is_contested(book, plain, need, top) for need in needs):
-            return plain
+            return _sourced(book, plain, needs)
         saved = self._worth_saving(book, needs)
         level = self._common_cushion(book, saved, top)
         levelled = self._topped_up(book, self._run(book, saved, level), needs, top)
-        return max(plain, levelled, key=lambda run: _worth(run, needs))
+        return _sourced(book, max(plain, levelled, key=lambda run: _worth(run, needs)), needs)
 
     # Contested donors -------------------------------------------------------------------------------------------------
 
@@ -131,7 +133,7 @@ class Triage:
             return saved
         # Without somebody who got nothing anyway everything stays as it is.
         served = [need for need in needs if need.account.id in best.funded]
-        for left_out in _exclusions(needs):
+        for left_out in self._exclusions(book, needs):
             if not any(need in served for need in left_out):
                 continue
             rest = [need for need in needs if need not in left_out]
@@ -142,6 +144,19 @@ class Triage:
             if _worth(run, needs) > _worth(best, needs):
                 best, saved = run, rest
         return [need for need in saved if _is_alive(best, need)]
+
+    def _exclusions(self, book: Book, needs: Sequence[Need]) -> Iterable[tuple[Need, ...]]:
+        if len(needs) <= SUBSETS_OF_MAX:
+            return itertools.chain.from_iterable(itertools.combinations(needs, count) for count in range(1, len(needs)))
+        dying = [
+            Dying(need.account, need.account.settings.priority, need.loss)
+            for need in needs
+            if need.before < need.account.limits.survive
+        ]
+        saved = worth_most(book, dying, is_last_stand=self.may_last_stand)
+        lost = {one.account.id for one in dying} - saved
+        proposed = [tuple(need for need in needs if need.account.id in lost)] if lost else []
+        return itertools.chain(proposed, itertools.combinations(needs, 1))
 
     def _common_cushion(self, book: Book, saved: Sequence[Need], top: Wad) -> Wad:
         """The largest cushion to which all of them can be brought, in steps."""
@@ -254,6 +269,31 @@ def _without(run: Run, need: Need, start: Book) -> Run:
     return kept
 
 
+def _sourced(start: Book, run: Run, needs: Sequence[Need]) -> Run:
+    """The same rescues from the donors for which they take the least gas, if no other account in need pays for it."""
+    accounts = {need.account.id: need.account for need in needs}
+    rescues = [
+        Served(accounts[id], funding.stage, funding.transfers, accounts[id].cushion(run.book.health(accounts[id])))
+        for id, funding in sorted(run.funded.items(), key=lambda one: one[1].stage is Stage.LAST_STAND)
+    ]
+    least = {
+        need.account.id: health_at_cushion(_steps(run, need.account) * CUSHION_STEP, need.account.settings.shock_bps)
+        for need in needs
+    }
+    sources = cheapest(start, rescues, least)
+    sourced = Run(
+        start.fork(),
+        {
+            served.recipient.id: Funding(transfers, served.stage)
+            for served, transfers in zip(rescues, sources, strict=True)
+        },
+        run.reachable,
+    )
+    for transfer in (transfer for transfers in sources for transfer in transfers):
+        sourced.book.move(transfer)
+    return sourced if _worth(sourced, needs) >= _worth(run, needs) else run
+
+
 def _is_alive(run: Run, need: Need) -> bool:
     return run.book.health(need.account) >= need.account.limits.survive
 
@@ -262,12 +302,16 @@ def _worth(run: Run, needs: Sequence[Need]) -> tuple[tuple[int, ...], int, tuple
     """See the head of this module; cushions count in steps, and no further than the trigger's."""
     tiers = sorted({need.account.settings.priority for need in needs}, reverse=True)
     alive = [need for need in needs if _is_alive(run, need)]
-    cushions = (need.account.cushion(min(run.book.health(need.account), need.account.limits.trigger)) for need in needs)
     return (
         tuple(sum(need.loss for need in alive if need.account.settings.priority == tier) for tier in tiers),
         len(alive),
-        tuple(sorted(cushion // CUSHION_STEP for cushion in cushions)),
+        tuple(sorted(_steps(run, need.account) for need in needs)),
     )
+
+
+def _steps(run: Run, account: Account) -> int:
+    """Its cushion in steps, and no more than its trigger's."""
+    return account.cushion(min(run.book.health(account), account.limits.trigger)) // CUSHION_STEP
 
 
 def _connected(needs: Sequence[Need]) -> list[list[Need]]:
@@ -287,12 +331,6 @@ def _connected(needs: Sequence[Need]) -> list[list[Need]]:
     rank = {need.account.id: position for position, need in enumerate(needs)}
     ordered = [sorted(members, key=lambda need: rank[need.account.id]) for _, members in groups]
     return sorted(ordered, key=lambda members: rank[members[0].account.id])
-
-
-def _exclusions(needs: Sequence[Need]) -> Iterable[tuple[Need, ...]]:
-    if len(needs) > SUBSETS_OF_MAX:
-        return itertools.combinations(needs, 1)
-    return itertools.chain.from_iterable(itertools.combinations(needs, count) for count in range(1, len(needs)))
 
 
 def _keeps_donors_above(book: Book, account: Account, transfers: Iterable[Transfer]) -> bool:

@@ -87,16 +87,20 @@ class Workshop:
         return {name: int(gas) for name, gas in measured.items()}
 
     @contextmanager
-    def weakened(self, mutant: Mutant) -> Generator[None]:
-        """Raises TableIsStale when its line is not there, or not once."""
-        text = (CONTRACTS / mutant.file).read_text()
-        if text.count(mutant.find) != 1:
-            raise TableIsStale(f"{mutant.what}: {mutant.file} holds {text.count(mutant.find)} times: {mutant.find}")
-        (self.folder / mutant.file).write_text(text.replace(mutant.find, mutant.replace))
+    def weakened(self, *mutants: Mutant) -> Generator[None]:
+        """By all of them at once. Raises TableIsStale when a line is not there, or not once."""
         try:
+            for mutant in mutants:
+                text = (self.folder / mutant.file).read_text()
+                if text.count(mutant.find) != 1:
+                    raise TableIsStale(
+                        f"{mutant.what}: {mutant.file} holds {text.count(mutant.find)} times: {mutant.find}"
+                    )
+                (self.folder / mutant.file).write_text(text.replace(mutant.find, mutant.replace))
             yield
         finally:
-            shutil.copy(CONTRACTS / mutant.file, self.folder / mutant.file)
+            for mutant in mutants:
+                shutil.copy(CONTRACTS / mutant.file, self.folder / mutant.file)
 
     def _forge(self, *arguments: str) -> str:
         # A short campaign: it is the last that is asked.

@@ -11,8 +11,8 @@ class Proof:
     check: str
     property: str
     bound: str
-    falls_with: str = ""
-    """What a mutant of the guard does (scripts/guard_mutants) with which there must be no proof any more."""
+    falls_with: tuple[str, ...] = ()
+    """What mutants of the guard do (scripts/guard_mutants) with which, together, there must be no proof any more."""
 
 
 BOOK: Final = "three enrolled accounts and a wallet in an abstract protocol"
@@ -23,26 +23,26 @@ PROOFS: Final = (
         "P1: whatever the protocol gives, takes, books for either end and leaves of the allowance, a rescue counts "
         "only if all of it was exact",
         f"{BOOK}; one rescue by one transfer; any amounts, any donation below 2^200",
-        "the credit is not looked at",
+        ("the credit is not looked at",),
     ),
     Proof(
         "check_P1_WhatLeavesTheWalletArrives",
-        "P1: the same of a wallet, whatever its token pulls and passes on",
+        "P1, P2: the same of a wallet, whatever its token pulls and passes on, and nothing else is asked of anybody",
         f"{BOOK}; one rescue by one transfer out of the wallet; any amounts, any donation below 2^200",
-        "the debit is not looked at",
+        ("the debit is not looked at",),
     ),
     Proof(
         "check_P1_AccountsAddUp",
         "P1: what two transfers took from each account arrived, in a protocol that is honest; no setting changed",
         f"{BOOK}; one rescue by two transfers; any amounts, any donation below 2^200",
-        "from and to swapped",
+        ("supplied to itself", "the credit is not looked at"),
     ),
     Proof(
         "check_P2_NothingButCollateralIsAskedFor",
         "P2: of protocol and token nothing is asked but collateral, though they would grant anything; no debt or loan "
         "changes",
-        f"{BOOK}; two rescues by three transfers, one of them out of the wallet; any amounts",
-        "borrows on the way",
+        f"{BOOK}; one rescue by one transfer from either donor; any amount",
+        ("borrows on the way",),
     ),
     Proof(
         "check_P4_RecipientAndDonorEndWhereTheyMust",
@@ -50,19 +50,19 @@ PROOFS: Final = (
         "donor at or above its floor",
         f"{BOOK}; one rescue by one transfer; any amount, positions and price below 2^128; fixed policy and "
         "totals of the market",
-        "no hard floor",
+        ("no hard floor",),
     ),
     Proof(
         "check_P5_NoMoreThanTheCapMoves",
         "P5: what moves is counted, and fits",
         f"{BOOK}; one rescue by two transfers; any cap",
-        "no cap",
+        ("no cap",),
     ),
     Proof(
         "check_P5_OneSpendKeepsTheBooks",
         "P5: after a spend, this epoch's and the last one's are counted right and are within the cap (induction step)",
         "any counter, cap, amount but 0, later time below 2^48; any number of spends by induction; a window of 2^16 s",
-        "spends are not counted",
+        ("spends are not counted",),
     ),
     Proof(
         "check_P5_AWindowTouchesTwoEpochs",
@@ -73,48 +73,48 @@ PROOFS: Final = (
         "check_P5_AnotherCapMakesNoRoom",
         "P5: another cap gives nothing back",
         "one spend; any amounts, caps, times to 2106; a window of 2^16 s",
-        "the epoch before does not count",
+        ("the epoch before does not count",),
     ),
     Proof(
         "check_P5_AnotherWindowMakesNoRoom",
         "P5: another window gives nothing back",
         "one spend; any amounts, caps, times to 2106; from 2^16 s to 2^12 s",
-        "another window refunds",
+        ("another window refunds",),
     ),
     Proof(
         "check_P5_ASpendIsCountedInFull",
         "P5: a spend is counted in full, a refused one not at all",
         "two spends at one time; any amounts, cap, time to 2106; a window of 2^16 s",
-        "cap off by one, too high",
+        ("cap off by one, too high",),
     ),
     Proof(
         "check_P6_OnlyTheKeeperInTimeAndNotPaused",
         "P6: who rebalances is the keeper, in time, and the guard is not paused",
         f"{BOOK}; one rescue by one transfer; any caller, deadline, time, sequence, amount",
-        "anybody rebalances",
+        ("anybody rebalances",),
     ),
     Proof(
         "check_P6_OthersChangeNothing",
         "P6: nobody else changes a setting, the pause or the sequence",
         "any caller but owner, keeper and guard, any function of the interface but reads, `health`, lists of up to two",
-        "setKeeper: anybody may",
+        ("setKeeper: anybody may",),
     ),
     Proof(
         "check_P6_TheKeeperChangesNoSetting",
         "P6: nor does the keeper, who can pause",
         "any function of the interface but reads, `health` and `rebalance`, lists of up to two",
-        "setCaps: anybody may",
+        ("setCaps: anybody may",),
     ),
     Proof(
         "check_P6_NobodyElseExecutesARescue",
         "P6: the call that the guard makes to itself is refused to everybody else",
         f"{BOOK}; one rescue by one transfer; any caller but the guard, any plan id and amount",
-        "anybody rescues",
+        ("anybody rescues",),
     ),
     Proof(
         "check_P8_APlanTakesEffectAtMostOnce",
         "P8: the same plan id takes effect once, and moves the sequence by one",
         f"{BOOK}; two batches in a row; any plan id and amounts",
-        "any sequence",
+        ("any sequence",),
     ),
 )

@@ -60,9 +60,9 @@ def test_who_could_have_given_is_named_with_how_much() -> None:
 
 
 def test_who_gave_all_it_had_to_another_rescue_is_named_so() -> None:
-    """The wallet's last WETH saves the one with more to lose; who gives to the other is a donor with debt."""
+    """The donor with debt is enough for one of the two; the other takes the wallet's last WETH as well."""
     first, second = a_subaccount("a", health="1.1", penalty_bps=900), a_subaccount("c", health="1.1")
-    snapshot = a_snapshot(first, second, a_wallet("1"), a_subaccount("b", health="3", weth="50"))
+    snapshot = a_snapshot(first, second, a_wallet("1"), a_subaccount("b", health="1.6"))
     policy = a_policy(*snapshot.subaccounts)
     plan = make_plan(snapshot, policy, History())
     found = {
@@ -71,6 +71,13 @@ def test_who_gave_all_it_had_to_another_rescue_is_named_so() -> None:
         for one in rejected(rescue, plan, snapshot, policy, History())
     }
     assert found["c", ""] == "what it has to spare goes to others"
+
+
+def test_who_alone_is_not_enough_is_named_so() -> None:
+    """1.37 WETH are missing: the wallet's one and the rest from another would cost two transfers."""
+    snapshot = a_snapshot(a_subaccount("r", health="1.1"), a_wallet("1"), a_subaccount("b"))
+    (one,) = others(snapshot)
+    assert (one.subaccount.key, one.reason) == ("", "it alone is not enough, and a second transfer would cost more gas")
 
 
 def test_who_holds_nothing_that_the_recipient_takes_is_not_spoken_of() -> None:
