@@ -48,7 +48,7 @@ def rejected(rescue: Rescue, plan: Plan, snapshot: Snapshot, policy: Policy, his
                 reason = _nothing_left(held, gave=other.id in givers)
             moved = sum(one.amount_raw for one in rescue.transfers if one.token.address == token.address)
             if reason is None and len(rescue.transfers) == 1 and spare < moved:
-                reason = "it alone is not enough, and a second transfer would cost more gas"
+                reason = "that alone is not enough: a second transfer would cost more gas"
             found.append(Rejected(other.id, token, spare, reason or "others fitted better"))
     return tuple(found)
 

@@ -3,7 +3,7 @@
 `make_plan` is pure, deterministic and bounded by counts, never by a clock:
 
 1. Who is in need, and who cannot be helped and why.
-2. Who gets what (`keeper.core.triage`), in order of priority, then of the loss at stake.
+2. Who gets what (`keeper.core.triage`), in order of priority, then of the loss at stake, and from whom.
 3. Every rescue is assessed once more with exact arithmetic in execution order. A routine one that does not pay for its
    gas is left out and the rest planned anew.
 """

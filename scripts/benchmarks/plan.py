@@ -1,54 +1,93 @@
-"""How long a plan takes: on a calm day, and after a fall of all prices that leaves too little for everybody."""
+"""How good plans are and how long they take: on the published set, against the proven optimum and two greedy ways."""
 
 import statistics
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from math import inf
 
-from keeper.core.plan import History
+from keeper.core.plan import History, Plan
 from keeper.core.planner import make_plan
-from keeper.core.snapshot import Snapshot, Subaccount
-from keeper.core.units import BPS
-from keeper.protocols.morpho_math import MorphoMargin
-from keeper.session import open_session
-from scripts.benchmarks.wallet import WideWallet
+from scripts.benchmarks.books import Instance, instance
+from scripts.benchmarks.oracle import Greedy, avoided_loss, greedy, least_gas, least_loss, transfer_gas
+
+PROVEN_TO = 24
+"""To so many subaccounts a plan must be the optimum; beyond, within BEYOND of what less is impossible than."""
+BEYOND = 1.15
+TOLERANCE = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
-class PlanTime:
-    """Processor seconds, the median."""
+class PlanQuality:
+    """Sums over the books of one size; gas is that of transfers."""
 
     subaccounts: int
-    fall_percent: int
-    rescues: int
-    seconds: float
+    books: int
+    avoids_all: int
+    """Books in which no plan avoids more loss."""
+    unproven: int
+    """Books whose optimum, of loss or of gas, the time did not suffice to prove."""
+    gas_compared: int
+    """Books whose gas can be compared: something moves, and all that it demands can be held at once."""
+    gas_optimal: int
+    """Those of them for which less gas is proven impossible."""
+    gas: int
+    gas_bound: float
+    """Less is impossible."""
+    best_fit: Greedy
+    largest_first: Greedy
+    seconds_median: float
+    """Processor time of a plan."""
+    seconds_worst: float
+
+    @property
+    def is_good(self) -> bool:
+        if self.subaccounts > PROVEN_TO:
+            return self.gas <= self.gas_bound * BEYOND
+        return self.avoids_all == self.books and self.gas_optimal == self.gas_compared
 
 
-async def measure_plans(wallet: WideWallet, falls_percent: Sequence[int], repetitions: int) -> list[PlanTime]:
-    """One for each fall of the price of what backs all accounts. Raises what reading a snapshot raises."""
-    async with open_session(wallet.config("plan")) as session:
-        snapshot = await session.look()
-    measured: list[PlanTime] = []
-    for fall in falls_percent:
-        fallen = _after(snapshot, fall)
-        history = History(gas_price_wei=fallen.block.base_fee_wei)
-        times: list[float] = []
-        rescues = 0
-        for _ in range(repetitions):
-            start = time.thread_time()
-            rescues = len(make_plan(fallen, session.policy, history).rescues)
-            times.append(time.thread_time() - start)
-        measured.append(PlanTime(len(wallet.markets), fall, rescues, statistics.median(times)))
-    return measured
+def measure_plans(subaccounts: int, books: int, seconds: float) -> PlanQuality:
+    """`seconds`: how long the solver may take for one proof."""
+    times: list[float] = []
+    avoids_all = unproven = compared = optimal = gas = 0
+    bound = 0.0
+    best_fit = largest_first = Greedy(0, 0)
+    for seed in range(books):
+        book = instance(seed, subaccounts)
+        plan, taken = _timed(book)
+        times.append(taken)
+        most = least_loss(book, seconds)
+        avoided = avoided_loss(book, plan)
+        is_proven = most is not None
+        avoids_all += most is None or all(avoided[tier] >= loss * (1 - TOLERANCE) - 0.01 for tier, loss in most.items())
+        if plan.rescues:
+            least = least_gas(book, plan, seconds)
+            if least.gas < inf:
+                compared += 1
+                optimal += transfer_gas(plan) <= least.gas
+                is_proven = is_proven and least.gas - least.bound < 1
+                gas += transfer_gas(plan)
+                bound += least.bound
+                best_fit += greedy(book, plan, is_best_fit=True)
+                largest_first += greedy(book, plan, is_best_fit=False)
+        unproven += not is_proven
+    return PlanQuality(
+        subaccounts,
+        books,
+        avoids_all,
+        unproven,
+        compared,
+        optimal,
+        gas,
+        bound,
+        best_fit,
+        largest_first,
+        statistics.median(times),
+        max(times),
+    )
 
 
-def _after(snapshot: Snapshot, fall_percent: int) -> Snapshot:
-    return replace(snapshot, subaccounts=tuple(_fallen(each, fall_percent) for each in snapshot.subaccounts))
-
-
-def _fallen(subaccount: Subaccount, fall_percent: int) -> Subaccount:
-    margin = subaccount.margin
-    if not isinstance(margin, MorphoMargin):
-        return subaccount
-    price = margin.price * (BPS - 100 * fall_percent) // BPS
-    return replace(subaccount, margin=replace(margin, price=price))
+def _timed(book: Instance) -> tuple[Plan, float]:
+    start = time.thread_time()
+    plan = make_plan(book.snapshot, book.policy, History())
+    return plan, time.thread_time() - start

@@ -8,7 +8,8 @@ import rich.table
 from scripts.benchmarks.cycle import CycleTimes
 from scripts.benchmarks.gas import GasUse
 from scripts.benchmarks.memory import MemoryUse
-from scripts.benchmarks.plan import PlanTime
+from scripts.benchmarks.oracle import Greedy
+from scripts.benchmarks.plan import PlanQuality
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +69,30 @@ def gas_table(uses: Sequence[GasUse]) -> Table:
     )
 
 
-def plan_table(measured: Sequence[PlanTime]) -> Table:
-    """A row for each fall, a column for each size of wallet."""
-    sizes = sorted({each.subaccounts for each in measured})
-    falls = sorted({each.fall_percent for each in measured})
-    cells = {
-        (each.fall_percent, each.subaccounts): f"{_ms(each.seconds)} (rescues: {each.rescues})" for each in measured
-    }
+def plan_table(measured: Sequence[PlanQuality]) -> Table:
+    """A row for each measure, a column for each size of book."""
+
+    def row(name: str, cell: Callable[[PlanQuality], str]) -> tuple[str, ...]:
+        return (name, *(cell(each) for each in measured))
+
+    def more(each: PlanQuality, gas: float) -> str:
+        return f"{gas / each.gas_bound:.2f} ×" if each.gas_bound else ""
+
+    def simple(each: PlanQuality, way: Greedy) -> str:
+        return f"{more(each, way.gas)}, {way.short} short"
+
     return Table(
-        ("plan, processor time", *(f"{size} subaccounts" for size in sizes)),
-        [(f"after a fall of {fall} %", *(cells[fall, size] for size in sizes)) for fall in falls],
+        ("plans of the published set", *(f"{each.subaccounts} subaccounts" for each in measured)),
+        [
+            row("avoid all the loss that can be avoided", lambda each: f"{each.avoids_all} of {each.books}"),
+            row("take the least gas", lambda each: f"{each.gas_optimal} of {each.gas_compared}"),
+            row("gas of transfers, against the bound", lambda each: more(each, each.gas)),
+            row("… best fit", lambda each: simple(each, each.best_fit)),
+            row("… largest first", lambda each: simple(each, each.largest_first)),
+            row("optimum not proven in time", lambda each: str(each.unproven)),
+            row("time, median", lambda each: _ms(each.seconds_median)),
+            row("time, worst", lambda each: _ms(each.seconds_worst)),
+        ],
     )
 
 

@@ -230,9 +230,15 @@ MUTANTS: Final = (
         "P1",
         "the debit is not looked at",
         GUARD,
-        """        if (heldAfter + transfer.amount != heldBefore) {
+        """        uint256 heldBefore = _held(donor, underlying);
+        _withdraw(donor, underlying, transfer.amount);
+        (uint256 donorHealth, uint256 heldAfter) = _standing(donor, underlying);
+        if (heldAfter + transfer.amount != heldBefore) {
             revert DebitDiffers(donor.index, transfer.amount, heldBefore, heldAfter);
         }
+""",
+        """        _withdraw(donor, underlying, transfer.amount);
+        (uint256 donorHealth,) = _standing(donor, underlying);
 """,
         safety="donor was debited",
     ),
@@ -242,8 +248,17 @@ MUTANTS: Final = (
         "P3",
         "no hard floor",
         GUARD,
-        """        if (donorHealth < donor.policy.hardFloor) {
+        """        (uint256 donorHealth, uint256 heldAfter) = _standing(donor, underlying);
+        if (heldAfter + transfer.amount != heldBefore) {
+            revert DebitDiffers(donor.index, transfer.amount, heldBefore, heldAfter);
+        }
+        if (donorHealth < donor.policy.hardFloor) {
             revert DonorBelowHardFloor(donor.index, donorHealth, donor.policy.hardFloor);
+        }
+""",
+        """        uint256 heldAfter = _held(donor, underlying);
+        if (heldAfter + transfer.amount != heldBefore) {
+            revert DebitDiffers(donor.index, transfer.amount, heldBefore, heldAfter);
         }
 """,
         safety="hard floor of each donor",

@@ -56,7 +56,7 @@ PROOFS: Final = (
         "check_P5_NoMoreThanTheCapMoves",
         "P5: what moves is counted, and fits",
         f"{BOOK}; one rescue by two transfers; any cap",
-        ("no cap",),
+        ("half counts",),
     ),
     Proof(
         "check_P5_OneSpendKeepsTheBooks",

@@ -77,7 +77,7 @@ def test_who_alone_is_not_enough_is_named_so() -> None:
     """1.37 WETH are missing: the wallet's one and the rest from another would cost two transfers."""
     snapshot = a_snapshot(a_subaccount("r", health="1.1"), a_wallet("1"), a_subaccount("b"))
     (one,) = others(snapshot)
-    assert (one.subaccount.key, one.reason) == ("", "it alone is not enough, and a second transfer would cost more gas")
+    assert (one.subaccount.key, one.reason) == ("", "that alone is not enough: a second transfer would cost more gas")
 
 
 def test_who_holds_nothing_that_the_recipient_takes_is_not_spoken_of() -> None:

@@ -51,7 +51,7 @@ CASES = {
     "one rescue from an account without debt": Case([LOW, NO_DEBT], [[NATIVE]]),
     "one that is not urgent": Case([DUE, ROOMY], [[NATIVE]], lane=Lane.ROUTINE),
     "the first use of the wallet's allowance": Case([LOW], [[CROSS]], tokens=["WETH"]),
-    "all of the wallet's allowance and an account": Case([LITTLE, ROOMY], [[CROSS, NATIVE]], ["WETH"], donors=2),
+    "all of the wallet's allowance and an account": Case([LITTLE, SNUG], [[CROSS, NATIVE]], ["WETH"], donors=2),
     "several donors into one": Case([LOW, SCARCE, SCARCE, SCARCE], [[NATIVE, NATIVE, NATIVE]], donors=3),
     "eight donors into one": Case([LITTLE, *8 * [wad("1.339")]], [8 * [NATIVE]], donors=8),
     "three rescues from one donor": Case([LOW, LOW, LOW, ROOMY], 3 * [[NATIVE]]),

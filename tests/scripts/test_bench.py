@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from scripts.benchmarks.cycle import CycleTimes
 from scripts.benchmarks.gas import GasUse
 from scripts.benchmarks.laboratory import Parts
 from scripts.benchmarks.memory import MemoryUse
-from scripts.benchmarks.plan import PlanTime
+from scripts.benchmarks.oracle import Greedy
+from scripts.benchmarks.plan import PlanQuality
 from scripts.benchmarks.tables import Table, cycle_table, gas_table, memory_table, plan_table
 from scripts.localchain.anvil import ROOT
 
@@ -61,18 +63,11 @@ def test_gas_is_measured_from_receipts() -> None:
         assert single < uses[what]["gas"] < uses[what]["against_gas"]
 
 
-@pytest.mark.devnet
-def test_a_plan_is_measured_for_each_size_and_fall() -> None:
-    times = measured(
-        "plan", "--subaccounts", "2", "--subaccounts", "3", "--fall", "0", "--fall", "90", "--repetitions", "1"
-    )
-    assert [(time["subaccounts"], time["fall_percent"], time["rescues"]) for time in times] == [
-        (2, 0, 1),
-        (2, 90, 0),
-        (3, 0, 1),
-        (3, 90, 0),
-    ]
-    assert all(time["seconds"] > 0 for time in times)
+def test_plans_are_measured_for_each_size_and_are_the_optimum() -> None:
+    plans = measured("plan", "--subaccounts", "4", "--subaccounts", "6", "--books", "5")
+    assert [(plan["subaccounts"], plan["books"], plan["avoids_all"]) for plan in plans] == [(4, 5, 5), (6, 5, 5)]
+    assert all(plan["gas_optimal"] == plan["gas_compared"] > 0 for plan in plans)
+    assert all(plan["gas_bound"] <= plan["gas"] for plan in plans)
 
 
 @pytest.mark.devnet
@@ -142,15 +137,36 @@ def test_what_is_compared_with_nothing_has_no_ratio() -> None:
     assert row == ("withdrawal and supply", "169,820", "", "", "", "")
 
 
-def test_plans_stand_by_fall_and_size() -> None:
-    table = plan_table(
-        [PlanTime(8, 0, 1, 0.0005), PlanTime(32, 0, 1, 0.002), PlanTime(8, 40, 3, 0.01), PlanTime(32, 40, 9, 0.15)]
+def quality(subaccounts: int = 24, **different: float) -> PlanQuality:
+    plan = PlanQuality(
+        subaccounts, 30, 30, 1, 25, 25, 1_000_000, 1_000_000, Greedy(1_190_000, 0), Greedy(1_310_000, 2), 0.012, 0.0555
     )
-    assert table.headers == ("plan, processor time", "8 subaccounts", "32 subaccounts")
-    assert table.rows == [
-        ("after a fall of 0 %", "0.5 ms (rescues: 1)", "2.0 ms (rescues: 1)"),
-        ("after a fall of 40 %", "10.0 ms (rescues: 3)", "150.0 ms (rescues: 9)"),
+    return replace(plan, **different)
+
+
+def test_plans_are_shown_against_the_bound_and_the_greedy_ways() -> None:
+    table = plan_table([quality()])
+    assert table.headers == ("plans of the published set", "24 subaccounts")
+    assert [row[1] for row in table.rows] == [
+        *("30 of 30", "25 of 25", "1.00 ×", "1.19 ×, 0 short", "1.31 ×, 2 short", "1", "12.0 ms", "55.5 ms"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("plan", "is_good"),
+    [
+        (quality(), True),
+        (quality(avoids_all=29), False),
+        (quality(gas_optimal=24), False),
+        (quality(25, gas_optimal=24), True),
+        (quality(128, gas=1_150_000), True),
+        (quality(128, gas=1_150_001), False),
+    ],
+)
+def test_a_plan_must_be_the_optimum_to_24_subaccounts_and_near_the_bound_beyond(
+    plan: PlanQuality, is_good: bool
+) -> None:
+    assert plan.is_good is is_good
 
 
 def test_memory_is_shown_in_megabytes() -> None:

@@ -1,0 +1,87 @@
+"""Who gives: the least gas first, then whom it leaves best off. A native transfer counts 80,000, a wallet's 40,000."""
+
+from collections import Counter
+
+import pytest
+
+from keeper.core.economics import TRANSFER_GAS
+from keeper.core.plan import History, Plan
+from keeper.core.planner import make_plan
+from keeper.core.snapshot import Subaccount
+from keeper.core.verdict import Blocked
+from tests.builders import a_policy, a_snapshot, a_subaccount, a_wallet
+
+
+def planned(*book: Subaccount) -> Plan:
+    return make_plan(a_snapshot(*book), a_policy(*book, min_benefit_multiple=0), History())
+
+
+def gas(plan: Plan) -> int:
+    return sum(TRANSFER_GAS[transfer.kind] for rescue in plan.rescues for transfer in rescue.transfers)
+
+
+def givers(plan: Plan) -> dict[str, list[str]]:
+    """By recipient."""
+    return {
+        rescue.recipient.key: [transfer.donor.key or "wallet" for transfer in rescue.transfers]
+        for rescue in plan.rescues
+    }
+
+
+@pytest.mark.parametrize(
+    ("held", "who", "least"),
+    [
+        ("1.3", ["d"], 80_000),  # the wallet alone is not enough: 1.37 are missing
+        ("1.4", ["wallet"], 40_000),
+    ],
+)
+def test_one_transfer_is_cheaper_than_two_and_a_wallets_is_the_cheapest(held: str, who: list[str], least: int) -> None:
+    plan = planned(a_subaccount("r", health="1.1"), a_subaccount("d"), a_wallet(held))
+    assert givers(plan) == {"r": who}
+    assert gas(plan) == least
+
+
+def test_the_wallet_serves_as_many_as_it_can_and_another_donor_who_needs_most() -> None:
+    """Missing are 2.73, 0.27 and 0.27 WETH, and the wallet has 2.8: the two small ones, not the large one."""
+    plan = planned(
+        a_subaccount("a", weth="20", health="1.1"),
+        a_subaccount("b", weth="2", health="1.1"),
+        a_subaccount("c", weth="2", health="1.1"),
+        a_subaccount("d"),
+        a_wallet("2.8"),
+    )
+    assert givers(plan) == {"a": ["d"], "b": ["wallet"], "c": ["wallet"]}
+    assert gas(plan) == 160_000
+
+
+def test_of_donors_that_take_the_same_gas_the_one_gives_whom_it_leaves_best_off() -> None:
+    """1.37 WETH from 20 at 1.8 leave 1.68, from 10 at 2 leave 1.73, from 30 at 1.9 leave 1.81."""
+    plan = planned(
+        a_subaccount("r", health="1.1"),
+        a_subaccount("a", weth="20", health="1.8"),
+        a_subaccount("b", weth="10", health="2"),
+        a_subaccount("c", weth="30", health="1.9"),
+    )
+    assert givers(plan) == {"r": ["c"]}
+
+
+def test_two_donors_are_emptied_before_a_third_is_touched() -> None:
+    """3.5 WETH are missing; the donors can give 2.31, 1.54 and 1.15: the first two are enough, in two transfers."""
+    plan = planned(
+        a_subaccount("r", weth="25.5", health="1.1"),
+        a_subaccount("a", weth="10", health="1.69"),
+        a_subaccount("b", weth="10", health="1.537"),
+        a_subaccount("c", weth="10", health="1.469"),
+    )
+    assert gas(plan) == 160_000
+    assert Counter(givers(plan)["r"]) == {"a": 1, "b": 1}
+
+
+def test_of_seventeen_who_are_due_those_that_would_die_are_not_the_ones_to_wait() -> None:
+    """Sixteen fit into a batch; the one with the least to lose is the only one below the line."""
+    due = [a_subaccount(f"{number:02}", health="1.1", penalty_bps=900) for number in range(16)]
+    dying = a_subaccount("last", weth="0.1", health="0.99", penalty_bps=300)
+    plan = planned(*due, dying, a_wallet("100"))
+    assert dying.id in {rescue.recipient for rescue in plan.rescues}
+    assert [type(found) for found in plan.verdicts.values()].count(Blocked) == 1
+    assert len(plan.rescues) == 16
