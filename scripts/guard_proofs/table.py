@@ -50,6 +50,11 @@ PROOFS: Final = (
         "donor at or above its floor",
         f"{BOOK}; one rescue by one transfer; any amount, positions and price below 2^128; fixed policy and "
         "totals of the market",
+    ),
+    Proof(
+        "check_P4_AtOnePrice",
+        "P3, P4: the same at one price, where a solver also finds what a weaker guard would let through",
+        f"{BOOK}; one rescue by one transfer; any amount and minimum",
         ("no hard floor",),
     ),
     Proof(

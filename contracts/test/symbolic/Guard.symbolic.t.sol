@@ -157,6 +157,16 @@ contract GuardProofs is Test {
         assert(guard.health(1) >= HARD_FLOOR);
     }
 
+    /// @dev The same at one price for given positions, where a solver also finds what a weaker guard would let through.
+    function check_P4_AtOnePrice(uint128 amount, uint128 wanted) public {
+        _fixedBook();
+        uint256 before = guard.health(0);
+        if (!_carriedOut(_rescue(1, amount, wanted))) return;
+        uint256 afterwards = guard.health(0);
+        assert(afterwards >= before && afterwards >= MIN_AFTER && afterwards >= wanted && afterwards <= MAX_AFTER);
+        assert(guard.health(1) >= HARD_FLOOR);
+    }
+
     /* P5 */
 
     /// @dev What moves is what is counted, and no more than there was room for.
