@@ -447,7 +447,7 @@ def test_a_plan_with_something_to_do_exits_3_and_says_what_it_costs(devnet: Devn
     assert rescue["recipient"] == id_of(devnet, "WETH/USDC 86%")
     assert rescue["transfers"][0]["donor"] == id_of(devnet, "WETH/DAI 86%")
     assert as_json.document["assumed_changes_bps"] == {"wstETH": -800, "WETH": -800}
-    assert as_json.document["gas"]["estimated"] == 250_000
+    assert as_json.document["gas"]["estimated"] == 230_000
 
 
 def test_a_plan_at_another_price_of_gas_may_not_be_worth_it(devnet: Devnet) -> None:
