@@ -171,7 +171,8 @@ contract MarginGuard is Accounts {
     }
 
     /// @notice Health of an account at this block, as the guard judges it; the largest uint128 without debt.
-    /// @dev Meant for `eth_call`; it changes nothing but the interest that anybody can have Morpho accrue.
+    /// @dev Meant for `eth_call`; it changes nothing but the interest that anybody can have Morpho accrue. Of a wallet its
+    /// first token is asked as well.
     function health(uint16 index) external returns (uint256 healthNow) {
         (healthNow,) = _accruedStanding(abi.decode(_known(index), (Facts)));
     }
@@ -238,7 +239,8 @@ contract MarginGuard is Accounts {
         if (balanceAfter != balanceBefore) revert BalanceChanged(underlying, balanceBefore, balanceAfter);
     }
 
-    /// @dev From here on nothing but another transfer lowers the donor's health, so it can be judged at once.
+    /// @dev From here on nothing but another transfer lowers the donor's health in a protocol that leaves others alone, so
+    /// it can be judged at once.
     function _take(Transfer calldata transfer, Facts memory recipient, address underlying) private {
         Facts memory donor = abi.decode(_unretired(transfer.from), (Facts));
         _requireJoined(donor);

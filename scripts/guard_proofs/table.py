@@ -20,9 +20,9 @@ BOOK: Final = "three enrolled accounts and a wallet in an abstract protocol"
 PROOFS: Final = (
     Proof(
         "check_P1_WhatLeavesArrives",
-        "P1: whatever the protocol gives, takes, books for either end and leaves of the allowance, a rescue counts "
-        "only if all of it was exact",
-        f"{BOOK}; one rescue by one transfer; any amounts, any donation below 2^200",
+        "P1: whatever the protocol gives, takes and books for the account that it is asked about, and leaves of the "
+        "allowance, a rescue counts only if all of it was exact",
+        f"{BOOK}; one rescue by one transfer; any amounts, what is given and a donation below 2^200",
         ("the credit is not looked at",),
     ),
     Proof(
@@ -39,8 +39,8 @@ PROOFS: Final = (
     ),
     Proof(
         "check_P2_NothingButCollateralIsAskedFor",
-        "P2: of protocol and token nothing is asked but collateral, though they would grant anything; no debt or loan "
-        "changes",
+        "P2: of an honest protocol and token nothing is asked but collateral, though they would grant anything; no "
+        "debt, loan, balance or allowance of the owner changes",
         f"{BOOK}; one rescue by one transfer from either donor; any amount",
         ("borrows on the way",),
     ),

@@ -127,6 +127,7 @@ contract GuardProofs is Test {
     function check_P2_NothingButCollateralIsAskedFor(uint128 amount, bool isDonorInDebt) public {
         _fixedBook();
         if (!_carriedOut(_rescue(isDonorInDebt ? 1 : 2, amount, 0))) return;
+        assert(token.balanceOf(OWNER) == 10 ether && token.allowance(OWNER, address(guard)) == 8 ether);
         assert(!protocol.wasAskedForMore() && !token.wasAskedForMore());
         for (uint256 i; i < 3; ++i) {
             (uint256 loans, uint128 debt,) = protocol.position(ids[i], OWNER);
@@ -343,9 +344,12 @@ contract GuardProofs is Test {
         assert(guard.keeper() == KEEPER && guard.accountCount() == 4);
         (uint128 amount, uint32 window) = guard.cap(address(token));
         assert(amount == 1_000 ether && window == 1 days);
-        for (uint16 i; i < 3; ++i) {
+        for (uint16 i; i < 4; ++i) {
             IMarginGuard.Account memory account = guard.account(i);
-            assert(!account.retired && account.holder == OWNER && account.key == ids[i]);
+            assert(!account.retired && account.joined && account.holder == OWNER);
+            assert(account.assets.length == 1 && account.assets[0] == address(token));
+            if (i == 3) continue;
+            assert(account.target == address(protocol) && account.key == ids[i]);
             assert(account.policy.hardFloor == HARD_FLOOR && account.policy.minAfter == MIN_AFTER);
             assert(account.policy.rescueCeiling == CEILING && account.policy.maxAfter == MAX_AFTER);
         }
