@@ -14,9 +14,10 @@ only proposes; what it proposes is carried out with the exact arithmetic and hel
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from keeper.core.book import Account, Book, Keep
-from keeper.core.risk import health_at_cushion
+from keeper.core.book import Account, Book
+from keeper.core.plan import Stage
 from keeper.core.snapshot import SubaccountId
+from keeper.core.stages import kept
 from keeper.core.units import WAD, Address, Wad
 
 NODES_MAX = 2_000
@@ -67,7 +68,7 @@ class _Knapsack:
         self._book = book
         self._items = items
         self._dying = dying
-        self._is_last_stand = is_last_stand
+        self._stage = Stage.LAST_STAND if is_last_stand else Stage.NORMAL
         self._pools: dict[tuple[Address, Wad, bool], int] = {}
         self._nodes = 0
         self._tiers = sorted({item.dying.tier for item in items}, reverse=True)
@@ -130,12 +131,6 @@ class _Knapsack:
                 and (donor.is_trusted or not donor.has_debt)
                 and not (is_free and donor.has_debt)
             ]
-            given = sum(self._book.spare(donor, token, self._keep(donor, level)) for donor in donors)
+            given = sum(self._book.spare(donor, token, kept(donor, level, self._stage)) for donor in donors)
             self._pools[key] = min(given, self._book.cap(token))
         return self._pools[key]
-
-    def _keep(self, donor: Account, level: Wad) -> Keep:
-        health = health_at_cushion(level, donor.settings.shock_bps)
-        if self._is_last_stand:
-            return Keep(max(donor.limits.hard_floor, health))
-        return Keep(max(donor.limits.floor, health), donor.limits.trigger)

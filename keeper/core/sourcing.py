@@ -23,9 +23,8 @@ from dataclasses import dataclass, field
 from keeper.core.book import Account, Book, Keep
 from keeper.core.economics import TRANSFER_GAS
 from keeper.core.plan import Stage, Transfer
-from keeper.core.risk import health_at_cushion
 from keeper.core.snapshot import SubaccountId, Token
-from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX, donors_for, kind_between, transfer_between
+from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX, donors_for, kept, kind_between, transfer_between
 from keeper.core.units import WAD, Address, Wad
 
 TRIES_MAX = 1_000
@@ -52,11 +51,8 @@ class Served:
 
     def keep(self, donor: Account, least: Wad, bar: Wad) -> Keep:
         """What a donor must be left with that gives to it: a health of `least` at least, and `bar` after its shock."""
-        limits = donor.limits
-        health = max(health_at_cushion(self.cushion, donor.settings.shock_bps), least)
-        if self.stage is Stage.LAST_STAND:
-            return Keep(max(limits.hard_floor, health), bar)
-        return Keep(max(limits.floor, health), max(limits.trigger, bar))
+        demanded = kept(donor, self.cushion, self.stage)
+        return Keep(max(demanded.health, least), max(demanded.health_after_shock, bar))
 
 
 def cheapest(book: Book, rescues: Sequence[Served], least: Mapping[SubaccountId, Wad]) -> Sources:

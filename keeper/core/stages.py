@@ -78,7 +78,8 @@ def normal(
         if not wanted:
             continue
         spares = [
-            (trial.spare(donor, token, _kept(donor, cushion)), donor) for donor in donors_for(book, recipient, token)
+            (trial.spare(donor, token, kept(donor, cushion, Stage.NORMAL)), donor)
+            for donor in donors_for(book, recipient, token)
         ]
         for has_debt in (False, True):
             pool = [(spare, donor) for spare, donor in spares if spare and donor.has_debt is has_debt]
@@ -105,9 +106,12 @@ def _draft(book: Book, recipient: Account, transfers: Sequence[Transfer]) -> Dra
     return Draft(tuple(transfers), Stage.NORMAL, trial.health(recipient))
 
 
-def _kept(donor: Account, recipient_cushion: Wad) -> Keep:
+def kept(donor: Account, recipient_cushion: Wad, stage: Stage) -> Keep:
+    """What a donor with debt must be left with when it gives to one that ends with this cushion."""
     limits = donor.limits
     least = health_at_cushion(recipient_cushion, donor.settings.shock_bps)
+    if stage is Stage.LAST_STAND:
+        return Keep(max(limits.hard_floor, least))
     return Keep(max(limits.floor, least), limits.trigger)
 
 
