@@ -56,14 +56,16 @@ def subaccount_document(
             }
             for line in subaccount.collateral
         ],
-        "debt": None
-        if subaccount.debt is None
-        else {
-            "token": subaccount.debt.token.address,
-            "symbol": subaccount.debt.token.symbol,
-            "decimals": subaccount.debt.token.decimals,
-            "amount_raw": str(subaccount.debt.amount_raw),
-        },
+        "debts": [
+            {
+                "token": debt.token.address,
+                "symbol": debt.token.symbol,
+                "decimals": debt.token.decimals,
+                "amount_raw": str(debt.amount_raw),
+                "price_wad": str(debt.price),
+            }
+            for debt in subaccount.debts
+        ],
         "verdict": None if verdict is None else type(verdict).__name__,
         "verdict_reason": None if verdict is None else verdict_text(verdict),
         "cannot_give": subaccount.cannot_give,

@@ -260,8 +260,12 @@ def _name_cell(subaccount: Subaccount) -> Text:
 
 def _amount_lines(subaccount: Subaccount) -> list[str]:
     held = [amount_text(line.amount_raw, line.token) for line in subaccount.collateral if line.amount_raw]
-    debt = subaccount.debt
-    return [*(held or ["nothing"]), *([f"owes {amount_text(debt.amount_raw, debt.token)}"] if debt else [])]
+    return [*(held or ["nothing"]), *(f"owes {amount_text(debt.amount_raw, debt.token)}" for debt in subaccount.debts)]
+
+
+def debts_text(subaccount: Subaccount) -> str:
+    """`1,000 USDC and 2 WETH`."""
+    return " and ".join(amount_text(debt.amount_raw, debt.token) for debt in subaccount.debts)
 
 
 def _health_cell(subaccount: Subaccount, policy: Policy) -> Text:

@@ -79,6 +79,7 @@ class LinearMargin:
 
     holdings: Mapping[Address, Holding]
     debt_raw: int
+    debt_token: Address = USDC.address
     debt_decimals: int = 6
     rate: Wad = 0
     """Interest per year."""
@@ -88,9 +89,12 @@ class LinearMargin:
         deltas: Mapping[Address, int] = NOTHING,
         horizon: Horizon = NOW,
         falls_bps: Mapping[Address, int] = NOTHING,
+        repaid: Mapping[Address, int] = NOTHING,
     ) -> Risk:
         if any(token not in self.holdings for token in deltas):
             raise ValueError("a delta of a token that it does not hold")
+        if any(token != self.debt_token for token in repaid):
+            raise ValueError("a repayment of a token that it does not owe")
         maintenance = initial = 0
         for token, holding in self.holdings.items():
             amount = holding.amount_raw + deltas.get(token, 0)
@@ -102,6 +106,9 @@ class LinearMargin:
             initial += value * holding.initial_lltv // WAD
         growth = (self.rate + horizon.rate_margin) * horizon.seconds
         debt = self.debt_raw - -self.debt_raw * growth // (WAD * YEAR_SECONDS)
+        debt -= repaid.get(self.debt_token, 0)
+        if debt < 0:
+            raise ValueError(f"{-debt} more repaid than is owed")
         scale = 10 ** (18 - self.debt_decimals)
         return Risk(maintenance * scale, debt * scale, initial * scale, debt * scale)
 
@@ -153,7 +160,9 @@ def a_subaccount(  # one argument for everything that a test may want to show
                 in_debt,
             )
         )
-    margin = LinearMargin(holdings, 0 if debt is None else raw(debt_token, debt), debt_token.decimals, wad(rate))
+    margin = LinearMargin(
+        holdings, 0 if debt is None else raw(debt_token, debt), debt_token.address, debt_token.decimals, wad(rate)
+    )
     if health is not None:
         borrowable = replace(margin, debt_raw=0).risk().collateral_value // 10 ** (18 - debt_token.decimals)
         margin = replace(margin, debt_raw=borrowable * WAD // wad(health))
@@ -164,7 +173,7 @@ def a_subaccount(  # one argument for everything that a test may want to show
         0 if is_enrolled else None,
         debt_token,
         tuple(lines),
-        Debt(debt_token, margin.debt_raw) if margin.debt_raw else None,
+        (Debt(debt_token, margin.debt_raw, WAD),) if margin.debt_raw else (),
         margin,
         penalty_bps,
         reading or Fresh(),

@@ -63,7 +63,15 @@ def test_a_subaccount_with_debt() -> None:
             "spare_raw": "3000000000000000000",
         }
     ]
-    assert document["debt"] == {"token": USDC.address, "symbol": "USDC", "decimals": 6, "amount_raw": "10000000000"}
+    assert document["debts"] == [
+        {
+            "token": USDC.address,
+            "symbol": "USDC",
+            "decimals": 6,
+            "amount_raw": "10000000000",
+            "price_wad": "1000000000000000000",
+        }
+    ]
     assert document["health_wad"] == "1720000000000000000"
     assert document["liquidation_price_wad"] == "1162790697674418604652"
     # It survives a fall of 1 - 1/1.72 = 41.86 %, 4.186 times its shock of 10 %.
@@ -89,7 +97,7 @@ def test_an_account_is_liquidatable_when_it_owes_more_than_counts(debt: str, is_
 
 def test_the_wallet_owes_nothing() -> None:
     document = as_read(subaccount_document(a_wallet("2"), None, None, {}))
-    assert (document["id"], document["debt"], document["health_wad"]) == ("wallet", None, None)
+    assert (document["id"], document["debts"], document["health_wad"]) == ("wallet", [], None)
 
 
 def test_a_plan_with_its_rescues_and_a_verdict_for_everybody() -> None:

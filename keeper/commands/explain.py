@@ -19,6 +19,7 @@ from keeper.protocols.base import Source
 from keeper.report import (
     age_text,
     amount_text,
+    debts_text,
     health_text,
     liquidation_price_of,
     name_of,
@@ -77,13 +78,13 @@ def find(wanted: str, seen: View) -> Subaccount:
 def _numbers(subaccount: Subaccount, settings: SubaccountPolicy) -> list[RenderableType]:
     risk = subaccount.margin.risk()
     lines: list[RenderableType] = [_collateral_sentence(subaccount, line) for line in subaccount.collateral]
-    if subaccount.debt is None or subaccount.unit is None:
+    if not subaccount.has_debt or subaccount.unit is None:
         return [*lines, "It owes nothing, so nothing in it can be liquidated."]
     unit = subaccount.unit.symbol
     limits = settings.thresholds
     health = risk.health_factor
     lines += [
-        f"It owes {amount_text(subaccount.debt.amount_raw, subaccount.debt.token)}, interest to this block included.",
+        f"It owes {debts_text(subaccount)}, interest to this block included.",
         (
             f"Collateral that counts {number_text(risk.collateral_value / WAD)} {unit} / debt "
             f"{number_text(risk.debt_value / WAD)} {unit} = health {health_text(health)}."

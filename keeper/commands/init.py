@@ -34,7 +34,7 @@ from keeper.protocols.guard_setup import guard_address
 from keeper.protocols.morpho_blue import market_ids_in, position_log_filter
 from keeper.protocols.oracles import Feed
 from keeper.protocols.portfolio import MorphoSettings, Portfolio, PortfolioSettings, WalletSettings, discover
-from keeper.report import amount_text, health_text, name_of
+from keeper.report import amount_text, debts_text, health_text, name_of
 
 MORPHO_USUAL = Address("0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb")
 """Where Morpho Blue is on Ethereum and Base; elsewhere it has to be named."""
@@ -321,10 +321,10 @@ def _position_sentence(subaccount: Subaccount) -> str:
     held = ", ".join(amount_text(line.amount_raw, line.token) for line in subaccount.collateral if line.amount_raw)
     if isinstance(subaccount.reading, Unknown):
         return f"{name_of(subaccount)}: unknown, {subaccount.reading.reason}"
-    if subaccount.debt is None:
+    if not subaccount.has_debt:
         return f"{name_of(subaccount)}: {held or 'nothing'}, no debt"
-    debt = amount_text(subaccount.debt.amount_raw, subaccount.debt.token)
-    return f"{name_of(subaccount)}: {held}, owes {debt}, health {health_text(subaccount.margin.risk().health_factor)}"
+    health = health_text(subaccount.margin.risk().health_factor)
+    return f"{name_of(subaccount)}: {held}, owes {debts_text(subaccount)}, health {health}"
 
 
 def _write(output: Path, text: str) -> None:

@@ -83,7 +83,7 @@ BATCH_GAS = 30_000
 RESCUE_GAS = 120_000
 """What a rescue takes besides its transfers: the recipient's two healths, the supply, every check on either. Rounded up
 from contracts/snapshots/Gas.json: one rescue from one donor less BATCH_GAS and a transfer."""
-TRANSFER_GAS = {Kind.NATIVE: 80_000, Kind.CROSS: 40_000}
+TRANSFER_GAS = {Kind.NATIVE: 80_000, Kind.CROSS: 40_000, Kind.REPAY: 40_000}
 """What a transfer takes. Native: a withdrawal from Morpho, the donor's collateral and health; a third and second donor
 with debt add 76k each, one without debt takes 17k less. From the wallet: 37k less than the former."""
 
@@ -117,13 +117,12 @@ def equity(subaccount: Subaccount) -> Wad:
 def loss_usd(snapshot: Snapshot, subaccount: Subaccount) -> Wad | None:
     """What the owner loses by a liquidation of the whole debt, USD, WAD, rounded up; 0 without debt, None without a
     price. The penalty, but never more than the equity that there is."""
-    if subaccount.debt is None:
+    if not subaccount.has_debt:
         return 0
-    price = snapshot.usd_per_unit.get(subaccount.debt.token.address)
-    value = usd_value(snapshot, subaccount.debt.token, subaccount.debt.amount_raw)
-    if price is None or value is None:
+    price = None if subaccount.unit is None else snapshot.usd_per_unit.get(subaccount.unit.address)
+    if price is None:
         return None
-    penalty = mul_div_up(value, subaccount.penalty_bps, BPS)
+    penalty = mul_div_up(mul_div_up(subaccount.margin.risk().debt_value, price, WAD), subaccount.penalty_bps, BPS)
     return min(penalty, mul_div_up(max(equity(subaccount), 0), price, WAD))
 
 

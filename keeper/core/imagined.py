@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from keeper.core.plan import Transfer
 from keeper.core.risk import Risk
 from keeper.core.snapshot import NOTHING, NOW, CollateralLine, Horizon, Margin, Snapshot, Subaccount, SubaccountId
-from keeper.core.units import BPS, Address
+from keeper.core.units import BPS, Address, mul_div_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class ImaginedMargin:
 
     margin: Margin
     falls_bps: Mapping[Address, int]
-    """How far collateral prices fell (negative: rose)."""
+    """How far prices fell in the unit of account (negative: rose)."""
     moved_raw: Mapping[Address, int]
     """What of its collateral came in (negative: left)."""
 
@@ -27,6 +27,7 @@ class ImaginedMargin:
         deltas: Mapping[Address, int] = NOTHING,
         horizon: Horizon = NOW,
         falls_bps: Mapping[Address, int] = NOTHING,
+        repaid: Mapping[Address, int] = NOTHING,
     ) -> Risk:
         falls = {
             token: BPS - (BPS - self.falls_bps.get(token, 0)) * (BPS - falls_bps.get(token, 0)) // BPS
@@ -36,7 +37,7 @@ class ImaginedMargin:
             token: self.moved_raw.get(token, 0) + deltas.get(token, 0)
             for token in self.moved_raw.keys() | deltas.keys()
         }
-        return self.margin.risk(moved, horizon, falls)
+        return self.margin.risk(moved, horizon, falls, repaid)
 
 
 # Prices ---------------------------------------------------------------------------------------------------------------
@@ -60,20 +61,22 @@ def after_shock(snapshot: Snapshot, changes_bps: Mapping[str, int]) -> Snapshot:
 def _shocked(subaccount: Subaccount, changes_bps: Mapping[str, int]) -> Subaccount:
     unit_change = changes_bps.get(subaccount.unit.symbol, 0) if subaccount.unit else 0
     falls = {
-        line.token.address: BPS - (BPS + changes_bps.get(line.token.symbol, 0)) * BPS // (BPS + unit_change)
-        for line in subaccount.collateral
+        one.token.address: BPS - (BPS + changes_bps.get(one.token.symbol, 0)) * BPS // (BPS + unit_change)
+        for one in (*subaccount.debts, *subaccount.collateral)
     }
     if not any(falls.values()):
         return subaccount
     return replace(
         subaccount,
         margin=ImaginedMargin(subaccount.margin, falls, NOTHING),
-        collateral=tuple(_repriced(line, falls[line.token.address]) for line in subaccount.collateral),
+        collateral=tuple(
+            replace(line, price=line.price * (BPS - falls[line.token.address]) // BPS) for line in subaccount.collateral
+        ),
+        debts=tuple(
+            replace(debt, price=mul_div_up(debt.price, BPS - falls[debt.token.address], BPS))
+            for debt in subaccount.debts
+        ),
     )
-
-
-def _repriced(line: CollateralLine, fall_bps: int) -> CollateralLine:
-    return replace(line, price=line.price * (BPS - fall_bps) // BPS)
 
 
 def _change_of(snapshot: Snapshot, token: Address, changes_bps: Mapping[str, int]) -> int:

@@ -16,6 +16,8 @@ class Kind(IntEnum):
     """Within one protocol."""
     CROSS = 1
     """The underlying is withdrawn here and supplied there, in the same transaction."""
+    REPAY = 2
+    """The debt token is taken from the donor and repays the recipient's debt."""
 
 
 class Lane(Enum):

@@ -319,12 +319,14 @@ def _relative_loss(book: Book, account: Account) -> int:
 
 def _repayment(book: Book, account: Account) -> str:
     """The debt whose repayment alone brings an account to its target, as a text."""
-    debt, risk = account.subaccount.debt, book.risk(account)
-    if debt is None or risk.debt_value == 0:
+    risk = book.risk(account)
+    if risk.debt_value == 0:
         return "nothing"
     bearable = mul_div_down(risk.collateral_value, WAD, account.limits.target)
     share = max(risk.debt_value - bearable, 0)
-    return _amount(-(-debt.amount_raw * share // risk.debt_value), debt.token)
+    # Of several debts the same share of each.
+    parts = (_amount(-(-debt.amount_raw * share // risk.debt_value), debt.token) for debt in account.subaccount.debts)
+    return " and ".join(parts)
 
 
 def _amount(raw: int, token: Token) -> str:

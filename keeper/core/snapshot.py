@@ -108,11 +108,13 @@ class Margin(Protocol):
         deltas: Mapping[Address, int] = NOTHING,
         horizon: Horizon = NOW,
         falls_bps: Mapping[Address, int] = NOTHING,
+        repaid: Mapping[Address, int] = NOTHING,
     ) -> Risk:
-        """The risk after collateral changed by `deltas` (raw units by token), debt grew to the horizon, and prices of
-        collateral fell by `falls_bps` against the debt (basis points by token).
+        """The risk after collateral changed by `deltas` (raw units by token), debt grew to the horizon and was then
+        `repaid` (raw units by token), and prices fell by `falls_bps` (basis points by token).
 
-        Raises ValueError when a delta takes out more than there is.
+        A price is one in the unit of account: a token that is collateral and debt falls on both sides, and the unit
+        itself never falls. Raises ValueError when a delta takes out more than there is, or more is repaid than is owed.
         """
         ...
 
@@ -142,6 +144,8 @@ class Debt:
     token: Token
     amount_raw: int
     """Rounded up, accrued to the pinned block."""
+    price: Wad
+    """Unit of account per whole token, WAD, rounded up; for estimates and for people."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +161,8 @@ class Subaccount:
     unit: Token | None
     """The unit of account of its values; None for the wallet, which has no margin."""
     collateral: tuple[CollateralLine, ...]
-    debt: Debt | None
-    """None: owes nothing."""
+    debts: tuple[Debt, ...]
+    """What it owes, by token; none: it owes nothing."""
     margin: Margin
     penalty_bps: int
     """What a liquidation takes beyond the debt it repays, in basis points of that debt, rounded up."""
@@ -175,7 +179,7 @@ class Subaccount:
 
     @property
     def has_debt(self) -> bool:
-        return self.debt is not None
+        return bool(self.debts)
 
     def line(self, token: Address) -> CollateralLine | None:
         return next((line for line in self.collateral if line.token.address == token), None)
@@ -202,6 +206,8 @@ class GuardProtocol(IntEnum):
 
     WALLET = 0
     MORPHO = 1
+    AAVE = 2
+    EULER = 3
 
 
 @dataclass(frozen=True, slots=True)

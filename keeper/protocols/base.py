@@ -169,5 +169,6 @@ class UnknownMargin:
         deltas: Mapping[Address, int] = NOTHING,  # noqa: ARG002
         horizon: Horizon = NOW,  # noqa: ARG002
         falls_bps: Mapping[Address, int] = NOTHING,  # noqa: ARG002
+        repaid: Mapping[Address, int] = NOTHING,  # noqa: ARG002
     ) -> Risk:
         return Risk(0, 1, 0, 1)

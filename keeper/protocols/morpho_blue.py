@@ -27,7 +27,7 @@ from keeper.core.snapshot import (
     Token,
     Unknown,
 )
-from keeper.core.units import Address, Wad
+from keeper.core.units import WAD, Address, Wad
 from keeper.errors import ProtocolError
 from keeper.protocols.abi import ZERO_ADDRESS, explain_revert, interface, short, word_address
 from keeper.protocols.base import Around, Call, CallResult, Discovery, Enrolment, Source, UnknownMargin
@@ -257,11 +257,11 @@ class MorphoBlue:
             return self._unknown(market, 0, price_known, Unknown(problem), around)
         borrow_shares = int.from_bytes(position.data[32:64])
         collateral_raw = int.from_bytes(position.data[64:96])
-        collateral, scale = market.collateral.address, market.value_scale
+        collateral, loan, scale = market.collateral.address, market.loan.address, market.value_scale
 
         if borrow_shares == 0:
             # Morpho._isHealthy does not ask the oracle then: neither price nor its age is needed to know this account.
-            margin = MorphoMargin(collateral, collateral_raw, 0, 0, 0, price_known, market.lltv, scale, 0)
+            margin = MorphoMargin(collateral, loan, collateral_raw, 0, 0, 0, price_known, market.lltv, scale, 0)
             return self._described(market, collateral_raw, price_known, None, margin, Fresh(), around, cannot_give)
 
         totals = _decode_totals(market, results, around.block.timestamp)
@@ -269,17 +269,17 @@ class MorphoBlue:
             return self._unknown(market, collateral_raw, price_known, totals, around)
         assets, shares, rate = totals
         margin = MorphoMargin(
-            collateral, collateral_raw, borrow_shares, assets, shares, price_known, market.lltv, scale, rate
+            collateral, loan, collateral_raw, borrow_shares, assets, shares, price_known, market.lltv, scale, rate
         )
         reading = self._reading(market, price, collateral_raw * price_known, around)
         if isinstance(reading, Unknown):
             cannot_give = cannot_give or reading.reason
-        debt = Debt(market.loan, margin.borrowed_raw())
+        debt = Debt(market.loan, margin.borrowed_raw(), WAD)
         return self._described(market, collateral_raw, price_known, debt, margin, reading, around, cannot_give)
 
     def _unknown(self, market: Market, collateral_raw: int, price: int, why: Unknown, around: Around) -> Subaccount:
         """A position whose debt could not be read: taken for indebted, because nobody knows that it is not."""
-        debt = Debt(market.loan, 0)
+        debt = Debt(market.loan, 0, WAD)
         return self._described(market, collateral_raw, price, debt, UnknownMargin(), why, around, why.reason)
 
     def _reading(self, market: Market, price: CallResult, quoted: int, around: Around) -> Reading:
@@ -329,7 +329,7 @@ class MorphoBlue:
             enrolment.index if enrolment else None,
             market.loan,
             (line,),
-            debt,
+            (debt,) if debt else (),
             margin,
             market.penalty_bps,
             reading,

@@ -24,6 +24,7 @@ class MorphoMargin:
     """One position in one market, in raw units as the contract keeps them."""
 
     collateral_token: Address
+    loan_token: Address
     collateral_raw: int
     borrow_shares: int
     total_borrow_assets: int
@@ -42,11 +43,14 @@ class MorphoMargin:
         deltas: Mapping[Address, int] = NOTHING,
         horizon: Horizon = NOW,
         falls_bps: Mapping[Address, int] = NOTHING,
+        repaid: Mapping[Address, int] = NOTHING,
     ) -> Risk:
         """See `Margin.risk`; at the pinned block without changes to the wei what Morpho._isHealthy compares.
 
         Raises ValueError when a delta takes out more than there is, or is of a token that this market does not take.
         """
+        if any(token != self.loan_token for token in repaid):
+            raise ValueError(f"this market's loans are of {self.loan_token} only")
         collateral, price = self.collateral_raw, self.price
         for token, delta in deltas.items():
             if token != self.collateral_token:
@@ -58,21 +62,31 @@ class MorphoMargin:
             price = mul_div_down(price, BPS - falls_bps.get(self.collateral_token, 0), BPS)
         # Morpho._isHealthy, morpho-blue 1.0.0: mulDivDown by the price, then wMulDown by the LLTV, each floored.
         max_borrow = collateral * price // ORACLE_PRICE_SCALE * self.lltv // WAD
-        borrowed = self.borrowed_raw(horizon) if self.borrow_shares else 0
+        borrowed = self.borrowed_raw(horizon, repaid.get(self.loan_token, 0)) if self.borrow_shares else 0
         counted, owed = max_borrow * self.value_scale, borrowed * self.value_scale
         return Risk(counted, owed, counted, owed)
 
-    def borrowed_raw(self, horizon: Horizon = NOW) -> int:
-        """The debt in raw units of the loan token, rounded up, with interest until the horizon."""
-        return _owed_raw(self.borrow_shares, self.total_borrow_assets, self.total_borrow_shares, self.rate, horizon)
+    def borrowed_raw(self, horizon: Horizon = NOW, repaid_raw: int = 0) -> int:
+        """The debt in raw units of the loan token, rounded up, with interest until the horizon, less what is repaid."""
+        totals = self.total_borrow_assets, self.total_borrow_shares
+        return _owed_raw(self.borrow_shares, *totals, self.rate, horizon, repaid_raw)
 
 
 @lru_cache(maxsize=1024)
-def _owed_raw(borrow_shares: int, total_assets: int, total_shares: int, rate: Wad, horizon: Horizon) -> int:
+def _owed_raw(
+    borrow_shares: int, total_assets: int, total_shares: int, rate: Wad, horizon: Horizon, repaid_raw: int
+) -> int:
     """Kept, because a plan asks for the margin of each account with ten different amounts of collateral."""
     if horizon.seconds:
         rate += mul_div_up(horizon.rate_margin, 1, YEAR_SECONDS)
         total_assets += mul_div_up(total_assets, taylor_compounded_up(rate, horizon.seconds), WAD)
+    if repaid_raw:
+        # Morpho.repay, by SharesMathLib.toSharesDown; the totals' assets stop at zero.
+        shares = mul_div_down(repaid_raw, total_shares + VIRTUAL_SHARES, total_assets + VIRTUAL_ASSETS)
+        if shares > borrow_shares:
+            raise ValueError(f"{repaid_raw} raw units are more than what is owed")
+        borrow_shares, total_shares = borrow_shares - shares, total_shares - shares
+        total_assets = max(total_assets - repaid_raw, 0)
     # SharesMathLib.toAssetsUp
     return mul_div_up(borrow_shares, total_assets + VIRTUAL_ASSETS, total_shares + VIRTUAL_SHARES)
 

@@ -50,6 +50,7 @@ class WalletMargin:
         deltas: Mapping[Address, int] = NOTHING,
         horizon: Horizon = NOW,  # noqa: ARG002
         falls_bps: Mapping[Address, int] = NOTHING,  # noqa: ARG002
+        repaid: Mapping[Address, int] = NOTHING,  # noqa: ARG002
     ) -> Risk:
         """No value on either side. Raises ValueError when a delta takes out more than there is."""
         for token, delta in deltas.items():
@@ -143,7 +144,7 @@ class Wallet:
                 guard_index=enrolment.index if enrolment else None,
                 unit=None,
                 collateral=tuple(lines),
-                debt=None,
+                debts=(),
                 margin=UnknownMargin() if isinstance(reading, Unknown) else WalletMargin(balances),
                 penalty_bps=0,
                 reading=reading,

@@ -215,9 +215,10 @@ class BentMargin:
         deltas: Mapping[Address, int] = NOTHING,
         horizon: Horizon = NOW,
         falls_bps: Mapping[Address, int] = NOTHING,
+        repaid: Mapping[Address, int] = NOTHING,
     ) -> Risk:
-        whole = self.straight.risk(NOTHING, horizon, falls_bps)
-        risk = self.straight.risk(deltas, horizon, falls_bps)
+        whole = self.straight.risk(NOTHING, horizon, falls_bps, repaid)
+        risk = self.straight.risk(deltas, horizon, falls_bps, repaid)
         lost = whole.collateral_value - risk.collateral_value
         value = risk.collateral_value - min(max(lost, 0), whole.collateral_value // 50)
         return replace(risk, collateral_value=value, initial_collateral_value=value)

@@ -265,8 +265,9 @@ class CollapsingMargin:
         deltas: Mapping[Address, int] = NOTHING,
         horizon: Horizon = NOW,
         falls_bps: Mapping[Address, int] = NOTHING,
+        repaid: Mapping[Address, int] = NOTHING,
     ) -> Risk:
-        risk = self.straight.risk(deltas, horizon, falls_bps)
+        risk = self.straight.risk(deltas, horizon, falls_bps, repaid)
         is_between = any(0 < -change < 5 * 10**17 for change in deltas.values())
         return replace(risk, collateral_value=risk.collateral_value // 2) if is_between else risk
 

@@ -404,7 +404,7 @@ def test_status_as_json_has_whole_ids_and_exact_amounts(devnet: Devnet) -> None:
     assert account["id"] == id_of(devnet, "WETH/USDC 77%")
     assert account["holder"] == OWNER.address.lower()
     assert account["collateral"][0]["amount_raw"] == "50000000000000000000"
-    assert int(account["debt"]["amount_raw"]) >= 36_000 * 10**6
+    assert int(account["debts"][0]["amount_raw"]) >= 36_000 * 10**6
     assert account["verdict"] == "Healthy"
     assert 2_673_000_000_000_000_000 < int(account["health_wad"]) < 2_674_000_000_000_000_000
 
@@ -572,7 +572,7 @@ def test_an_explanation_goes_number_by_number(devnet: Devnet) -> None:
 def test_an_explanation_as_json(devnet: Devnet) -> None:
     document = keeper("explain wallet --json", config=devnet.config).document
     assert document["id"] == "wallet"
-    assert document["debt"] is None
+    assert document["debts"] == []
     assert [line["amount_raw"] for line in document["collateral"]] == ["2000000000000000000", "30000000"]
     assert [source["function"].partition("(")[0] for source in document["sources"]] == 2 * ["balanceOf"] + 2 * [
         "allowance"

@@ -28,7 +28,7 @@ def test_the_snapshot_is_what_an_independent_reader_sees(devnet: Devnet) -> None
         subaccount = snapshot.subaccount(SubaccountId("morpho", position.market.id))
         assert subaccount.label == name
         assert subaccount.collateral[0].amount_raw == position.collateral_raw
-        assert (subaccount.debt.amount_raw if subaccount.debt else 0) == position.debt_raw
+        assert sum(debt.amount_raw for debt in subaccount.debts) == position.debt_raw
         assert subaccount.margin.risk().health_factor == position.health
         assert subaccount.has_debt is (position.health != NO_DEBT)
     wallet = snapshot.subaccount(SubaccountId("wallet"))

@@ -122,4 +122,4 @@ def check_is_unknown(snapshot: Snapshot, account: SubaccountId, reason: str) -> 
 def check_nothing_else_changed(before: Snapshot, after: Snapshot, *accounts: SubaccountId) -> None:
     """One bad contract is the problem of its own subaccounts."""
     others = [subaccount for subaccount in before.subaccounts if subaccount.id not in accounts]
-    assert [replace(after.subaccount(other.id), margin=other.margin, debt=other.debt) for other in others] == others
+    assert [replace(after.subaccount(other.id), margin=other.margin, debts=other.debts) for other in others] == others

@@ -168,7 +168,7 @@ def test_a_position_is_read_to_the_wei() -> None:
     assert (line.amount_raw, line.movable_raw_max) == (10 * 10**18, 10 * 10**18)
     assert line.price == 2_500 * 10**18
     assert line.maintenance_weight == line.initial_weight == 2_150 * 10**18
-    assert subaccount.debt == Debt(Token(USDC, "USDC", 6), 17_200 * 10**6)
+    assert subaccount.debts == (Debt(Token(USDC, "USDC", 6), 17_200 * 10**6, 10**18),)
     assert subaccount.margin.risk().health_factor == 1_250_000_000_000_000_000
     assert subaccount.penalty_bps == 439
     assert subaccount.feeds == (ETH_FEED, USDC_FEED)
@@ -180,7 +180,8 @@ def test_the_debt_is_the_one_after_accrual_and_the_rate_what_it_showed() -> None
     chain = a_chain()
     set_market(chain, borrowed=(10**12, 10**12 + 11_999), elapsed=12)
     subaccount = read(chain)
-    assert subaccount.debt == Debt(Token(USDC, "USDC", 6), 17_200_000_207)  # 17,200e6 * 1.000000011999, rounded up
+    # 17,200e6 * 1.000000011999, rounded up
+    assert subaccount.debts == (Debt(Token(USDC, "USDC", 6), 17_200_000_207, 10**18),)
     # 12,000 of 10^12 in 12 s is 10^-9 a second; in another 100 s 10^-7 of the debt.
     later = subaccount.margin.risk(horizon=Horizon(100)).debt_value
     assert later == 17_200_001_927 * 10**12

@@ -11,7 +11,7 @@ from keeper.core.snapshot import Horizon
 from keeper.core.units import INFINITE_HEALTH, WAD, Address
 from keeper.protocols.morpho_math import MorphoMargin, penalty_bps, rate_seen, taylor_compounded_up
 
-COLLATERAL, OTHER = Address("0x" + "c0" * 20), Address("0x" + "d0" * 20)
+COLLATERAL, LOAN, OTHER = (Address("0x" + two * 20) for two in ("c0", "a0", "d0"))
 YEAR = 31_536_000
 
 
@@ -28,7 +28,7 @@ def a_margin(
 ) -> MorphoMargin:
     """10 WETH at 2,500 USDC against 17,200 USDC of the million that the market has lent."""
     totals = (total_borrow_assets, total_borrow_shares)
-    return MorphoMargin(COLLATERAL, collateral_raw, borrow_shares, *totals, price, lltv, value_scale, rate)
+    return MorphoMargin(COLLATERAL, LOAN, collateral_raw, borrow_shares, *totals, price, lltv, value_scale, rate)
 
 
 # At the block ---------------------------------------------------------------------------------------------------------
@@ -89,7 +89,7 @@ def test_the_margin_is_the_contracts_in_rational_arithmetic(
 ) -> None:
     scale = 10 ** (18 - decimals)
     total_shares = shares + extra_shares
-    risk = MorphoMargin(COLLATERAL, collateral, shares, assets, total_shares, price, lltv, scale, 0).risk()
+    risk = MorphoMargin(COLLATERAL, LOAN, collateral, shares, assets, total_shares, price, lltv, scale, 0).risk()
     quoted = floor(Fraction(collateral) * Fraction(price, 10**36))
     may_borrow = floor(quoted * Fraction(lltv, 10**18))
     owed = ceil(Fraction(shares, total_shares + 10**6) * (assets + 1))
@@ -142,6 +142,28 @@ def test_a_price_that_falls_or_rises(fall_bps: int, health: int) -> None:
 
 def test_the_fall_of_another_token_changes_nothing() -> None:
     assert a_margin().risk(falls_bps={OTHER: 5_000}) == a_margin().risk()
+
+
+@pytest.mark.parametrize(
+    ("repaid_raw", "debt_raw"),
+    [
+        (0, 17_200_000_000),
+        (1, 17_199_999_999),
+        (1_720 * 10**6, 15_480_000_000),
+        # To the last share: nothing is owed, and a debt without shares asks for no price.
+        (17_200 * 10**6, 0),
+    ],
+)
+def test_a_repayment_takes_its_amount_off_the_debt(repaid_raw: int, debt_raw: int) -> None:
+    risk = a_margin().risk(repaid={LOAN: repaid_raw})
+    assert risk.debt_value == debt_raw * 10**12
+
+
+def test_no_more_is_repaid_than_is_owed_and_only_in_the_token_that_is_owed() -> None:
+    with pytest.raises(ValueError, match="more than what is owed"):
+        a_margin().risk(repaid={LOAN: 17_200 * 10**6 + 2})
+    with pytest.raises(ValueError, match="loans are of"):
+        a_margin().risk(repaid={COLLATERAL: 1})
 
 
 # Interest -------------------------------------------------------------------------------------------------------------
