@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.34;
 
-import {IMarginGuard} from "./interfaces/IMarginGuard.sol";
+import {Asset, IMarginGuard} from "./interfaces/IMarginGuard.sol";
 import {IMorpho, MarketParams} from "./interfaces/IMorpho.sol";
+import {AaveV3} from "./protocols/AaveV3.sol";
+import {EulerV2} from "./protocols/EulerV2.sol";
 import {MorphoBlue} from "./protocols/MorphoBlue.sol";
 import {Record} from "./Record.sol";
 
@@ -22,7 +24,7 @@ abstract contract Accounts is IMarginGuard {
 
     /* STORAGE */
 
-    /// @dev All that a rescue needs of an account, written as one `Record`. `market` is empty for a wallet.
+    /// @dev All that a rescue needs of an account. `market` is empty but for Morpho.
     struct Facts {
         uint16 index;
         Protocol protocol;
@@ -30,8 +32,8 @@ abstract contract Accounts is IMarginGuard {
         address target;
         bytes32 key;
         MarketParams market;
-        address[] assets;
         Policy policy;
+        Asset[] assets;
     }
 
     struct Enrolled {
@@ -72,7 +74,7 @@ abstract contract Accounts is IMarginGuard {
     /// @notice Takes accounts out for good: their indexes are never used again. Permissions given remain to be revoked.
     function retire(uint16[] calldata indexes) external onlyOwner {
         for (uint256 i; i < indexes.length; ++i) {
-            Facts memory facts = abi.decode(_unretired(indexes[i]), (Facts));
+            Facts memory facts = _unretired(indexes[i]);
             _enrolled[indexes[i]].retired = true;
             delete _live[_identity(facts)];
             emit AccountRetired(indexes[i]);
@@ -80,7 +82,7 @@ abstract contract Accounts is IMarginGuard {
     }
 
     function setPolicy(uint16 index, Policy calldata policy) external onlyOwner {
-        Facts memory facts = abi.decode(_unretired(index), (Facts));
+        Facts memory facts = _unretired(index);
         facts.policy = policy;
         _write(facts);
     }
@@ -102,7 +104,7 @@ abstract contract Accounts is IMarginGuard {
     /* READS */
 
     function account(uint16 index) public view returns (Account memory) {
-        Facts memory facts = abi.decode(_known(index), (Facts));
+        Facts memory facts = _known(index);
         return Account({
             protocol: facts.protocol,
             retired: _enrolled[index].retired,
@@ -126,40 +128,62 @@ abstract contract Accounts is IMarginGuard {
 
     function _enrol(Enrolment calldata enrolment) private {
         if (accountCount == MAX_ACCOUNTS) revert TooManyAccounts();
-        Facts memory facts = _facts(enrolment);
+        if (enrolment.holder == address(0)) revert HolderIsZero();
+        Facts memory facts;
+        facts.index = uint16(accountCount);
+        facts.protocol = enrolment.protocol;
+        facts.holder = enrolment.holder;
+        facts.target = enrolment.target;
+        facts.key = enrolment.key;
         bytes32 identity = _identity(facts);
         if (_live[identity] != 0) revert AlreadyEnrolled(uint16(_live[identity] - 1));
-        facts.index = uint16(accountCount);
+        facts.policy = enrolment.policy;
+        (facts.market, facts.assets) = _derived(enrolment);
         accountCount = facts.index + 1;
         _live[identity] = facts.index + 1;
         emit AccountEnrolled(facts.index, facts.protocol, facts.holder, facts.target, facts.key);
         _write(facts);
     }
 
-    function _facts(Enrolment calldata enrolment) private view returns (Facts memory facts) {
-        if (enrolment.holder == address(0)) revert HolderIsZero();
-        facts.protocol = enrolment.protocol;
-        facts.holder = enrolment.holder;
-        facts.target = enrolment.target;
-        facts.key = enrolment.key;
-        facts.policy = enrolment.policy;
+    function _derived(Enrolment calldata enrolment)
+        private
+        view
+        returns (MarketParams memory market, Asset[] memory assets)
+    {
+        if (enrolment.protocol == Protocol.Morpho) {
+            if (enrolment.assets.length != 0) revert AssetsAreDerived();
+            market = IMorpho(enrolment.target).marketOf(enrolment.key);
+            assets = new Asset[](2);
+            assets[0] = Asset(market.collateralToken, enrolment.target, address(0));
+            assets[1] = Asset(market.loanToken, address(0), enrolment.target);
+            return (market, assets);
+        }
+        _requireDistinctTokens(enrolment.assets);
         if (enrolment.protocol == Protocol.Wallet) {
             if (enrolment.target != address(0) || enrolment.key != 0) revert WalletHasNoTarget();
-            _requireDistinctTokens(enrolment.assets);
-            facts.assets = enrolment.assets;
+        } else if (enrolment.protocol == Protocol.Aave) {
+            if (enrolment.key != 0) revert AaveHasNoKey();
         } else {
-            if (enrolment.assets.length != 0) revert AssetsAreDerived();
-            facts.market = IMorpho(enrolment.target).marketOf(enrolment.key);
-            facts.assets = new address[](1);
-            facts.assets[0] = facts.market.collateralToken;
+            EulerV2.accountOf(enrolment.holder, enrolment.key);
+        }
+        assets = new Asset[](enrolment.assets.length);
+        for (uint256 i; i < assets.length; ++i) {
+            assets[i] = _asset(enrolment.protocol, enrolment.target, enrolment.assets[i]);
         }
     }
 
+    function _asset(Protocol protocol, address target, address listed) private view returns (Asset memory) {
+        if (protocol == Protocol.Aave) return AaveV3.assetOf(target, listed);
+        if (protocol == Protocol.Euler) return EulerV2.assetOf(target, listed);
+        return Asset(listed, listed, address(0));
+    }
+
     /// @dev Another policy is another record; the one before stays behind as code that nothing leads to.
-    function _write(Facts memory facts) private {
-        _requireInOrder(facts.protocol, facts.policy);
-        _enrolled[facts.index].record = Record.write(abi.encode(facts));
-        emit PolicySet(facts.index, facts.policy);
+    function _write(Facts memory a) private {
+        _requireInOrder(a.protocol, a.policy);
+        bytes memory words = abi.encode(a.index, a.protocol, a.holder, a.target, a.key, a.market, a.policy, a.assets);
+        _enrolled[a.index].record = Record.write(words);
+        emit PolicySet(a.index, a.policy);
     }
 
     function _requireDistinctTokens(address[] calldata tokens) private view {
@@ -183,16 +207,36 @@ abstract contract Accounts is IMarginGuard {
 
     /* INTERNAL: LOOKING UP */
 
-    /// @return The account's facts, still encoded: functions that return structs allocate them twice.
-    function _known(uint16 index) internal view returns (bytes memory) {
-        address record = _enrolled[index].record;
-        if (record == address(0)) revert AccountUnknown(index);
-        return Record.read(record);
+    function _known(uint16 index) internal view returns (Facts memory) {
+        return _recorded(index, _enrolled[index].record);
     }
 
-    function _unretired(uint16 index) internal view returns (bytes memory) {
-        if (_enrolled[index].retired) revert AccountIsRetired(index);
-        return _known(index);
+    function _unretired(uint16 index) internal view returns (Facts memory) {
+        Enrolled memory enrolled = _enrolled[index];
+        if (enrolled.retired) revert AccountIsRetired(index);
+        return _recorded(index, enrolled.record);
+    }
+
+    function _recorded(uint16 index, address record) private view returns (Facts memory facts) {
+        if (record == address(0)) revert AccountUnknown(index);
+        // What `_write` encoded lies in memory as the structs do, word for word, but for the pointers to them: `abi.decode`
+        // would copy and check it all again.
+        bytes memory words = Record.read(record);
+        Asset[] memory assets;
+        assembly ("memory-safe") {
+            let from := add(words, 32)
+            mcopy(facts, from, 160) // index, protocol, holder, target, key
+            mstore(add(facts, 160), add(from, 160)) // market: five words
+            mstore(add(facts, 192), add(from, 320)) // policy: four words
+            let count := mload(add(from, 480)) // after the place of the assets
+            assets := mload(0x40)
+            mstore(assets, count)
+            mstore(0x40, add(assets, mul(add(count, 1), 32)))
+            for { let i := 0 } lt(i, count) { i := add(i, 1) } {
+                mstore(add(assets, mul(add(i, 1), 32)), add(from, add(512, mul(i, 96))))
+            }
+        }
+        facts.assets = assets;
     }
 
     function _requireJoined(Facts memory a) internal view {

@@ -2,7 +2,11 @@
 pragma solidity 0.8.34;
 
 import {Accounts} from "./Accounts.sol";
+import {IEulerVault} from "./interfaces/IEuler.sol";
+import {Asset} from "./interfaces/IMarginGuard.sol";
 import {IMorpho} from "./interfaces/IMorpho.sol";
+import {AaveV3} from "./protocols/AaveV3.sol";
+import {EulerV2} from "./protocols/EulerV2.sol";
 import {MorphoBlue} from "./protocols/MorphoBlue.sol";
 import {Wallet} from "./protocols/Wallet.sol";
 import {RollingCap} from "./RollingCap.sol";
@@ -25,6 +29,9 @@ contract MarginGuard is Accounts {
     uint256 public constant MAX_REASON = 256;
     /// @notice Gas that must remain beside a rescue's own, for its event, its result and the end of the batch.
     uint256 public constant FINISH_GAS = 30_000;
+
+    /// @notice Raw units by which an index or a share price (below 9) may round what a protocol books of one amount.
+    uint256 public constant ROUNDING = 10;
 
     uint256 private constant NO_DEBT = type(uint128).max;
 
@@ -130,28 +137,23 @@ contract MarginGuard is Accounts {
         if (transfers.length == 0) revert NoTransfers();
         if (transfers.length > MAX_TRANSFERS) revert TooManyTransfers(transfers.length);
 
-        Facts memory recipient = abi.decode(_unretired(rescue.to), (Facts));
+        Facts memory recipient = _unretired(rescue.to);
         _requireJoined(recipient);
-        uint256 heldBefore;
-        (healthBefore, heldBefore) = _accruedStanding(recipient);
-        if (healthBefore == NO_DEBT) revert RecipientHasNoDebt(rescue.to);
-        if (healthBefore >= recipient.policy.rescueCeiling) {
-            revert RecipientIsHealthy(rescue.to, healthBefore, recipient.policy.rescueCeiling);
-        }
-        // What went into it would cover the lenders' loss, and one of them may be whoever holds the key.
-        uint256 breakEven = _breakEven(recipient);
-        if (healthBefore <= breakEven) revert RecipientWorthNoMoreThanItOwes(rescue.to, healthBefore, breakEven);
+        _accrue(recipient);
 
-        uint256 total;
+        Standing memory standing;
         for (uint256 i; i < transfers.length;) {
-            uint256 supplied;
-            (i, supplied) = _moveIntoOneAsset(planId, transfers, i, recipient);
-            total += supplied;
+            bool isRepaid = transfers[i].kind == Kind.Repay;
+            Asset memory into = _arrival(recipient, transfers[i].toAsset, isRepaid);
+            _read(standing, recipient, into, isRepaid);
+            if (i == 0) {
+                healthBefore = standing.health;
+                _requireInNeed(recipient, standing);
+            }
+            i = _moveIntoOneAsset(planId, transfers, i, recipient, into, isRepaid, standing);
         }
 
-        uint256 heldAfter;
-        (healthAfter, heldAfter) = _standing(recipient, recipient.assets[0]);
-        if (heldAfter != heldBefore + total) revert CreditDiffers(rescue.to, total, heldBefore, heldAfter);
+        healthAfter = standing.health;
         uint256 minimum = _max(_max(recipient.policy.minAfter, rescue.minHealthAfter), healthBefore);
         if (healthAfter < minimum) revert RecipientBelowMinimum(rescue.to, healthAfter, minimum);
         if (healthAfter > recipient.policy.maxAfter) {
@@ -171,10 +173,13 @@ contract MarginGuard is Accounts {
     }
 
     /// @notice Health of an account at this block, as the guard judges it; the largest uint128 without debt.
-    /// @dev Meant for `eth_call`; it changes nothing but the interest that anybody can have Morpho accrue. Of a wallet its
-    /// first token is asked as well.
-    function health(uint16 index) external returns (uint256 healthNow) {
-        (healthNow,) = _accruedStanding(abi.decode(_known(index), (Facts)));
+    /// @dev Meant for `eth_call`; it changes nothing but the interest that anybody can have Morpho accrue.
+    function health(uint16 index) external returns (uint256) {
+        Facts memory facts = _known(index);
+        _accrue(facts);
+        Standing memory standing;
+        _read(standing, facts, facts.assets[0], false);
+        return standing.health;
     }
 
     /* INTERNAL: A BATCH */
@@ -214,101 +219,195 @@ contract MarginGuard is Accounts {
 
     /* INTERNAL: A RESCUE */
 
-    /// @dev Carries out the transfers from `first` on that arrive in the same asset, and supplies their sum at once.
-    /// @return next The first transfer that was left.
-    /// @return total What was supplied.
-    function _moveIntoOneAsset(bytes32 planId, Transfer[] calldata transfers, uint256 first, Facts memory recipient)
-        private
-        returns (uint256 next, uint256 total)
-    {
-        uint8 toAsset = transfers[first].toAsset;
-        address underlying = _underlying(recipient, toAsset);
-        uint256 balanceBefore = underlying.ownBalance();
+    /// @dev What the protocol says about an account, accrued to this transaction.
+    /// @param breakEven The health of an account with debt whose collateral is worth exactly what it owes, or more.
+    /// @param booked What it has, or owes, of the asset that was asked for.
+    struct Standing {
+        uint256 health;
+        uint256 breakEven;
+        uint256 booked;
+    }
 
-        for (next = first; next < transfers.length && transfers[next].toAsset == toAsset; ++next) {
+    function _requireInNeed(Facts memory recipient, Standing memory standing) private pure {
+        (uint16 index, uint256 ratio) = (recipient.index, standing.health);
+        if (ratio == NO_DEBT) revert RecipientHasNoDebt(index);
+        if (ratio >= recipient.policy.rescueCeiling) {
+            revert RecipientIsHealthy(index, ratio, recipient.policy.rescueCeiling);
+        }
+        // What went into it would cover the lenders' loss, and one of them may be whoever holds the key.
+        if (ratio <= standing.breakEven) revert RecipientWorthNoMoreThanItOwes(index, ratio, standing.breakEven);
+    }
+
+    /// @dev Carries out the transfers from `first` on that arrive in the same asset in the same way: those that pass
+    /// through the guard arrive at once.
+    /// @param standing The recipient's; it is brought up to date.
+    /// @return next The first transfer that was left.
+    function _moveIntoOneAsset(
+        bytes32 planId,
+        Transfer[] calldata transfers,
+        uint256 first,
+        Facts memory recipient,
+        Asset memory into,
+        bool isRepaid,
+        Standing memory standing
+    ) private returns (uint256 next) {
+        uint256 balanceBefore = into.underlying.ownBalance();
+        uint8 toAsset = transfers[first].toAsset;
+        uint256 total;
+        uint256 gathered;
+        for (next = first; next < transfers.length; ++next) {
             Transfer calldata transfer = transfers[next];
-            _take(transfer, recipient, underlying);
+            if (transfer.toAsset != toAsset || (transfer.kind == Kind.Repay) != isRepaid) break;
             total += transfer.amount;
-            uint256 received = underlying.ownBalance() - balanceBefore;
-            if (received != total) revert ReceivedAmountDiffers(underlying, total, received);
-            emit Moved(planId, transfer.from, recipient.index, underlying, transfer.amount);
+            if (_take(transfer, recipient, into, isRepaid)) gathered += transfer.amount;
+            uint256 received = into.underlying.ownBalance() - balanceBefore;
+            if (received != gathered) revert ReceivedAmountDiffers(into.underlying, gathered, received);
+            emit Moved(planId, transfer.from, recipient.index, into.underlying, transfer.amount);
         }
 
-        _supply(recipient, total);
-        uint256 balanceAfter = underlying.ownBalance();
-        if (balanceAfter != balanceBefore) revert BalanceChanged(underlying, balanceBefore, balanceAfter);
+        if (isRepaid) _repay(recipient, into, gathered);
+        else if (gathered != 0) _supply(recipient, into, gathered);
+        into.underlying.requireBalance(balanceBefore);
+
+        uint256 before = standing.booked;
+        _read(standing, recipient, into, isRepaid);
+        if (isRepaid) {
+            if (!_isNear(standing.booked + total, before, ROUNDING)) {
+                revert RepaymentDiffers(recipient.index, total, before, standing.booked);
+            }
+        } else if (!_isNear(standing.booked, before + total, (next - first) * _rounding(recipient))) {
+            revert CreditDiffers(recipient.index, total, before, standing.booked);
+        }
     }
 
     /// @dev From here on nothing but another transfer lowers the donor's health in a protocol that leaves others alone, so
     /// it can be judged at once.
-    function _take(Transfer calldata transfer, Facts memory recipient, address underlying) private {
-        Facts memory donor = abi.decode(_unretired(transfer.from), (Facts));
-        _requireJoined(donor);
-        _requireFitting(transfer, donor, recipient, underlying);
-        if (!_caps[underlying].spend(transfer.amount)) {
-            revert CapExceeded(underlying, transfer.amount, _caps[underlying].remaining());
-        }
-        uint256 heldBefore = _held(donor, underlying);
-        _withdraw(donor, underlying, transfer.amount);
-        (uint256 donorHealth, uint256 heldAfter) = _standing(donor, underlying);
-        if (heldAfter + transfer.amount != heldBefore) {
-            revert DebitDiffers(donor.index, transfer.amount, heldBefore, heldAfter);
-        }
-        if (donorHealth < donor.policy.hardFloor) {
-            revert DonorBelowHardFloor(donor.index, donorHealth, donor.policy.hardFloor);
-        }
-    }
-
-    function _requireFitting(Transfer calldata transfer, Facts memory donor, Facts memory recipient, address underlying)
+    /// @return isGathered Whether it is in the guard now; else it went to the recipient at once.
+    function _take(Transfer calldata transfer, Facts memory recipient, Asset memory into, bool isRepaid)
         private
-        pure
+        returns (bool isGathered)
     {
+        Facts memory donor = _unretired(transfer.from);
+        _requireJoined(donor);
+        Asset memory source = _asset(donor, transfer.fromAsset);
         if (donor.index == recipient.index) revert DonorIsRecipient(donor.index);
         if (transfer.amount == 0) revert AmountIsZero();
-        Kind kind = donor.protocol == recipient.protocol ? Kind.Native : Kind.Cross;
+        if (source.form == address(0)) revert AssetDoesNotMove(donor.index, transfer.fromAsset);
+        bool isNative = !isRepaid && source.form == into.form;
+        Kind kind = isRepaid ? Kind.Repay : isNative ? Kind.Native : Kind.Cross;
         if (transfer.kind != kind) revert WrongKind(donor.index, recipient.index, kind);
-        address source = _underlying(donor, transfer.fromAsset);
-        if (source != underlying) revert UnderlyingsDiffer(source, underlying);
+        if (source.underlying != into.underlying) revert UnderlyingsDiffer(source.underlying, into.underlying);
+        if (!_caps[into.underlying].spend(transfer.amount)) {
+            revert CapExceeded(into.underlying, transfer.amount, _caps[into.underlying].remaining());
+        }
+
+        uint256 heldBefore = _held(donor, source);
+        isGathered = !isNative || donor.protocol == Protocol.Morpho;
+        if (isGathered) _withdraw(donor, source, transfer.amount);
+        else _send(donor, source, recipient, transfer.amount);
+        Standing memory left;
+        _read(left, donor, source, false);
+        if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor))) {
+            revert DebitDiffers(donor.index, transfer.amount, heldBefore, left.booked);
+        }
+        if (left.health < donor.policy.hardFloor) {
+            revert DonorBelowHardFloor(donor.index, left.health, donor.policy.hardFloor);
+        }
     }
 
-    function _underlying(Facts memory a, uint8 asset) private pure returns (address) {
+    /// @return into The recipient's asset that a transfer arrives in, as collateral or as less debt.
+    function _arrival(Facts memory recipient, uint8 toAsset, bool isRepaid) private pure returns (Asset memory into) {
+        into = _asset(recipient, toAsset);
+        if (isRepaid) {
+            if (into.debt == address(0)) revert AssetIsNotOwed(recipient.index, toAsset);
+        } else if (into.form == address(0)) {
+            revert AssetDoesNotMove(recipient.index, toAsset);
+        }
+    }
+
+    function _asset(Facts memory a, uint8 asset) private pure returns (Asset memory) {
         if (asset >= a.assets.length) revert AssetUnknown(a.index, asset);
         return a.assets[asset];
     }
 
     /* INTERNAL: WHAT DIFFERS BY PROTOCOL */
 
-    function _accruedStanding(Facts memory a) private returns (uint256 health_, uint256 held) {
+    function _accrue(Facts memory a) private {
         if (a.protocol == Protocol.Morpho) IMorpho(a.target).accrueInterest(a.market);
-        return _standing(a, a.assets[0]);
     }
 
-    /// @return health_ For accounts whose interest is accrued in this transaction: the recipient, and donors that gave.
-    /// @return held As `_held`; both at once, for one read of the protocol tells both.
-    function _standing(Facts memory a, address underlying) private view returns (uint256 health_, uint256 held) {
-        if (a.protocol == Protocol.Wallet) return (NO_DEBT, Wallet.held(a.holder, underlying));
-        return IMorpho(a.target).standing(a.key, a.market, a.holder);
+    /// @dev Fills in a standing: what is booked is what it owes of the asset if that is asked for, else what it has.
+    /// For accounts whose interest is accrued in this transaction: the recipient, and donors that gave.
+    function _read(Standing memory standing, Facts memory a, Asset memory asset, bool isOwed) private view {
+        if (a.protocol == Protocol.Morpho) {
+            uint256 debt;
+            (standing.health, standing.booked, debt) = IMorpho(a.target).standing(a.key, a.market, a.holder);
+            if (isOwed) standing.booked = debt;
+            standing.breakEven = a.market.lltv;
+            return;
+        }
+        if (a.protocol == Protocol.Wallet) {
+            standing.health = NO_DEBT;
+        } else if (a.protocol == Protocol.Aave) {
+            (standing.health, standing.breakEven) = AaveV3.health(a.target, a.holder);
+        } else {
+            (standing.health, standing.breakEven) = EulerV2.health(a.target, _account(a));
+        }
+        standing.booked = isOwed ? _owed(a, asset) : _held(a, asset);
     }
 
-    /// @return What the account has of `underlying`, by the books of the protocol or the token.
-    function _held(Facts memory a, address underlying) private view returns (uint256) {
-        if (a.protocol == Protocol.Wallet) return Wallet.held(a.holder, underlying);
-        return IMorpho(a.target).held(a.key, a.holder);
+    /// @return What the account has of an asset, in the underlying, by the books of the protocol or the token.
+    function _held(Facts memory a, Asset memory asset) private view returns (uint256) {
+        if (a.protocol == Protocol.Morpho) return IMorpho(a.target).held(a.key, a.holder);
+        if (a.protocol == Protocol.Euler) return EulerV2.held(asset, _account(a));
+        return Token.balance(asset.form, a.holder);
     }
 
-    /// @return The health of an account with debt whose collateral is worth exactly what it owes.
-    function _breakEven(Facts memory a) private pure returns (uint256) {
-        return a.market.lltv;
+    function _owed(Facts memory a, Asset memory asset) private view returns (uint256) {
+        if (a.protocol == Protocol.Euler) return IEulerVault(asset.debt).debtOf(_account(a));
+        return Token.balance(asset.debt, a.holder);
     }
 
-    function _withdraw(Facts memory a, address underlying, uint256 amount) private {
-        if (a.protocol == Protocol.Wallet) Wallet.withdraw(a.holder, underlying, amount);
-        else IMorpho(a.target).withdraw(a.market, a.holder, amount);
+    function _withdraw(Facts memory a, Asset memory asset, uint256 amount) private {
+        if (a.protocol == Protocol.Wallet) Wallet.withdraw(a.holder, asset.underlying, amount);
+        else if (a.protocol == Protocol.Morpho) IMorpho(a.target).withdraw(a.market, a.holder, amount);
+        else if (a.protocol == Protocol.Aave) AaveV3.withdraw(a.target, asset, a.holder, amount);
+        else EulerV2.withdraw(asset, _account(a), amount);
+    }
+
+    /// @dev In the form that both hold it in, without being withdrawn.
+    function _send(Facts memory donor, Asset memory asset, Facts memory recipient, uint256 amount) private {
+        if (donor.protocol == Protocol.Aave) {
+            AaveV3.transfer(donor.target, asset, donor.holder, recipient.holder, amount);
+        } else {
+            EulerV2.transfer(asset, _account(donor), _account(recipient), amount);
+        }
     }
 
     /// @dev Only an account with debt receives, and a wallet has none.
-    function _supply(Facts memory a, uint256 amount) private {
-        IMorpho(a.target).supply(a.market, a.holder, amount);
+    function _supply(Facts memory a, Asset memory asset, uint256 amount) private {
+        if (a.protocol == Protocol.Morpho) IMorpho(a.target).supply(a.market, a.holder, amount);
+        else if (a.protocol == Protocol.Aave) AaveV3.supply(a.target, asset, a.holder, amount);
+        else EulerV2.supply(asset, _account(a), amount);
+    }
+
+    function _repay(Facts memory a, Asset memory asset, uint256 amount) private {
+        if (a.protocol == Protocol.Morpho) IMorpho(a.target).repay(a.market, a.holder, amount);
+        else if (a.protocol == Protocol.Aave) AaveV3.repay(a.target, asset, a.holder, amount);
+        else EulerV2.repay(asset, _account(a), amount);
+    }
+
+    /// @return By how much the protocol's own rounding may change what it books of one amount.
+    function _rounding(Facts memory a) private pure returns (uint256) {
+        return a.protocol == Protocol.Wallet || a.protocol == Protocol.Morpho ? 0 : ROUNDING;
+    }
+
+    function _account(Facts memory a) private pure returns (address) {
+        return EulerV2.accountOf(a.holder, a.key);
+    }
+
+    function _isNear(uint256 x, uint256 y, uint256 within) private pure returns (bool) {
+        return x > y ? x - y <= within : y - x <= within;
     }
 
     function _max(uint256 x, uint256 y) private pure returns (uint256) {

@@ -2,6 +2,7 @@
 pragma solidity 0.8.34;
 
 import {IERC20} from "./interfaces/IERC20.sol";
+import {IMarginGuard} from "./interfaces/IMarginGuard.sol";
 
 /// @notice Token calls that count as done only if the token has code and answers true or nothing.
 library Token {
@@ -13,7 +14,11 @@ library Token {
     }
 
     function pull(address token, address from, uint256 amount) internal {
-        _call(token, abi.encodeCall(IERC20.transferFrom, (from, address(this), amount)));
+        pullTo(token, from, address(this), amount);
+    }
+
+    function pullTo(address token, address from, address to, uint256 amount) internal {
+        _call(token, abi.encodeCall(IERC20.transferFrom, (from, to, amount)));
     }
 
     function approve(address token, address spender, uint256 amount) internal {
@@ -31,6 +36,12 @@ library Token {
 
     function ownBalance(address token) internal view returns (uint256) {
         return balance(token, address(this));
+    }
+
+    /// @notice What passed through the guard is gone, and what lay in it is still there.
+    function requireBalance(address token, uint256 before) internal view {
+        uint256 afterwards = ownBalance(token);
+        if (afterwards != before) revert IMarginGuard.BalanceChanged(token, before, afterwards);
     }
 
     function _call(address token, bytes memory data) private {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.34;
 
-import {IMarginGuard} from "../src/interfaces/IMarginGuard.sol";
+import {Asset, IMarginGuard} from "../src/interfaces/IMarginGuard.sol";
 import {MarketParams} from "../src/interfaces/IMorpho.sol";
 import {MorphoBlue} from "../src/protocols/MorphoBlue.sol";
 import {Setting} from "./Setting.sol";
@@ -42,12 +42,19 @@ contract OwnerTest is Setting {
         assertEq(account.holder, owner);
         assertEq(account.target, address(morpho));
         assertEq(account.key, _id(usdc86));
-        assertEq(account.assets.length, 1);
-        assertEq(account.assets[0], address(weth));
+        assertEq(account.assets.length, 2);
+        _assertAsset(account.assets[0], address(weth), address(morpho), address(0));
+        _assertAsset(account.assets[1], address(usdc), address(0), address(morpho));
         assertEq(account.policy.rescueCeiling, CEILING);
         assertEq(account.policy.minAfter, MIN_AFTER);
         assertEq(account.policy.maxAfter, MAX_AFTER);
         assertEq(account.policy.hardFloor, HARD_FLOOR);
+    }
+
+    function _assertAsset(Asset memory asset, address underlying, address form, address debt) private pure {
+        assertEq(asset.underlying, underlying);
+        assertEq(asset.form, form);
+        assertEq(asset.debt, debt);
     }
 
     function test_EnrolsAWallet() public view {
@@ -57,7 +64,7 @@ contract OwnerTest is Setting {
         assertEq(account.target, address(0));
         assertEq(account.key, 0);
         assertEq(account.assets.length, 1);
-        assertEq(account.assets[0], address(weth));
+        _assertAsset(account.assets[0], address(weth), address(weth), address(0));
         assertEq(account.policy.hardFloor, 0);
     }
 
@@ -158,7 +165,7 @@ contract OwnerTest is Setting {
         }
         uint16 index = _enrol(enrolment);
         assertEq(guard.account(index).assets.length, 32);
-        assertEq(guard.account(index).assets[31], address(0xA55E7 + 31));
+        assertEq(guard.account(index).assets[31].underlying, address(0xA55E7 + 31));
     }
 
     function test_RevertIf_AssetIsListedTwice() public {
@@ -266,9 +273,9 @@ contract OwnerTest is Setting {
         assertEq(position.key, _id(usdc86));
         IMarginGuard.Account memory wallet = guard.account(WALLET);
         assertTrue(wallet.retired);
-        assertEq(wallet.assets[0], address(weth));
+        assertEq(wallet.assets[0].underlying, address(weth));
         assertEq(weth.allowance(wallet.holder, address(guard)), 5 ether);
-        assertEq(guard.accounts()[WALLET].assets[0], address(weth));
+        assertEq(guard.accounts()[WALLET].assets[0].underlying, address(weth));
     }
 
     function test_RevertIf_AccountIsRetired() public {

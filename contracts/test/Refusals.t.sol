@@ -258,21 +258,31 @@ contract RefusalsTest is Setting {
 
     function test_RevertIf_AssetIsUnknown() public {
         IMarginGuard.Transfer memory transfer = _native(D, 1 ether);
-        transfer.fromAsset = 1;
-        _assertRefused(_rescue(A, transfer), abi.encodeWithSelector(IMarginGuard.AssetUnknown.selector, D, 1));
+        transfer.fromAsset = 2;
+        _assertRefused(_rescue(A, transfer), abi.encodeWithSelector(IMarginGuard.AssetUnknown.selector, D, 2));
         transfer.fromAsset = 0;
-        transfer.toAsset = 1;
-        _assertRefused(_rescue(A, transfer), abi.encodeWithSelector(IMarginGuard.AssetUnknown.selector, A, 1));
+        transfer.toAsset = 2;
+        _assertRefused(_rescue(A, transfer), abi.encodeWithSelector(IMarginGuard.AssetUnknown.selector, A, 2));
         transfer = _cross(WALLET, 1 ether);
         transfer.fromAsset = 1;
         _assertRefused(_rescue(A, transfer), abi.encodeWithSelector(IMarginGuard.AssetUnknown.selector, WALLET, 1));
     }
 
+    /// @dev The second asset of a Morpho account is its loan token: it can be repaid, and neither given nor put in.
+    function test_RevertIf_AssetDoesNotMove() public {
+        IMarginGuard.Transfer memory transfer = _native(D, 1 ether);
+        transfer.fromAsset = 1;
+        _assertRefused(_rescue(A, transfer), abi.encodeWithSelector(IMarginGuard.AssetDoesNotMove.selector, D, 1));
+        transfer.fromAsset = 0;
+        transfer.toAsset = 1;
+        _assertRefused(_rescue(A, transfer), abi.encodeWithSelector(IMarginGuard.AssetDoesNotMove.selector, A, 1));
+    }
+
     function test_RevertIf_ALaterTransfersAssetIsUnknown() public {
         IMarginGuard.Transfer memory transfer = _native(D, 1 ether);
-        transfer.toAsset = 1;
+        transfer.toAsset = 2;
         _assertRefused(
-            _rescue(A, _native(D, 1 ether), transfer), abi.encodeWithSelector(IMarginGuard.AssetUnknown.selector, A, 1)
+            _rescue(A, _native(D, 1 ether), transfer), abi.encodeWithSelector(IMarginGuard.AssetUnknown.selector, A, 2)
         );
     }
 

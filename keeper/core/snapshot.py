@@ -220,11 +220,14 @@ class GuardAccount:
     target: Address
     key: str
     assets: tuple[Address, ...]
+    """The tokens that may move, as they are outside of any protocol."""
     rescue_ceiling: Wad
     min_after: Wad
     max_after: Wad
     hard_floor: Wad
     is_live: bool
+    forms: tuple[Address, ...] = ()
+    """What each of the assets is held as: Morpho, an aToken, a vault, the token itself; zero: it can only be repaid."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,12 +89,13 @@ def _account(index: int, fields: Any) -> GuardAccount:
         Address(holder),
         Address(target),
         f"0x{key.hex()}",
-        tuple(Address(asset) for asset in assets),
+        tuple(Address(underlying) for underlying, _, _ in assets),
         ceiling,
         min_after,
         max_after,
         hard_floor,
         is_live=joined and not retired,
+        forms=tuple(Address(form) for _, form, _ in assets),
     )
 
 
@@ -230,6 +231,8 @@ _SENTENCES = {
     "AmountIsZero": "an amount is zero",
     "WrongKind": "the kind of the transfer from {from} to {to} is not the one that this pair takes",
     "AssetUnknown": "{index} has no asset number {asset}",
+    "AssetDoesNotMove": "asset number {asset} of {index} can be repaid, but neither given nor put in as collateral",
+    "AssetIsNotOwed": "asset number {asset} of {index} is nothing that it can owe",
     "UnderlyingsDiffer": "the tokens differ: {from} is given, {to} is taken",
     "CapExceeded": "moving {amount} raw units of {underlying} exceeds the owner's cap, {remaining} are left",
     "ReceivedAmountDiffers": "{received} raw units of {underlying} arrived instead of {expected}",
@@ -239,6 +242,10 @@ _SENTENCES = {
     ),
     "CreditDiffers": (
         "{index} had {before} raw units and has {afterwards} after receiving {amount}: its protocol booked another "
+        "amount than it was given"
+    ),
+    "RepaymentDiffers": (
+        "{index} owed {before} raw units and owes {afterwards} after {amount} were repaid: its protocol booked another "
         "amount than it was given"
     ),
     "BalanceChanged": "the guard's balance of {underlying} would change from {before} to {afterwards} raw units",
@@ -253,11 +260,16 @@ _SENTENCES = {
         "the limits are not 1 < hard floor <= survive <= rescue ceiling <= max after (or, for a wallet, all zero)"
     ),
     "AssetsAreDerived": "a Morpho account takes no list of assets",
-    "NoAssets": "a wallet needs a list of tokens",
+    "NoAssets": "an account other than Morpho's needs a list of assets",
     "AssetListedTwice": "the token {token} is listed twice",
     "AssetHasNoCode": "there is no token at {token}",
     "WalletHasNoTarget": "a wallet has neither target nor key",
     "PositionUnreadable": "Morpho at {morpho} does not tell what its accounts hold",
+    "AaveHasNoKey": "an Aave account has no key",
+    "ReserveUnknown": "the Aave pool {pool} has no reserve {underlying}",
+    "NotASubAccount": "{key} is not the number of one of Euler's 256 sub-accounts",
+    "VaultOfAnotherEVC": "the vault {vault} does not belong to Euler's connector {evc}",
+    "ChecksAreDeferred": "it was asked from within a batch of Euler's connector {evc}, where no health is final",
     "MarketUnknown": "Morpho at {morpho} has no market {id}",
     "RecordNotWritten": "the account's record could not be stored",
     "WindowIsZero": "the cap of {underlying} has a window of zero seconds",

@@ -167,8 +167,17 @@ def set_guard(chain: FakeChain, *, owner: Address = OWNER, retired: bool = False
     chain.answer(GUARD, guard["lastSequence"], returns=[41])
     limits = (12 * 10**17, 105 * 10**16, 14 * 10**17, 102 * 10**16)
     accounts = [
-        (0, False, True, OWNER, ZERO_ADDRESS, bytes(32), [WETH], (0, 0, 0, 0)),
-        (1, retired, joined, OWNER, MORPHO, bytes.fromhex(MARKET[2:]), [WETH], limits),
+        (0, False, True, OWNER, ZERO_ADDRESS, bytes(32), [(WETH, WETH, ZERO_ADDRESS)], (0, 0, 0, 0)),
+        (
+            1,
+            retired,
+            joined,
+            OWNER,
+            MORPHO,
+            bytes.fromhex(MARKET[2:]),
+            [(WETH, MORPHO, ZERO_ADDRESS), (USDC, ZERO_ADDRESS, MORPHO)],
+            limits,
+        ),
     ]
     chain.answer(GUARD, guard["accounts"], returns=[accounts])
     chain.answer(GUARD, guard["remainingCap"], WETH, returns=[60 * 10**18])

@@ -27,6 +27,7 @@ from tests.protocols.fakes import (
     MORPHO,
     OWNER,
     WBTC,
+    USDC,
     WETH,
     FakeChain,
     a_chain,
@@ -53,12 +54,12 @@ def refusal(name: str, *values: object) -> bytes:
 
 def test_the_guards_state_is_read() -> None:
     wallet = GuardAccount(
-        0, GuardProtocol.WALLET, OWNER, ZERO_ADDRESS, "0x" + 64 * "0", (WETH,), 0, 0, 0, 0, is_live=True
-    )
+        0, GuardProtocol.WALLET, OWNER, ZERO_ADDRESS, "0x" + 64 * "0", (WETH,), 0, 0, 0, 0, is_live=True, forms=(WETH,)
+    )  # fmt: skip
     position = GuardAccount(
-        1, GuardProtocol.MORPHO, OWNER, MORPHO, MARKET, (WETH,),
+        1, GuardProtocol.MORPHO, OWNER, MORPHO, MARKET, (WETH, USDC),
         1_200_000_000_000_000_000, 1_050_000_000_000_000_000, 1_400_000_000_000_000_000, 1_020_000_000_000_000_000,
-        is_live=True,
+        is_live=True, forms=(MORPHO, ZERO_ADDRESS),
     )  # fmt: skip
     assert read(a_chain()) == GuardState(
         GUARD, OWNER, KEEPER, False, 41, (wallet, position), {WETH: 60_000_000_000_000_000_000, WBTC: 0}
@@ -93,7 +94,7 @@ def nonsense(chain: FakeChain) -> None:
 
 
 def unknown_protocol(chain: FakeChain) -> None:
-    account = (7, False, True, OWNER, ZERO_ADDRESS, bytes(32), [WETH], (0, 0, 0, 0))
+    account = (7, False, True, OWNER, ZERO_ADDRESS, bytes(32), [(WETH, WETH, ZERO_ADDRESS)], (0, 0, 0, 0))
     chain.answer(GUARD, ABI["accounts"], returns=[[account]])
 
 

@@ -1,6 +1,17 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.34;
 
+/// @notice One token in one account.
+/// @param underlying What moves, and what caps count: WETH, whatever it is held as.
+/// @param form Where it is collateral: Morpho itself, the aToken, the vault, a wallet's token. Zero: it cannot be given,
+/// nor be put in as collateral.
+/// @param debt Where it is owed: Morpho itself, the variable debt token, the vault. Zero: it cannot be repaid.
+struct Asset {
+    address underlying;
+    address form;
+    address debt;
+}
+
 /// @notice The words of the guard: what can be asked of it, what it answers, and each of its refusals.
 /// @dev Healths are WAD: 1e18 is the liquidation line, `type(uint128).max` an account without debt.
 interface IMarginGuard {
@@ -8,18 +19,22 @@ interface IMarginGuard {
 
     enum Protocol {
         Wallet,
-        Morpho
+        Morpho,
+        Aave,
+        Euler
     }
 
-    /// @param Native within one protocol.
-    /// @param Cross the underlying is withdrawn from one protocol and supplied to another.
+    /// @param Native both accounts hold the token in the same form.
+    /// @param Cross the underlying is withdrawn from one form and supplied in another.
+    /// @param Repay the underlying is withdrawn and repays what the recipient owes of it.
     enum Kind {
         Native,
-        Cross
+        Cross,
+        Repay
     }
 
     /// @notice One movement out of asset `fromAsset` of account `from`, by enrolment index.
-    /// @param amount In units of the source asset.
+    /// @param amount In units of the underlying, whatever it is held as.
     struct Transfer {
         Kind kind;
         uint16 from;
@@ -60,9 +75,10 @@ interface IMarginGuard {
         uint64 hardFloor;
     }
 
-    /// @param target Morpho: the Morpho contract. Wallet: zero.
-    /// @param key Morpho: the market id. Wallet: zero.
-    /// @param assets Wallet: the tokens that may be taken. Morpho: empty, the collateral token is derived.
+    /// @param target Wallet: zero. Morpho: the Morpho contract. Aave: the pool. Euler: the EVC.
+    /// @param key Morpho: the market id. Euler: the number of the holder's sub-account. Else zero.
+    /// @param assets Wallet: the tokens that may be taken. Morpho: empty, collateral and loan are derived. Aave: the
+    /// underlyings that may be taken, received or repaid. Euler: the vaults, likewise.
     struct Enrolment {
         Protocol protocol;
         address holder;
@@ -80,7 +96,7 @@ interface IMarginGuard {
         address holder;
         address target;
         bytes32 key;
-        address[] assets;
+        Asset[] assets;
         Policy policy;
     }
 
@@ -139,11 +155,14 @@ interface IMarginGuard {
     error AmountIsZero();
     error WrongKind(uint16 from, uint16 to, Kind expected);
     error AssetUnknown(uint16 index, uint8 asset);
+    error AssetDoesNotMove(uint16 index, uint8 asset);
+    error AssetIsNotOwed(uint16 index, uint8 asset);
     error UnderlyingsDiffer(address from, address to);
     error CapExceeded(address underlying, uint256 amount, uint256 remaining);
     error ReceivedAmountDiffers(address underlying, uint256 expected, uint256 received);
     error DebitDiffers(uint16 index, uint256 amount, uint256 before, uint256 afterwards);
     error CreditDiffers(uint16 index, uint256 amount, uint256 before, uint256 afterwards);
+    error RepaymentDiffers(uint16 index, uint256 amount, uint256 before, uint256 afterwards);
     error BalanceChanged(address underlying, uint256 before, uint256 afterwards);
 
     /* REFUSALS OF THE OWNER'S SETTINGS */
@@ -159,6 +178,7 @@ interface IMarginGuard {
     error AssetListedTwice(address token);
     error AssetHasNoCode(address token);
     error WalletHasNoTarget();
+    error AaveHasNoKey();
     error WindowIsZero(address underlying);
 
     /* KEEPER */

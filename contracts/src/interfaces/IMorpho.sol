@@ -10,13 +10,16 @@ struct MarketParams {
     uint256 lltv;
 }
 
-/// @notice The part of Morpho Blue 1.0.0 that the guard calls. Nothing here borrows, repays or moves loan tokens.
+/// @notice The part of Morpho Blue 1.0.0 that the guard calls. Nothing here borrows or lends.
 interface IMorpho {
     function extSloads(bytes32[] calldata slots) external view returns (bytes32[] memory);
     function idToMarketParams(bytes32 id) external view returns (MarketParams memory);
     function accrueInterest(MarketParams calldata params) external;
     function supplyCollateral(MarketParams calldata params, uint256 amount, address account, bytes calldata data)
         external;
+    function repay(MarketParams calldata params, uint256 assets, uint256 shares, address account, bytes calldata data)
+        external
+        returns (uint256, uint256);
     function withdrawCollateral(MarketParams calldata params, uint256 amount, address account, address receiver)
         external;
 }
