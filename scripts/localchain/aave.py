@@ -270,6 +270,7 @@ def liquidate(
 
 
 def set_frozen(node: Node, aave: AaveDeployment, symbol: str, is_frozen: bool) -> None:
+    """On 3.6 a freeze also sets the LTV to 0, and thawing does not give it back."""
     send_as(node, DEPLOYER, aave.configurator, "setReserveFreeze(address,bool)", aave.tokens[symbol], is_frozen)
 
 

@@ -253,6 +253,15 @@ def test_a_freeze_takes_the_ltv_away_on_3_6_and_never_the_threshold(
     assert (seen.ltv_bps, seen.threshold_bps) == (ltv_bps, 8_300)
 
 
+def test_on_3_6_a_thawed_reserve_has_no_ltv_until_it_is_given_back(devnet: Devnet, v36: AaveDeployment) -> None:
+    aave.supply(devnet.node, v36, OWNER, "WETH", weth(10))
+    aave.set_frozen(devnet.node, v36, "WETH", True)
+    aave.set_frozen(devnet.node, v36, "WETH", False)
+    assert aave.account(devnet.node, v36, OWNER.address).ltv_bps == 0
+    devnet.chain.send(DEPLOYER, v36.configurator, "setReserveLtvzero(address,bool)", v36.tokens["WETH"], False)
+    assert aave.account(devnet.node, v36, OWNER.address).ltv_bps == 8_050
+
+
 def test_collateral_without_ltv_has_to_leave_first(devnet: Devnet, v36: AaveDeployment) -> None:
     aave.open_account(devnet.node, v36, OWNER, {"WETH": weth(10), "WBTC": 10**8}, {"USDC": usdc(10_000)})
     aave.set_frozen(devnet.node, v36, "WETH", True)
