@@ -14,10 +14,11 @@ from keeper.config import Config, load_config
 from scripts.localchain import world
 from scripts.localchain.abi import encode_arguments, encode_call
 from scripts.localchain.anvil import CHAIN_ID
-from scripts.localchain.deploy import ENROLMENT, GUARD_MORPHO, MARKET_PARAMS, ZERO, Market, create
+from scripts.localchain.deploy import ENROLMENT, GUARD_MORPHO, MARKET_PARAMS, Market
 from scripts.localchain.devnet import BASE_FEE_WEI, Devnet
 from scripts.localchain.node import GWEI, NodeError
-from scripts.localchain.world import DEPLOYER, OWNER, WAD, Person
+from scripts.localchain.transact import create
+from scripts.localchain.world import DEPLOYER, OWNER, WAD, ZERO, Person
 
 ORACLES = 8
 COLLATERAL_RAW = 10 * WAD

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,6 +27,16 @@ class Artefact:
     abi: list[dict[str, Any]]
     creation_code: bytes
     runtime_code: bytes
+    libraries: dict[str, tuple[int, ...]]
+    """Where in the creation code the address of each library belongs."""
+
+    def linked(self, libraries: Mapping[str, str]) -> bytes:
+        """The creation code with the addresses of its libraries; raises KeyError when one is not given."""
+        code = bytearray(self.creation_code)
+        for library, places in self.libraries.items():
+            for place in places:
+                code[place : place + 20] = bytes.fromhex(libraries[library][2:])
+        return bytes(code)
 
 
 @cache
@@ -40,6 +50,11 @@ def artefact(name: str) -> Artefact:
         abi=content["abi"],
         creation_code=bytes.fromhex(content["bytecode"]["object"][2:]),
         runtime_code=bytes.fromhex(content["deployedBytecode"]["object"][2:]),
+        libraries={
+            library: tuple(reference["start"] for reference in references)
+            for source in content["bytecode"]["linkReferences"].values()
+            for library, references in source.items()
+        },
     )
 
 

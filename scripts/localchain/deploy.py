@@ -1,4 +1,4 @@
-"""Builds the world on an empty chain: real Morpho, tokens, feeds, markets, two wallets, and a guard for one of them."""
+"""Builds the world on an empty chain: tokens, feeds, real Morpho and Aave, two wallets, and a guard for one of them."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,13 +6,14 @@ from typing import Any
 
 from eth_hash.auto import keccak
 
-from scripts.localchain import world
+from scripts.localchain import aave, world
+from scripts.localchain.aave import AaveDeployment
 from scripts.localchain.abi import artefact, decode_words, encode_arguments, encode_call
 from scripts.localchain.node import Node
-from scripts.localchain.world import DEPLOYER, KEEPER, OWNER, UNPROTECTED, MarketSpec, Person
+from scripts.localchain.transact import create, mint, send_as
+from scripts.localchain.world import DEPLOYER, KEEPER, OWNER, UNPROTECTED, ZERO, MarketSpec, Person
 
 MARKET_PARAMS = "(address,address,address,address,uint256)"
-ZERO = "0x" + "00" * 20
 ENROLMENT = "(uint8,address,address,bytes32,address[],(uint64,uint64,uint64,uint64))"
 GUARD_WALLET, GUARD_MORPHO = 0, 1
 
@@ -42,6 +43,7 @@ class Deployment:
     tokens: dict[str, str]
     feeds: dict[str, str]
     markets: dict[str, Market]
+    aave: AaveDeployment
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -49,7 +51,10 @@ class Deployment:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Deployment":
         markets = {name: Market(**market) for name, market in data["markets"].items()}
-        return cls(data["morpho"], data["irm"], data["guard"], data["tokens"], data["feeds"], markets)
+        return cls(
+            data["morpho"], data["irm"], data["guard"], data["tokens"], data["feeds"], markets,
+            AaveDeployment(**data["aave"]),
+        )  # fmt: skip
 
 
 def deploy(node: Node) -> Deployment:
@@ -71,25 +76,18 @@ def deploy(node: Node) -> Deployment:
     }
     morpho = create(node, "Morpho", encode_arguments(["address"], DEPLOYER.address))
     irm = create(node, "IrmMock")
-    _as(node, DEPLOYER, morpho, "enableIrm(address)", irm)
+    send_as(node, DEPLOYER, morpho, "enableIrm(address)", irm)
     for lltv in sorted({spec.lltv for spec in world.MARKETS}):
-        _as(node, DEPLOYER, morpho, "enableLltv(uint256)", lltv)
+        send_as(node, DEPLOYER, morpho, "enableLltv(uint256)", lltv)
     markets = {spec.name: _create_market(node, spec, tokens, feeds, morpho, irm) for spec in world.MARKETS}
     for person in (OWNER, UNPROTECTED):
         _open_positions(node, person, tokens, markets, morpho)
     guard = deploy_guard(node, OWNER.address)
-    deployment = Deployment(morpho, irm, guard, tokens, feeds, markets)
+    deployment = Deployment(morpho, irm, guard, tokens, feeds, markets, aave.deploy(node, tokens, feeds))
     permit_guard(node, deployment)
     for person in (OWNER, UNPROTECTED, KEEPER):
         node.set_balance(person.address, world.GAS_MONEY_WEI)
     return deployment
-
-
-def create(node: Node, name: str, arguments: bytes = b"", sender: str = DEPLOYER.address) -> str:
-    """Deploys a compiled contract and returns its address."""
-    address = node.transact(sender, None, artefact(name).creation_code + arguments).contract
-    assert address is not None
-    return address
 
 
 def _create_market(
@@ -106,9 +104,9 @@ def _create_market(
     )  # fmt: skip
     params = (tokens[spec.loan], tokens[spec.collateral], oracle, irm, spec.lltv)
     id = "0x" + keccak(encode_arguments([MARKET_PARAMS], params)).hex()
-    _as(node, DEPLOYER, morpho, f"createMarket({MARKET_PARAMS})", params)
-    _mint(node, DEPLOYER, tokens[spec.loan], spec.liquidity_raw, morpho)
-    _as(
+    send_as(node, DEPLOYER, morpho, f"createMarket({MARKET_PARAMS})", params)
+    mint(node, DEPLOYER, tokens[spec.loan], spec.liquidity_raw, morpho)
+    send_as(
         node, DEPLOYER, morpho, f"supply({MARKET_PARAMS},uint256,uint256,address,bytes)",
         params, spec.liquidity_raw, 0, DEPLOYER.address, b"",
     )  # fmt: skip
@@ -125,24 +123,19 @@ def _open_positions(
 ) -> None:
     for position in world.POSITIONS:
         market = markets[position.market]
-        _mint(node, person, market.collateral, position.collateral_raw, morpho)
-        _as(
+        mint(node, person, market.collateral, position.collateral_raw, morpho)
+        send_as(
             node, person, morpho, f"supplyCollateral({MARKET_PARAMS},uint256,address,bytes)",
             market.params, position.collateral_raw, person.address, b"",
         )  # fmt: skip
         if position.debt_raw:
             # What was borrowed has been spent: it leaves the wallet.
-            _as(
+            send_as(
                 node, person, morpho, f"borrow({MARKET_PARAMS},uint256,uint256,address,address)",
                 market.params, position.debt_raw, 0, person.address, DEPLOYER.address,
             )  # fmt: skip
     for symbol, amount in world.WALLET_RAW.items():
-        _as(node, person, tokens[symbol], "mint(address,uint256)", person.address, amount)
-
-
-def _mint(node: Node, person: Person, token: str, amount: int, spender: str) -> None:
-    _as(node, person, token, "mint(address,uint256)", person.address, amount)
-    _as(node, person, token, "approve(address,uint256)", spender, amount)
+        send_as(node, person, tokens[symbol], "mint(address,uint256)", person.address, amount)
 
 
 # The guard ------------------------------------------------------------------------------------------------------------
@@ -173,12 +166,12 @@ def permit_guard(node: Node, deployment: Deployment) -> None:
             )
         )  # fmt: skip
     caps = [(deployment.tokens[symbol], amount, world.CAP_WINDOW_SECONDS) for symbol, amount in world.CAPS_RAW.items()]
-    _as(node, OWNER, guard, f"enrol({ENROLMENT}[])", enrolments)
-    _as(node, OWNER, guard, "setCaps((address,uint128,uint32)[])", caps)
-    _as(node, OWNER, guard, "setKeeper(address)", KEEPER.address)
-    _as(node, OWNER, deployment.morpho, "setAuthorization(address,bool)", guard, True)
+    send_as(node, OWNER, guard, f"enrol({ENROLMENT}[])", enrolments)
+    send_as(node, OWNER, guard, "setCaps((address,uint128,uint32)[])", caps)
+    send_as(node, OWNER, guard, "setKeeper(address)", KEEPER.address)
+    send_as(node, OWNER, deployment.morpho, "setAuthorization(address,bool)", guard, True)
     for symbol, amount in world.WALLET_RAW.items():
-        _as(node, OWNER, deployment.tokens[symbol], "approve(address,uint256)", guard, amount)
+        send_as(node, OWNER, deployment.tokens[symbol], "approve(address,uint256)", guard, amount)
 
 
 # Prices ---------------------------------------------------------------------------------------------------------------
@@ -190,7 +183,7 @@ def read_price(node: Node, deployment: Deployment, feed: str) -> int:
 
 
 def write_price(node: Node, deployment: Deployment, feed: str, answer: int) -> None:
-    _as(node, DEPLOYER, deployment.feeds[feed], "setAnswer(int256)", answer)
+    send_as(node, DEPLOYER, deployment.feeds[feed], "setAnswer(int256)", answer)
 
 
 def refresh_prices(node: Node, deployment: Deployment) -> None:
@@ -198,7 +191,3 @@ def refresh_prices(node: Node, deployment: Deployment) -> None:
     answers = {feed: read_price(node, deployment, feed) for feed in deployment.feeds}
     for feed, answer in answers.items():
         write_price(node, deployment, feed, answer)
-
-
-def _as(node: Node, person: Person, to: str, signature: str, *arguments: Any) -> None:
-    node.transact(person.address, to, encode_call(signature, *arguments))

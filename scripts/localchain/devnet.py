@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.localchain import abi, anvil, deploy, keeper_files
+from scripts.localchain import aave, abi, anvil, deploy, keeper_files
 from scripts.localchain.anvil import ROOT, Anvil
 from scripts.localchain.chain import Chain
 from scripts.localchain.deploy import Deployment
@@ -23,7 +23,16 @@ from scripts.localchain.node import GWEI, Node
 STATE_CACHE = ROOT / ".cache" / "devnet"
 STATE_AGE_SECONDS_MAX = 6 * 3600
 BASE_FEE_WEI = GWEI
-CONTRACTS = ("Multicall3", "Morpho", "IrmMock", "TestToken", "TestFeed", "TwoFeedOracle", "MarginGuard")
+CONTRACTS = (
+    "Multicall3",
+    "Morpho",
+    "IrmMock",
+    "TestToken",
+    "TestFeed",
+    "TwoFeedOracle",
+    "MarginGuard",
+    *aave.CONTRACTS,
+)
 
 
 class NotRunningError(Exception):
@@ -132,7 +141,8 @@ def _forget_old_states() -> None:
 def _state_key() -> str:
     """A hash of the contracts and of the code that deploys them."""
     here = Path(__file__).parent
-    sources = [here / "deploy.py", here / "world.py", *(abi.artefact_path(name) for name in CONTRACTS)]
+    code = (here / f"{name}.py" for name in ("deploy", "aave", "transact", "world"))
+    sources = [*code, *(abi.artefact_path(name) for name in CONTRACTS)]
     digest = hashlib.sha256()
     for source in sources:
         if not source.exists():

@@ -10,6 +10,9 @@ from decimal import Decimal
 WAD = 10**18
 MULTICALL3 = "0xcA11bde05977b3631167028862bE2a173976CA11"
 CREATE2_DEPLOYER = "0x4e59b44847b379578588920cA78FbF26c0B4956C"
+ZERO = "0x" + "00" * 20
+NOWHERE = "0x" + "00" * 18 + "dEaD"
+"""Where tokens go that were spent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,52 @@ POSITIONS = (
     PositionSpec("wstETH/WETH 94.5%", 10 * 10**18, 9_000 * 10**15),  # 1.26, and ETH's price is on both sides
     PositionSpec("WETH/DAI 86%", 3 * 10**18, 0),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ReserveSpec:
+    """An asset of the Aave market, with parameters near those of mainnet; basis points as Aave counts them."""
+
+    symbol: str
+    feeds: tuple[str, ...]
+    """What prices it in USD: one feed, or a ratio and the feed of what it is a ratio to."""
+    ltv_bps: int
+    threshold_bps: int
+    bonus_bps: int
+    """Liquidation bonus, with the debt itself: 10_500 is 5 %."""
+    rate_bps: int
+    """A year's interest where `OPTIMAL_USE_BPS` of the reserve is borrowed; in proportion below."""
+    supply_cap: int
+    """In whole tokens."""
+    liquidity_raw: int
+    """Supplied by the deployer, who borrows 60 % of it, so that interest runs on both sides."""
+
+
+OPTIMAL_USE_BPS = 9_000
+RATE_ABOVE_OPTIMAL_BPS = 8_000
+BORROWED_PERCENT = 60
+RESERVES = (
+    ReserveSpec("WETH", ("ETH/USD",), 8_050, 8_300, 10_500, 270, 100_000, 2_000 * 10**18),
+    ReserveSpec("USDC", ("USDC/USD",), 7_500, 7_800, 10_450, 550, 50_000_000, 5_000_000 * 10**6),
+    ReserveSpec("DAI", ("DAI/USD",), 6_300, 7_700, 10_500, 550, 30_000_000, 3_000_000 * 10**18),
+    ReserveSpec("WBTC", ("BTC/USD",), 7_300, 7_800, 10_600, 300, 3_000, 100 * 10**8),
+    ReserveSpec("wstETH", ("wstETH/ETH", "ETH/USD"), 7_850, 8_100, 10_600, 200, 50_000, 1_500 * 10**18),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EModeSpec:
+    """An efficiency mode, where assets that move together back each other's debt more highly."""
+
+    id: int
+    label: str
+    ltv_bps: int
+    threshold_bps: int
+    bonus_bps: int
+    symbols: tuple[str, ...]
+
+
+ETH_CORRELATED = EModeSpec(1, "ETH correlated", 9_300, 9_500, 10_100, ("wstETH", "WETH"))
 
 WALLET_RAW = {"WETH": 2 * 10**18, "WBTC": 3 * 10**7}
 """Idle in the wallet, and allowed to the guard to the unit."""
