@@ -143,14 +143,14 @@ contract MarginGuard is Accounts {
 
         Standing memory standing;
         for (uint256 i; i < transfers.length;) {
-            bool isRepaid = transfers[i].kind == Kind.Repay;
-            Asset memory into = _arrival(recipient, transfers[i].toAsset, isRepaid);
-            _read(standing, recipient, into, isRepaid);
+            standing.isOwed = transfers[i].kind == Kind.Repay;
+            standing.asset = _arrival(recipient, transfers[i].toAsset, standing.isOwed);
+            _read(standing, recipient);
             if (i == 0) {
                 healthBefore = standing.health;
                 _requireInNeed(recipient, standing);
             }
-            i = _moveIntoOneAsset(planId, transfers, i, recipient, into, isRepaid, standing);
+            i = _moveIntoOneAsset(planId, transfers, i, recipient, standing);
         }
 
         healthAfter = standing.health;
@@ -178,7 +178,8 @@ contract MarginGuard is Accounts {
         Facts memory facts = _known(index);
         _accrue(facts);
         Standing memory standing;
-        _read(standing, facts, facts.assets[0], false);
+        standing.asset = facts.assets[0];
+        _read(standing, facts);
         return standing.health;
     }
 
@@ -220,9 +221,12 @@ contract MarginGuard is Accounts {
     /* INTERNAL: A RESCUE */
 
     /// @dev What the protocol says about an account, accrued to this transaction.
+    /// @param asset What is asked about besides, and whether as what it owes or as what it has.
     /// @param breakEven The health of an account with debt whose collateral is worth exactly what it owes, or more.
-    /// @param booked What it has, or owes, of the asset that was asked for.
+    /// @param booked What it owes, or has, of the asset.
     struct Standing {
+        Asset asset;
+        bool isOwed;
         uint256 health;
         uint256 breakEven;
         uint256 booked;
@@ -240,38 +244,35 @@ contract MarginGuard is Accounts {
 
     /// @dev Carries out the transfers from `first` on that arrive in the same asset in the same way: those that pass
     /// through the guard arrive at once.
-    /// @param standing The recipient's; it is brought up to date.
+    /// @param standing The recipient's, of that asset; it is brought up to date.
     /// @return next The first transfer that was left.
     function _moveIntoOneAsset(
         bytes32 planId,
         Transfer[] calldata transfers,
         uint256 first,
         Facts memory recipient,
-        Asset memory into,
-        bool isRepaid,
         Standing memory standing
     ) private returns (uint256 next) {
-        uint256 balanceBefore = into.underlying.ownBalance();
-        uint8 toAsset = transfers[first].toAsset;
+        address underlying = standing.asset.underlying;
+        uint256 balanceBefore = underlying.ownBalance();
         uint256 total;
         uint256 gathered;
-        for (next = first; next < transfers.length; ++next) {
+        for (next = first; next < transfers.length && _isAlike(transfers[next], transfers[first]); ++next) {
             Transfer calldata transfer = transfers[next];
-            if (transfer.toAsset != toAsset || (transfer.kind == Kind.Repay) != isRepaid) break;
             total += transfer.amount;
-            if (_take(transfer, recipient, into, isRepaid)) gathered += transfer.amount;
-            uint256 received = into.underlying.ownBalance() - balanceBefore;
-            if (received != gathered) revert ReceivedAmountDiffers(into.underlying, gathered, received);
-            emit Moved(planId, transfer.from, recipient.index, into.underlying, transfer.amount);
+            if (_take(transfer, recipient, standing)) gathered += transfer.amount;
+            uint256 received = underlying.ownBalance() - balanceBefore;
+            if (received != gathered) revert ReceivedAmountDiffers(underlying, gathered, received);
+            emit Moved(planId, transfer.from, recipient.index, underlying, transfer.amount);
         }
 
-        if (isRepaid) _repay(recipient, into, gathered);
-        else if (gathered != 0) _supply(recipient, into, gathered);
-        into.underlying.requireBalance(balanceBefore);
+        if (standing.isOwed) _repay(recipient, standing.asset, gathered);
+        else if (gathered != 0) _supply(recipient, standing.asset, gathered);
+        underlying.requireBalance(balanceBefore);
 
         uint256 before = standing.booked;
-        _read(standing, recipient, into, isRepaid);
-        if (isRepaid) {
+        _read(standing, recipient);
+        if (standing.isOwed) {
             if (!_isNear(standing.booked + total, before, ROUNDING)) {
                 revert RepaymentDiffers(recipient.index, total, before, standing.booked);
             }
@@ -280,38 +281,55 @@ contract MarginGuard is Accounts {
         }
     }
 
+    function _isAlike(Transfer calldata one, Transfer calldata other) private pure returns (bool) {
+        return one.toAsset == other.toAsset && (one.kind == Kind.Repay) == (other.kind == Kind.Repay);
+    }
+
     /// @dev From here on nothing but another transfer lowers the donor's health in a protocol that leaves others alone, so
     /// it can be judged at once.
     /// @return isGathered Whether it is in the guard now; else it went to the recipient at once.
-    function _take(Transfer calldata transfer, Facts memory recipient, Asset memory into, bool isRepaid)
+    function _take(Transfer calldata transfer, Facts memory recipient, Standing memory standing)
         private
         returns (bool isGathered)
     {
         Facts memory donor = _unretired(transfer.from);
         _requireJoined(donor);
-        Asset memory source = _asset(donor, transfer.fromAsset);
-        if (donor.index == recipient.index) revert DonorIsRecipient(donor.index);
-        if (transfer.amount == 0) revert AmountIsZero();
-        if (source.form == address(0)) revert AssetDoesNotMove(donor.index, transfer.fromAsset);
-        bool isNative = !isRepaid && source.form == into.form;
-        Kind kind = isRepaid ? Kind.Repay : isNative ? Kind.Native : Kind.Cross;
-        if (transfer.kind != kind) revert WrongKind(donor.index, recipient.index, kind);
-        if (source.underlying != into.underlying) revert UnderlyingsDiffer(source.underlying, into.underlying);
-        if (!_caps[into.underlying].spend(transfer.amount)) {
-            revert CapExceeded(into.underlying, transfer.amount, _caps[into.underlying].remaining());
+        Standing memory left;
+        left.asset = _asset(donor, transfer.fromAsset);
+        bool isNative = _requireFitting(transfer, donor, recipient, left.asset, standing);
+        address underlying = standing.asset.underlying;
+        if (!_caps[underlying].spend(transfer.amount)) {
+            revert CapExceeded(underlying, transfer.amount, _caps[underlying].remaining());
         }
 
-        uint256 heldBefore = _held(donor, source);
+        uint256 heldBefore = _held(donor, left.asset);
         isGathered = !isNative || donor.protocol == Protocol.Morpho;
-        if (isGathered) _withdraw(donor, source, transfer.amount);
-        else _send(donor, source, recipient, transfer.amount);
-        Standing memory left;
-        _read(left, donor, source, false);
+        if (isGathered) _withdraw(donor, left.asset, transfer.amount);
+        else _send(donor, left.asset, recipient, transfer.amount);
+        _read(left, donor);
         if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor))) {
             revert DebitDiffers(donor.index, transfer.amount, heldBefore, left.booked);
         }
         if (left.health < donor.policy.hardFloor) {
             revert DonorBelowHardFloor(donor.index, left.health, donor.policy.hardFloor);
+        }
+    }
+
+    function _requireFitting(
+        Transfer calldata transfer,
+        Facts memory donor,
+        Facts memory recipient,
+        Asset memory source,
+        Standing memory standing
+    ) private pure returns (bool isNative) {
+        if (donor.index == recipient.index) revert DonorIsRecipient(donor.index);
+        if (transfer.amount == 0) revert AmountIsZero();
+        if (source.form == address(0)) revert AssetDoesNotMove(donor.index, transfer.fromAsset);
+        isNative = !standing.isOwed && source.form == standing.asset.form;
+        Kind kind = standing.isOwed ? Kind.Repay : isNative ? Kind.Native : Kind.Cross;
+        if (transfer.kind != kind) revert WrongKind(donor.index, recipient.index, kind);
+        if (source.underlying != standing.asset.underlying) {
+            revert UnderlyingsDiffer(source.underlying, standing.asset.underlying);
         }
     }
 
@@ -336,13 +354,12 @@ contract MarginGuard is Accounts {
         if (a.protocol == Protocol.Morpho) IMorpho(a.target).accrueInterest(a.market);
     }
 
-    /// @dev Fills in a standing: what is booked is what it owes of the asset if that is asked for, else what it has.
-    /// For accounts whose interest is accrued in this transaction: the recipient, and donors that gave.
-    function _read(Standing memory standing, Facts memory a, Asset memory asset, bool isOwed) private view {
+    /// @dev For accounts whose interest is accrued in this transaction: the recipient, and donors that gave.
+    function _read(Standing memory standing, Facts memory a) private view {
         if (a.protocol == Protocol.Morpho) {
             uint256 debt;
             (standing.health, standing.booked, debt) = IMorpho(a.target).standing(a.key, a.market, a.holder);
-            if (isOwed) standing.booked = debt;
+            if (standing.isOwed) standing.booked = debt;
             standing.breakEven = a.market.lltv;
             return;
         }
@@ -353,7 +370,7 @@ contract MarginGuard is Accounts {
         } else {
             (standing.health, standing.breakEven) = EulerV2.health(a.target, _account(a));
         }
-        standing.booked = isOwed ? _owed(a, asset) : _held(a, asset);
+        standing.booked = standing.isOwed ? _owed(a, standing.asset) : _held(a, standing.asset);
     }
 
     /// @return What the account has of an asset, in the underlying, by the books of the protocol or the token.

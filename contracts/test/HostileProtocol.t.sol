@@ -199,6 +199,51 @@ contract HostileProtocolTest is Setting {
 
     /* HELPERS */
 
+    /* REPAYMENTS */
+
+    /// @dev X owes 7 of a token of which `lender`'s wallet, which joined, holds 5.
+    function _repayment() private returns (IMarginGuard.Rescue memory) {
+        AbstractToken loan = new AbstractToken();
+        bytes32 id =
+            protocol.create(MarketParams(address(loan), address(token), address(protocol), address(0x1234), 0.86e18));
+        protocol.open(id, owner, 10 ether, 7e18);
+        protocol.borrowed(id, 100e18, 100e18);
+        IMarginGuard.Enrolment memory enrolment = _morphoAccount(usdc86);
+        (enrolment.target, enrolment.key) = (address(protocol), id);
+        uint16 index = _enrol(enrolment);
+        loan.set(lender, 5e18);
+        vm.startPrank(lender);
+        loan.approve(address(guard), 5e18);
+        guard.join();
+        vm.stopPrank();
+        uint16 from = _enrol(_walletAccount(lender, address(loan)));
+        _setCap(address(loan), 5e18, 1 days);
+        return _rescue(index, IMarginGuard.Transfer(IMarginGuard.Kind.Repay, from, 0, 1, 1e18));
+    }
+
+    function test_ARepaymentThatIsBookedTakesEffect() public {
+        assertTrue(_rebalance(_batch(_repayment()))[0].ok);
+    }
+
+    function test_RevertIf_ARepaymentIsBookedAsLess() public {
+        IMarginGuard.Rescue memory rescue = _repayment();
+        protocol.doAsYouPlease(AbstractProtocol.Mood(1e18, 1e18, 0, 0, 0.9e18));
+        assertEq(bytes4(_refusal(rescue)), IMarginGuard.RepaymentDiffers.selector);
+    }
+
+    /// @dev By more than rounding can be: whoever books more than it got does not do what it was asked for either.
+    function test_RevertIf_ARepaymentIsBookedAsMore() public {
+        IMarginGuard.Rescue memory rescue = _repayment();
+        protocol.doAsYouPlease(AbstractProtocol.Mood(1e18, 1e18, 0, 0, 1e18 + 12));
+        assertEq(bytes4(_refusal(rescue)), IMarginGuard.RepaymentDiffers.selector);
+    }
+
+    function test_RevertIf_ARepaymentIsNotTakenWhole() public {
+        IMarginGuard.Rescue memory rescue = _repayment();
+        protocol.doAsYouPlease(AbstractProtocol.Mood(1e18, 0.9e18, 0, 0, 1e18));
+        assertEq(bytes4(_refusal(rescue)), IMarginGuard.BalanceChanged.selector);
+    }
+
     function _assertFailsAlone(AbstractProtocol.Mood memory mood) private {
         protocol.doAsYouPlease(mood);
         _assertFailsAlone(false);

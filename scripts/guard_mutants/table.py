@@ -26,6 +26,7 @@ CAP: Final = "src/RollingCap.sol"
 TOKEN: Final = "src/Token.sol"
 MORPHO: Final = "src/protocols/MorphoBlue.sol"
 WALLET: Final = "src/protocols/Wallet.sol"
+AAVE: Final = "src/protocols/AaveV3.sol"
 
 NOBODY_ASKED: Final = "external onlyOwner"
 """The modifier goes with the function's own line, which is what makes `find` unique."""
@@ -144,26 +145,26 @@ MUTANTS: Final = (
         "P4",
         "an account without debt receives",
         GUARD,
-        "if (healthBefore == NO_DEBT) revert RecipientHasNoDebt(rescue.to);",
+        "if (ratio == NO_DEBT) revert RecipientHasNoDebt(index);",
     ),
     Mutant(
         "P4",
         "no ceiling",
         GUARD,
-        "if (healthBefore >= recipient.policy.rescueCeiling)",
+        "if (ratio >= recipient.policy.rescueCeiling)",
         "if (false)",
         "ceiling",
     ),
-    Mutant("P4", "ceiling off by one", GUARD, "healthBefore >= recipient", "healthBefore > recipient"),
+    Mutant("P4", "ceiling off by one", GUARD, "ratio >= recipient", "ratio > recipient"),
     Mutant(
         "P9",
         "pays the lenders' loss",
         GUARD,
-        "if (healthBefore <= breakEven)",
+        "if (ratio <= standing.breakEven)",
         "if (false)",
         "worth more than it owes",
     ),
-    Mutant("P9", "worth just what it owes", GUARD, "healthBefore <= breakEven", "healthBefore < breakEven"),
+    Mutant("P9", "worth just what it owes", GUARD, "ratio <= standing", "ratio < standing"),
     Mutant(
         "P9", "no maximum after", GUARD, "if (healthAfter > recipient.policy.maxAfter)", "if (false)", "maximum after"
     ),
@@ -178,8 +179,10 @@ MUTANTS: Final = (
         "P4",
         "health after is read before",
         GUARD,
-        "(healthAfter, heldAfter) = _standing(recipient, recipient.assets[0]);",
-        "(healthAfter, heldAfter) = (recipient.policy.rescueCeiling, heldBefore + total);",
+        "        _read(standing, recipient);\n        if (standing.isOwed) {",
+        """        standing.health = recipient.policy.rescueCeiling;
+        standing.booked = standing.isOwed ? before - total : before + total;
+        if (standing.isOwed) {""",
         "recipient's health after",
     ),
     Mutant(
@@ -194,71 +197,110 @@ MUTANTS: Final = (
         "P1",
         "the credit is not looked at",
         GUARD,
-        "if (heldAfter != heldBefore + total) revert CreditDiffers(rescue.to, total, heldBefore, heldAfter);",
+        "if (!_isNear(standing.booked, before + total, (next - first) * _rounding(recipient)))",
+        "if (false)",
         safety="recipient was credited",
     ),
-    Mutant("P1", "less may be credited", GUARD, "heldAfter != heldBefore + total", "heldAfter > heldBefore + total"),
-    Mutant("P1", "more may be credited", GUARD, "heldAfter != heldBefore + total", "heldAfter < heldBefore + total"),
+    Mutant(
+        "P1",
+        "less may be credited",
+        GUARD,
+        "if (!_isNear(standing.booked, before + total, (next - first) * _rounding(recipient)))",
+        "if (standing.booked > before + total)",
+    ),
+    Mutant(
+        "P1",
+        "more may be credited",
+        GUARD,
+        "if (!_isNear(standing.booked, before + total, (next - first) * _rounding(recipient)))",
+        "if (standing.booked < before + total)",
+    ),
+    Mutant("P1", "a rounding for each is refused", GUARD, "(next - first) * _rounding(recipient)", "0"),
+    Mutant(
+        "P1",
+        "the repayment is not looked at",
+        GUARD,
+        "if (!_isNear(standing.booked + total, before, ROUNDING))",
+        "if (false)",
+        safety="repayment was booked",
+    ),
+    Mutant("P1", "roundings are refused", GUARD, "x > y ? x - y <= within : y - x <= within", "x == y"),
+    Mutant("P1", "more than roundings pass", GUARD, "ROUNDING = 10;", "ROUNDING = 1e6;"),
     # A transfer
-    Mutant("P1", "less may arrive", GUARD, "if (received != total)", "if (received > total)"),
-    Mutant("P1", "more may arrive", GUARD, "if (received != total)", "if (received < total)"),
+    Mutant("P1", "less may arrive", GUARD, "if (received != gathered)", "if (received > gathered)"),
+    Mutant("P1", "more may arrive", GUARD, "if (received != gathered)", "if (received < gathered)"),
     Mutant(
         "P1",
         "what arrives is not looked at",
         GUARD,
         """            uint256 received = underlying.ownBalance() - balanceBefore;
-            if (received != total) revert ReceivedAmountDiffers(underlying, total, received);
+            if (received != gathered) revert ReceivedAmountDiffers(underlying, gathered, received);
 """,
         safety="amount received is exact",
     ),
-    Mutant("P1", "the balance may fall", GUARD, "balanceAfter != balanceBefore", "balanceAfter > balanceBefore"),
-    Mutant("P1", "the balance may rise", GUARD, "balanceAfter != balanceBefore", "balanceAfter < balanceBefore"),
+    Mutant("P1", "the balance may fall", TOKEN, "afterwards != before", "afterwards > before"),
+    Mutant("P1", "the balance may rise", TOKEN, "afterwards != before", "afterwards < before"),
     Mutant(
         "P1",
         "the balance is not looked at",
         GUARD,
-        """        uint256 balanceAfter = underlying.ownBalance();
-        if (balanceAfter != balanceBefore) revert BalanceChanged(underlying, balanceBefore, balanceAfter);
-""",
+        "        underlying.requireBalance(balanceBefore);\n",
         safety="guard's balance unchanged",
     ),
-    Mutant("P1", "less is supplied", GUARD, "_supply(recipient, total);", "_supply(recipient, total - 1);"),
-    Mutant("P1", "only the last is supplied", GUARD, "total += transfer.amount;", "total = transfer.amount;"),
-    Mutant("P1", "asset of the recipient ignored", GUARD, " && transfers[next].toAsset == toAsset", ""),
-    Mutant("P1", "from and to swapped", GUARD, "_withdraw(donor, underlying", "_withdraw(recipient, underlying"),
+    Mutant(
+        "P1",
+        "less is supplied",
+        GUARD,
+        "_supply(recipient, standing.asset, gathered);",
+        "_supply(recipient, standing.asset, gathered - 1);",
+    ),
+    Mutant("P1", "only the last is supplied", GUARD, "gathered += transfer.amount;", "gathered = transfer.amount;"),
+    Mutant(
+        "P1",
+        "asset of the recipient ignored",
+        GUARD,
+        "return one.toAsset == other.toAsset && ",
+        "return ",
+    ),
+    Mutant(
+        "P1", "repaid with what was put in", GUARD, " && (one.kind == Kind.Repay) == (other.kind == Kind.Repay)", ""
+    ),
+    Mutant(
+        "P1",
+        "repaid as collateral",
+        GUARD,
+        "if (standing.isOwed) _repay(recipient, standing.asset, gathered);\n        else if",
+        "if",
+    ),
+    Mutant("P1", "from and to swapped", GUARD, "_withdraw(donor, left", "_withdraw(recipient, left"),
     Mutant(
         "P1",
         "the debit is not looked at",
         GUARD,
-        """        uint256 heldBefore = _held(donor, underlying);
-        _withdraw(donor, underlying, transfer.amount);
-        (uint256 donorHealth, uint256 heldAfter) = _standing(donor, underlying);
-        if (heldAfter + transfer.amount != heldBefore) {
-            revert DebitDiffers(donor.index, transfer.amount, heldBefore, heldAfter);
-        }
-""",
-        """        _withdraw(donor, underlying, transfer.amount);
-        (uint256 donorHealth,) = _standing(donor, underlying);
-""",
+        "if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor)))",
+        "if (false)",
         safety="donor was debited",
     ),
-    Mutant("P1", "less may be debited", GUARD, "amount != heldBefore)", "amount < heldBefore)"),
-    Mutant("P1", "more may be debited", GUARD, "amount != heldBefore)", "amount > heldBefore)"),
+    Mutant(
+        "P1",
+        "less may be debited",
+        GUARD,
+        "if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor)))",
+        "if (left.booked + transfer.amount < heldBefore)",
+    ),
+    Mutant(
+        "P1",
+        "more may be debited",
+        GUARD,
+        "if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor)))",
+        "if (left.booked + transfer.amount > heldBefore)",
+    ),
     Mutant(
         "P3",
         "no hard floor",
         GUARD,
-        """        (uint256 donorHealth, uint256 heldAfter) = _standing(donor, underlying);
-        if (heldAfter + transfer.amount != heldBefore) {
-            revert DebitDiffers(donor.index, transfer.amount, heldBefore, heldAfter);
-        }
-        if (donorHealth < donor.policy.hardFloor) {
-            revert DonorBelowHardFloor(donor.index, donorHealth, donor.policy.hardFloor);
-        }
-""",
-        """        uint256 heldAfter = _held(donor, underlying);
-        if (heldAfter + transfer.amount != heldBefore) {
-            revert DebitDiffers(donor.index, transfer.amount, heldBefore, heldAfter);
+        """        if (left.health < donor.policy.hardFloor) {
+            revert DonorBelowHardFloor(donor.index, left.health, donor.policy.hardFloor);
         }
 """,
         safety="hard floor of each donor",
@@ -267,12 +309,16 @@ MUTANTS: Final = (
         "P3",
         "hard floor off by one",
         GUARD,
-        "donorHealth < donor.policy.hardFloor",
-        "donorHealth <= donor.policy.hardFloor",
+        "left.health < donor.policy.hardFloor",
+        "left.health <= donor.policy.hardFloor",
     ),
-    Mutant("P3", "the recipient's floor", GUARD, "donorHealth < donor.policy", "donorHealth < recipient.policy"),
+    Mutant("P3", "the recipient's floor", GUARD, "left.health < donor.policy", "left.health < recipient.policy"),
     Mutant(
-        "P3", "the recipient's health", GUARD, "= _standing(donor, underlying)", "= _standing(recipient, underlying)"
+        "P3",
+        "the recipient's health",
+        GUARD,
+        "_read(left, donor);",
+        "_read(left, recipient);",
     ),
     Mutant("P5", "no cap", GUARD, "if (!_caps[underlying].spend(transfer.amount))", "if (false)", "rolling cap"),
     Mutant("P5", "half counts", GUARD, ".spend(transfer.amount)", ".spend(transfer.amount / 2)"),
@@ -280,7 +326,9 @@ MUTANTS: Final = (
     Mutant("P1", "moves nothing", GUARD, "if (transfer.amount == 0) revert AmountIsZero();", ""),
     Mutant("P1", "any kind", GUARD, "if (transfer.kind != kind)", "if (false)"),
     Mutant("P1", "kinds swapped", GUARD, "Kind.Native : Kind.Cross", "Kind.Cross : Kind.Native"),
-    Mutant("P1", "any token", GUARD, "if (source != underlying)", "if (false)", "same underlying"),
+    Mutant(
+        "P1", "any token", GUARD, "if (source.underlying != standing.asset.underlying)", "if (false)", "same underlying"
+    ),
     Mutant("P1", "asset off by one", GUARD, "asset >= a.assets.length", "asset > a.assets.length"),
     # The rolling cap
     Mutant("P5", "cap off by one, too low", CAP, "amount > _remaining(now_)", "amount >= _remaining(now_)"),
@@ -301,13 +349,13 @@ MUTANTS: Final = (
     # Accounts
     Mutant("S", "retiring does nothing", ACCOUNTS, "_enrolled[indexes[i]].retired = true;", ""),
     Mutant("S", "never again after retiring", ACCOUNTS, "delete _live[_identity(facts)];", ""),
-    Mutant("S", "retires twice", ACCOUNTS, "abi.decode(_unretired(indexes[i])", "abi.decode(_known(indexes[i])"),
+    Mutant("S", "retires twice", ACCOUNTS, "_unretired(indexes[i])", "_known(indexes[i])"),
     Mutant("S", "enrolled twice", ACCOUNTS, "if (_live[identity] != 0)", "if (false)"),
     Mutant(
         "S", "one account per target", ACCOUNTS, "abi.encode(a.holder, a.target, a.key)", "abi.encode(a.target, a.key)"
     ),
     Mutant("S", "accounts without end", ACCOUNTS, "if (accountCount == MAX_ACCOUNTS)", "if (false)"),
-    Mutant("S", "policy in any order", ACCOUNTS, "_requireInOrder(facts.protocol, facts.policy);", ""),
+    Mutant("S", "policy in any order", ACCOUNTS, "_requireInOrder(a.protocol, a.policy);", ""),
     Mutant("S", "a floor on the line", ACCOUNTS, "1e18 < p.hardFloor", "1e18 <= p.hardFloor"),
     Mutant("S", "a floor above the minimum", ACCOUNTS, "&& p.hardFloor <= p.minAfter ", ""),
     Mutant("S", "a minimum above the ceiling", ACCOUNTS, " && p.minAfter <= p.rescueCeiling", ""),
@@ -328,9 +376,15 @@ MUTANTS: Final = (
 """,
         safety="allowance back to zero",
     ),
-    Mutant("P1", "pulled past the guard", TOKEN, "(from, address(this), amount)", "(from, from, amount)"),
+    Mutant("P1", "pulled past the guard", TOKEN, "(from, to, amount)", "(from, from, amount)"),
     # Morpho
-    Mutant("P1", "allows one more", MORPHO, "address(morpho), amount);", "address(morpho), amount + 1);"),
+    Mutant(
+        "P1",
+        "allows one more",
+        MORPHO,
+        "market.collateralToken, address(morpho), amount);",
+        "market.collateralToken, address(morpho), amount + 1);",
+    ),
     Mutant("P1", "withdrawn to the holder", MORPHO, "amount, holder, address(this));", "amount, holder, holder);"),
     Mutant(
         "P1",
@@ -364,6 +418,14 @@ MUTANTS: Final = (
         require(ok);
 """,
     ),
+    Mutant("P1", "repays for itself", MORPHO, "amount, 0, holder,", "amount, 0, address(this),"),
+    Mutant(
+        "P1",
+        "allows one more to repay",
+        MORPHO,
+        "market.loanToken, address(morpho), amount);",
+        "market.loanToken, address(morpho), amount + 1);",
+    ),
     Mutant("P3", "debt rounded down", MORPHO, "(x * y + (d - 1)) / d", "(x * y) / d"),
     Mutant("P3", "virtual shares forgotten", MORPHO, "totalBorrowShares + VIRTUAL_SHARES", "totalBorrowShares"),
     Mutant("P3", "lltv forgotten", MORPHO, "collateralValue * market.lltv / WAD", "collateralValue"),
@@ -376,4 +438,42 @@ MUTANTS: Final = (
     ),
     Mutant("S", "another market's answer", MORPHO, "keccak256(abi.encode(market)) == id && ", ""),
     Mutant("S", "a market of nothing", MORPHO, " && market.collateralToken != address(0)", ""),
+    # Aave
+    Mutant("S", "any reserve", AAVE, "if (reserve.aTokenAddress == address(0))", "if (false)"),
+    Mutant("S", "an Aave account with a key", ACCOUNTS, "if (enrolment.key != 0) revert AaveHasNoKey();", ""),
+    Mutant(
+        "P1", "aTokens to the guard", AAVE, "asset.form.pullTo(from, to, amount);", "asset.form.pull(from, amount);"
+    ),
+    Mutant("P1", "withdrawn to another", AAVE, "amount, address(this));", "amount, holder);"),
+    Mutant("P1", "aTokens stay", AAVE, "Token.requireBalance(asset.form, before);", "", "aTokens left"),
+    Mutant("P1", "supplied to the guard", AAVE, "amount, holder, 0);", "amount, address(this), 0);"),
+    Mutant(
+        "P1",
+        "allows the pool one more",
+        AAVE,
+        "approve(pool, amount);\n        IAavePool(pool).supply",
+        "approve(pool, amount + 1);\n        IAavePool(pool).supply",
+    ),
+    Mutant(
+        "P1",
+        "allows the pool more to repay",
+        AAVE,
+        "approve(pool, amount);\n        IAavePool(pool).repay",
+        "approve(pool, amount + 1);\n        IAavePool(pool).repay",
+    ),
+    Mutant("P1", "repays the guard's debt", AAVE, "VARIABLE_RATE, holder);", "VARIABLE_RATE, address(this));"),
+    Mutant("P4", "what is new does not count", AAVE, "if (isApproved) IAavePool", "if (false) IAavePool"),
+    Mutant(
+        "P9",
+        "breaks even a threshold lower",
+        AAVE,
+        "(threshold + 1) * FROM_BPS",
+        "(threshold - 1) * FROM_BPS",
+        "worth more than it owes, on Aave",
+    ),
+    Mutant("P1", "never native", GUARD, "!standing.isOwed && source.form == standing.asset.form", "false"),
+    Mutant("P1", "always native", GUARD, "!standing.isOwed && source.form == standing.asset.form", "!standing.isOwed"),
+    Mutant("P2", "a loan is given", GUARD, "if (source.form == address(0))", "if (false)"),
+    Mutant("P1", "put in where it only is owed", GUARD, "} else if (into.form == address(0)) {", "} else if (false) {"),
+    Mutant("P1", "repaid where nothing is owed", GUARD, "if (into.debt == address(0))", "if (false)"),
 )

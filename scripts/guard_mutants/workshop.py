@@ -63,15 +63,17 @@ class Workshop:
     def killer_of(self, mutant: Mutant) -> str | None:
         """The first test that fails on it; None when none does. Raises TableIsStale, also when it does not compile."""
         with self.weakened(mutant):
-            printed = self._forge(
-                "test", "--fail-fast", "--no-match-contract", "GasTest|WorstBatch|Deployment|Campaign"
-            )
-            if "Compiler run failed" in printed or "Ran " not in printed:
-                raise TableIsStale(f"{mutant.what}: it did not compile\n{printed[-2000:]}")
-            failed = FAILED_TEST.search(printed)
-            if failed is None:
-                failed = FAILED_TEST.search(self._forge("test", "--fail-fast", "--match-contract", "ThiefCampaign"))
-            return failed.group(1) if failed else None
+            return self.failing(mutant.what)
+
+    def failing(self, what: str) -> str | None:
+        """The first test that fails, the campaign last. Raises TableIsStale, naming `what`, when it does not compile."""
+        printed = self._forge("test", "--fail-fast", "--no-match-contract", "GasTest|WorstBatch|Deployment|Campaign")
+        if "Compiler run failed" in printed or "Ran " not in printed:
+            raise TableIsStale(f"{what}: it did not compile\n{printed[-2000:]}")
+        failed = FAILED_TEST.search(printed)
+        if failed is None:
+            failed = FAILED_TEST.search(self._forge("test", "--fail-fast", "--match-contract", "ThiefCampaign"))
+        return failed.group(1) if failed else None
 
     def gas_without(self, mutant: Mutant) -> dict[str, int]:
         """What the batches of the gas tests cost with this check taken away."""

@@ -272,6 +272,33 @@ contract AaveTest is Setting, AaveMarket {
         assertApproxEqAbs(aUsdc.balanceOf(free), 3_000e6, 2);
     }
 
+    /// @dev The same token, supplied and repaid: two arrivals, each booked for itself.
+    function test_SuppliesAndRepaysOneTokenInOneRescue() public {
+        _supplyFor(free, usdc, 5_000e6);
+        TestToken aUsdc = _aToken(usdc);
+        vm.prank(free);
+        aUsdc.approve(address(guard), 5_000e6);
+        IMarginGuard.Result memory result = _assertSaved(
+            _rescue(
+                MAIN,
+                _transfer(IMarginGuard.Kind.Native, FREE, WETH, WETH, 0.5 ether),
+                _transfer(IMarginGuard.Kind.Repay, FREE, USDC, USDC, 1_000e6)
+            )
+        );
+        assertApproxEqAbs(result.healthAfter, 1.5845e18, 1e14); // 10.5 * 1660 / 11,000
+        _supplyFor(owner, usdc, 1e6); // so that it backs the account
+        ethFeed.setAnswer(1_500e8);
+        result = _assertSaved(
+            _rescue(
+                MAIN,
+                _transfer(IMarginGuard.Kind.Native, FREE, USDC, USDC, 1_000e6),
+                _transfer(IMarginGuard.Kind.Repay, FREE, USDC, USDC, 1_000e6)
+            )
+        );
+        assertApproxEqAbs(result.healthAfter, 1.38532e18, 1e14); // (10.5 * 1245 + 1,001 * 0.78) / 10,000
+        assertApproxEqAbs(aUsdc.balanceOf(free), 2_000e6, 4);
+    }
+
     function test_RepaysAMorphoLoanFromAave() public {
         _supplyFor(free, usdc, 5_000e6);
         TestToken aUsdc = _aToken(usdc);

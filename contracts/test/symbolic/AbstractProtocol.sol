@@ -55,7 +55,7 @@ contract AbstractProtocol is Obliging {
         uint256 takes; // for a supply of any amount
         uint256 leaves; // of the allowance
         uint128 debits; // the donor's position
-        uint128 credits; // the recipient's position
+        uint128 credits; // the recipient's position: more collateral, or less debt
     }
 
     struct Position {
@@ -127,6 +127,21 @@ contract AbstractProtocol is Obliging {
         AbstractToken token = AbstractToken(params.collateralToken);
         position[keccak256(abi.encode(params))][holder].collateral -= isHonest ? uint128(amount) : _mood.debits;
         token.set(receiver, token.balanceOf(receiver) + (isHonest ? amount : _mood.gives));
+    }
+
+    /// @dev Assets and shares are one to one here. The loan token is the same kind of token as the collateral.
+    function repay(MarketParams memory params, uint256 assets, uint256, address holder, bytes calldata)
+        public
+        virtual
+        returns (uint256, uint256)
+    {
+        AbstractToken token = AbstractToken(params.loanToken);
+        position[keccak256(abi.encode(params))][holder].borrowShares -= isHonest ? uint128(assets) : _mood.credits;
+        token.set(msg.sender, token.balanceOf(msg.sender) - (isHonest ? assets : _mood.takes));
+        token.setAllowance(
+            msg.sender, address(this), isHonest ? token.allowance(msg.sender, address(this)) - assets : _mood.leaves
+        );
+        return (assets, assets);
     }
 
     function supplyCollateral(MarketParams memory params, uint256 amount, address holder, bytes calldata)
