@@ -389,10 +389,12 @@ def test_what_cannot_be_switched_on_is_not_received(revision: int, weth: int, wb
 # E-mode ---------------------------------------------------------------------------------------------------------------
 
 
-def an_e_mode_chain(revision: int, health: int, **membership: tuple[Address, ...]) -> FakeChain:
+def an_e_mode_chain(
+    revision: int, health: int, collateral: tuple[Address, ...] = (), ltv_zero: tuple[Address, ...] = ()
+) -> FakeChain:
     chain = an_aave_chain(revision)
     set_account(chain, WETH_USED | USDC_OWED, health, mode=1)
-    set_category(chain, 1, (9_300, 9_500, 10_100), **membership)
+    set_category(chain, 1, (9_300, 9_500, 10_100), collateral=collateral, ltv_zero=ltv_zero)
     return chain
 
 
