@@ -135,7 +135,8 @@ async def look_at_exposure(session: Session, snapshot: Snapshot) -> Exposure | N
     if guard is None:
         return None
     tokens = _known_tokens(session, snapshot)
-    asked = questions(guard, tokens)
+    a_tokens = {known: token.address for known, token in session.portfolio.a_tokens().items()}
+    asked = questions(guard, tokens, a_tokens)
     underlyings = list(dict.fromkeys(asset for account in guard.accounts for asset in account.assets))
     cap = interface("MarginGuard")["cap"]
     results = await session.reader.aggregate(
@@ -145,7 +146,7 @@ async def look_at_exposure(session: Session, snapshot: Snapshot) -> Exposure | N
         ],
         snapshot.block,
     )
-    permissions = decode_permissions(guard, asked, results[: len(asked)])
+    permissions = decode_permissions(guard, asked, results[: len(asked)], a_tokens)
     caps = {
         underlying: (amount, window)
         for underlying, result in zip(underlyings, results[len(asked) :], strict=True)
@@ -182,7 +183,8 @@ def _in_all(worst: Sequence[Worst]) -> str:
 def _known_tokens(session: Session, snapshot: Snapshot) -> dict[Address, Token]:
     """Whatever the guard may have been permitted to take: collateral, what is owed, what the wallet lists."""
     named = (token for adapter in session.portfolio.topology.adapters for token in adapter.tokens())
-    return {token.address: token for token in named} | _tokens(snapshot)
+    a_tokens = session.portfolio.a_tokens().values()
+    return {token.address: token for token in (*named, *a_tokens)} | _tokens(snapshot)
 
 
 def _tokens(snapshot: Snapshot) -> dict[Address, Token]:

@@ -117,13 +117,18 @@ def _refusal(
     if len(in_use) == 1 and in_use[0].flags.is_isolated:
         return f"the account is isolated to {in_use[0].reserve.token.symbol}, so {symbol} cannot count beside it"
     if version.has_position_managers and not guard_may_switch_on:
-        return (
-            f"{symbol} is not in use as collateral and the guard may not switch it on: send "
-            "approvePositionManager(guard, true), or switch it on with setUserUseReserveAsCollateral"
-        )
+        return manager_note(symbol)
     if not version.has_position_managers and supplied:
         return f"{symbol} is switched off as collateral: switch it on with setUserUseReserveAsCollateral"
     return None
+
+
+def manager_note(symbol: str) -> str:
+    """What is said of an asset that would count if the guard might switch it on."""
+    return (
+        f"{symbol} is not in use as collateral and the guard may not switch it on: send approvePositionManager(guard, "
+        "true), or switch it on with setUserUseReserveAsCollateral"
+    )
 
 
 # What may move --------------------------------------------------------------------------------------------------------

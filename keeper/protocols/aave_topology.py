@@ -32,6 +32,7 @@ class Reserve:
     """Its place in the pool's bitmaps."""
     token: Token
     a_token: Address
+    a_symbol: str
     debt_token: Address
     stable_debt_token: Address
     source: Address
@@ -146,23 +147,35 @@ def discover_pool(pool: Address, accounts: Sequence[Address], assets: Sequence[A
         Call(oracle, of_oracle["BASE_CURRENCY_UNIT"].encode()),
         *(Call(oracle, of_oracle["getSourceOfAsset"].encode(asset)) for asset in kept),
         *(call for asset in kept for call in token_calls(asset)),
+        *(call for words in kept.values() for call in token_calls(word_address(words[8]))),
     ]
     price_decimals = _price_decimals(oracle, results[0], results[1])
     of_sources, of_tokens = results[2 : 2 + len(kept)], results[2 + len(kept) :]
+    tokens, a_tokens = (
+        [
+            decode_token(address, of_tokens[start + TOKEN_CALLS * place : start + TOKEN_CALLS * (place + 1)])
+            for place, address in enumerate(addresses)
+        ]
+        for start, addresses in (
+            (0, list(kept)),
+            (TOKEN_CALLS * len(kept), [word_address(words[8]) for words in kept.values()]),
+        )
+    )
     sources = [_address(result, f"the oracle {oracle} names no price source of {asset}")
                for asset, result in zip(kept, of_sources, strict=True)]  # fmt: skip
     feeds = yield from feeds_behind(sources)
     reserves = tuple(
         Reserve(
             _id(words),
-            decode_token(asset, of_tokens[TOKEN_CALLS * place : TOKEN_CALLS * (place + 1)]),
-            word_address(words[8]),
+            token,
+            a_token.address,
+            a_token.symbol,
             word_address(words[10]),
             word_address(words[9]),
             source,
             feeds[source],
         )
-        for place, ((asset, words), source) in enumerate(zip(kept.items(), sources, strict=True))
+        for words, token, a_token, source in zip(kept.values(), tokens, a_tokens, sources, strict=True)
     )
     flags_of = {_id(words): ReserveFlags(int.from_bytes(words[0])) for words in kept.values()}
     return Pool(

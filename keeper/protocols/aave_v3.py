@@ -24,7 +24,7 @@ from keeper.core.snapshot import (
     Unknown,
 )
 from keeper.core.units import WAD, Address
-from keeper.protocols.aave_account import AccountState, entries_of, lines_of
+from keeper.protocols.aave_account import AccountState, entries_of, lines_of, manager_note
 from keeper.protocols.aave_math import AaveMargin
 from keeper.protocols.aave_state import CALLS_PER_RESERVE, ReserveState, decode_reserve, number, reserve_calls
 from keeper.protocols.aave_topology import Account, Pool, Reserve, category_calls, decode_category, discover_pool
@@ -113,6 +113,18 @@ class AaveV3:
 
     def tokens(self) -> list[Token]:
         return [*(reserve.token for reserve in self.pool.reserves), self.unit]
+
+    def a_tokens(self) -> dict[Address, Token]:
+        """By underlying: what an allowance to the guard is given of."""
+        return {
+            reserve.token.address: Token(reserve.a_token, reserve.a_symbol, reserve.token.decimals)
+            for reserve in self.pool.reserves
+        }
+
+    def wants_manager(self, subaccount: Subaccount) -> bool:
+        """Whether something that may move would count there if the guard were its position manager."""
+        movable = (reserve.token for reserve in self.pool.reserves if reserve.token.address in self.assets)
+        return any(manager_note(token.symbol) in subaccount.notes for token in movable)
 
     def underlyings(self) -> list[Address]:
         return list(self.assets)

@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar, assert_never
 from pydantic import Field, TypeAdapter, ValidationError
 
 from keeper.core.policy import Pair
-from keeper.core.snapshot import Block, FeedRound, GuardState, Reading, Snapshot, Subaccount, Unknown
+from keeper.core.snapshot import Block, FeedRound, GuardState, Reading, Snapshot, Subaccount, Token, Unknown
 from keeper.core.units import WAD, Address, Wad
 from keeper.errors import BadAnswer, ProtocolError
 from keeper.protocols import aave_v3, morpho_blue, wallet
@@ -208,6 +208,15 @@ class Portfolio:
     def enrolments(self) -> list[Enrolment]:
         """How each subaccount is enrolled in the guard, in the order of a snapshot's subaccounts."""
         return [enrolment for adapter in self.adapters for enrolment in adapter.enrolments()]
+
+    def a_tokens(self) -> dict[tuple[Address, Address], Token]:
+        """The aToken of each Aave pool and underlying."""
+        return {
+            (adapter.pool.address, underlying): a_token
+            for adapter in self.topology.adapters
+            if isinstance(adapter, AaveV3)
+            for underlying, a_token in adapter.a_tokens().items()
+        }
 
     def pairs(self) -> list[Pair]:
         """What the default thresholds of each subaccount depend on, in the order of a snapshot's subaccounts."""

@@ -86,6 +86,9 @@ def an_aave_chain(revision: int = V36, health: int = HEALTH) -> FakeChain:
         chain.answer(ORACLE, OF_ORACLE["getSourceOfAsset"], asset, returns=[sources[asset]])
         set_price(chain, asset, price * 10**8)
         set_reserve(chain, asset)
+        symbol, decimals = {WETH: ("aWETH", 18), USDC: ("aUSDC", 6), WBTC: ("aWBTC", 8)}[asset]
+        chain.answer(A_TOKENS[asset], OF_ERC20["symbol"], returns=[symbol])
+        chain.answer(A_TOKENS[asset], OF_ERC20["decimals"], returns=[decimals])
         chain.answer(A_TOKENS[asset], OF_TOKEN["scaledTotalSupply"], returns=[10**24])
         chain.answer(POOL, OF_POOL["getVirtualUnderlyingBalance"], asset, returns=[10**24])
         chain.answer(asset, OF_ERC20["balanceOf"], A_TOKENS[asset], returns=[10**24])

@@ -257,6 +257,14 @@ def test_several_debts_and_collaterals_are_one_account() -> None:
     assert subaccount.feeds == (ETH_FEED, USDC_FEED, BTC_FEED)
 
 
+def test_the_tokens_that_are_allowed_to_the_guard_are_named_and_a_manager_only_where_one_helps() -> None:
+    adapter = found(an_aave_chain())
+    assert adapter.a_tokens()[WETH] == Token(A_TOKENS[WETH], "aWETH", 18)
+    assert adapter.wants_manager(read(an_aave_chain()))
+    only_weth = found(an_aave_chain(), assets=(WETH,))
+    assert not only_weth.wants_manager(read(an_aave_chain(), only_weth))
+
+
 # What may move --------------------------------------------------------------------------------------------------------
 
 
