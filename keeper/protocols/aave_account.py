@@ -166,7 +166,8 @@ def lines_of(
             line = _receiving(line, entry, account.version)
             if can_give:
                 line = _giving(line, entry, account.allowances_raw[address], blocker, notes)
-            problem = entry.refusal
+            # Whoever owes nothing needs nothing, and misses only what it holds already.
+            problem = entry.refusal if account.has_debt or held else None
         if problem is not None and (held or may_move):
             notes.append(problem)
         lines.append(line)

@@ -98,6 +98,10 @@ def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
     Raises ProtocolError, naming what has to be corrected.
     """
     adapters = yield from _together([_discover_protocol(settings, protocol) for protocol in settings.protocols])
+    ids = [enrolment.subaccount for adapter in adapters for enrolment in adapter.enrolments()]
+    twice = next((id for place, id in enumerate(ids) if id in ids[:place]), None)
+    if twice is not None:
+        raise ProtocolError(f"[[protocols]] names {twice} twice; remove one of the two")
     tokens = dict.fromkeys(token for adapter in adapters for token in adapter.tokens())
     by_name = {name.lower(): feed for name, feed in settings.usd_feeds.items()}
     usd_feeds = {

@@ -94,6 +94,12 @@ def test_aave_is_read_beside_the_others_and_the_owners_account_unless_another_is
     }
 
 
+def test_an_account_that_is_named_twice_is_refused() -> None:
+    twice = replace(WITH_AAVE, protocols=(WITH_AAVE.protocols[0], *WITH_AAVE.protocols))
+    with pytest.raises(ProtocolError, match=f"names aave:{OWNER} twice"):
+        an_aave_chain().run(discover(twice))
+
+
 def test_a_usd_is_worth_one_where_accounts_are_counted_in_it() -> None:
     portfolio, _ = an_aave_chain().run(discover(WITH_AAVE))
     assert read(an_aave_chain(), portfolio).usd_per_unit[ZERO_ADDRESS] == 10**18
