@@ -80,7 +80,7 @@ class AaveMargin:
             # The pool rounds half up: as little more as shows the same health.
             health = self.version.health(counted_bps, debt)
             counted_value = max(counted_value, mul_div_up(health, debt_value, WAD))
-        leaving = [one for one in self.holdings if deltas.get(one.token, 0) < 0]
+        leaving = [one for one in self.holdings if deltas.get(one.token, 0) < 0] if deltas else []
         checked = [one for one in leaving if one.is_in_use]
         may_leave = counted_value
         if leaving and not checked:
@@ -103,9 +103,7 @@ class AaveMargin:
 
     def _after(self, deltas: Mapping[Address, int]) -> list[tuple[Holding, int]]:
         """What is in use as collateral after the changes, with its scaled amount."""
-        unknown = deltas.keys() - {one.token for one in self.holdings}
-        if unknown:
-            raise ValueError(f"this account has nothing to do with {', '.join(sorted(unknown))}")
+        self._require_known(deltas)
         version = self.version
         used: list[tuple[Holding, int]] = []
         for one in self.holdings:
@@ -124,6 +122,11 @@ class AaveMargin:
                 used.append((one, scaled))
         return used
 
+    def _require_known(self, changes: Mapping[Address, int]) -> None:
+        unknown = changes and changes.keys() - {one.token for one in self.holdings}
+        if unknown:
+            raise ValueError(f"this account has nothing to do with {', '.join(sorted(unknown))}")
+
     def _counted_bps(self, used: list[tuple[Holding, int]], falls_bps: Mapping[Address, int]) -> int:
         # GenericLogic.calculateUserAccountData; v3.0 leaves out what has no threshold, where v3.6 counts zero for it.
         version = self.version
@@ -138,10 +141,8 @@ class AaveMargin:
 
     def _debt(self, horizon: Horizon, falls_bps: Mapping[Address, int], repaid: Mapping[Address, int]) -> int:
         """In base units."""
+        self._require_known(repaid)
         version, debt = self.version, 0
-        unknown = repaid.keys() - {one.token for one in self.holdings}
-        if unknown:
-            raise ValueError(f"this account has nothing to do with {', '.join(sorted(unknown))}")
         for one in self.holdings:
             scaled, paid = one.owed_scaled, repaid.get(one.token, 0)
             if scaled or paid:
@@ -157,9 +158,9 @@ class AaveMargin:
 
     def _must_others_leave_first(self, checked: list[Holding], after: list[tuple[Holding, int]]) -> bool:
         # ValidationLogic.validateHFAndLtvzero (3.6), validateHFAndLtv (3.0); whoever owes nothing is not asked.
-        if not any(one.owed_scaled for one in self.holdings):
+        if not any(one.blocks_others for one, _ in after) or not any(one.owed_scaled for one in self.holdings):
             return False
-        return any(not one.blocks_others for one in checked) and any(one.blocks_others for one, _ in after)
+        return any(not one.blocks_others for one in checked)
 
 
 @lru_cache(maxsize=1024)

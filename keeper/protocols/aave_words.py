@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-MAX_RESERVES = 128
-
 
 @dataclass(frozen=True, slots=True)
 class ReserveFlags:
@@ -75,7 +73,11 @@ class AccountFlags:
 
     def ids(self) -> Iterator[int]:
         """All that it owes or uses as collateral."""
-        return (id for id in range(MAX_RESERVES) if self.word >> 2 * id & 3)
+        rest, id = self.word, 0
+        while rest:
+            if rest & 3:
+                yield id
+            rest, id = rest >> 2, id + 1
 
 
 @dataclass(frozen=True, slots=True)
