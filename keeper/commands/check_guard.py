@@ -11,11 +11,13 @@ from keeper.core.snapshot import Snapshot, Token
 from keeper.core.units import Address
 from keeper.documents import Document
 from keeper.exposure import Worst, exposure_document, limits, permission_text, worst_cases
+from keeper.protocols.aave_v3 import AaveV3
 from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Call
 from keeper.protocols.guard_setup import guard_address, guard_code_hash
 from keeper.protocols.morpho_blue import MorphoBlue
 from keeper.protocols.permissions import Permission, decode_permissions, permission_calls, questions
+from keeper.protocols.wallet import Wallet
 from keeper.report import amount_text, short, usd_text
 from keeper.session import Session
 
@@ -26,16 +28,20 @@ async def code_findings(session: Session, snapshot: Snapshot) -> list[Finding]:
     code = await session.rpc.code(guard, snapshot.block.hash)
     findings = [_guard_code(session, snapshot, code, guard)]
     for adapter in session.portfolio.topology.adapters:
-        if isinstance(adapter, MorphoBlue):
-            code = await session.rpc.code(adapter.morpho, snapshot.block.hash)
-            says = f"Morpho at {adapter.morpho} has code with hash 0x{keccak(code).hex()}"
-            findings.append(
-                Finding(Grade.FINE, "morpho", says)
-                if code
-                else Finding(
-                    Grade.FAILURE, "morpho", f"there is no code at {adapter.morpho}", "correct [[protocols]] address"
-                )
-            )
+        match adapter:
+            case MorphoBlue():
+                check, name, address, key = "morpho", "Morpho", adapter.morpho, "address"
+            case AaveV3():
+                check, name, address, key = "aave", f"Aave v{adapter.version.name}", adapter.pool.address, "pool"
+            case Wallet():
+                continue
+        code = await session.rpc.code(address, snapshot.block.hash)
+        says = f"{name} at {address} has code with hash 0x{keccak(code).hex()}"
+        findings.append(
+            Finding(Grade.FINE, check, says)
+            if code
+            else Finding(Grade.FAILURE, check, f"there is no code at {address}", f"correct [[protocols]] {key}")
+        )
     return findings
 
 

@@ -332,6 +332,44 @@ def test_frozen_and_paused_reserves_are_seen(subject: AaveSubject) -> None:
     assert line_of(subject, "WETH") == (0, 0, 0, 0)
 
 
+def test_an_asset_without_ltv_in_its_emode_must_leave_first(devnet: Devnet) -> None:
+    subject = AaveSubject(devnet, devnet.deployment.aave)
+    account, market = id_of(UNPROTECTED), subject.market
+    weth, steth = (as_address(market.tokens[symbol]) for symbol in ("WETH", "wstETH"))
+    assert subject.lets_transfer(account, "WETH", 1)
+    before = subject.snapshot().subaccount(account).margin.risk().health_factor
+    setter = "setAssetLtvzeroInEMode(address,uint8,bool)"
+    devnet.chain.send(world.DEPLOYER, market.configurator, setter, steth, EMODE, True)
+    margin = subject.snapshot().subaccount(account).margin
+    assert before >= margin.risk().health_factor == subject.health(account)
+    for symbol, token, may_leave in (("WETH", weth, False), ("wstETH", steth, True)):
+        assert subject.lets_transfer(account, symbol, 1) is may_leave
+        assert margin.risk({token: -1}).lets_collateral_leave is may_leave
+
+
+def test_beside_isolated_collateral_nothing_can_be_switched_on(subject: AaveSubject) -> None:
+    node, market, chain = subject.devnet.node, subject.market, subject.devnet.chain
+    aave.supply(node, market, OWNER, "WETH", 10 * 10**18)
+    aave.use_as_collateral(node, market, OWNER, "WBTC", False)
+    if market.version == V36:
+        chain.send(OWNER, market.pool, "approvePositionManager(address,bool)", subject.devnet.deployment.guard, True)
+        assert line_of(subject, "WBTC")[2] > 0
+    # A configurator gives no ceiling to what is held already, so the pool is told in its name.
+    weth = market.tokens["WETH"]
+    word = int.from_bytes(node.call(market.pool, encode_call("getConfiguration(address)", weth))) | 10**9 << 212
+    node.set_balance(market.configurator, 10**18)
+    node.request("anvil_impersonateAccount", market.configurator)
+    chain.send(market.configurator, market.pool, "setConfiguration(address,(uint256))", weth, (word,))
+    node.request("anvil_stopImpersonatingAccount", market.configurator)
+    with pytest.raises(NodeError):
+        aave.use_as_collateral(node, market, OWNER, "WBTC", True)
+    assert line_of(subject, "WBTC")[2] == 0
+    assert line_of(subject, "WETH")[2] > 0
+    subaccount = subject.snapshot().subaccount(id_of(OWNER))
+    assert "the account is isolated to WETH, so WBTC cannot count beside it" in subaccount.notes
+    assert subaccount.margin.risk().health_factor == subject.health(subaccount.id)
+
+
 def test_what_the_supply_cap_leaves_is_exact_but_for_a_unit_or_two(subject: AaveSubject) -> None:
     aave.set_supply_cap(subject.devnet.node, subject.market, "WETH", 2_030)
     room = line_of(subject, "WETH")[3]
