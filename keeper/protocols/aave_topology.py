@@ -22,6 +22,7 @@ from keeper.protocols.erc20 import TOKEN_CALLS, decode_token, token_calls
 RESERVE_BYTES = 480
 """`getReserveData`: fifteen words in every version."""
 PRICE_DECIMALS_MAX = 18
+CATEGORY_MAX = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def decode_category(id: int, results: Sequence[CallResult]) -> Category | None:
 
 
 def discover_pool(pool: Address, accounts: Sequence[Address], assets: Sequence[Address]) -> Discovery[Pool]:
-    """The pool, and of its reserves those that the accounts use or that are among the assets: at most seven rounds.
+    """The pool, and of its reserves those that the accounts use or that are among the assets: at most six rounds.
 
     Raises ProtocolError for what is no pool of a version that we know, naming what to correct.
     """
@@ -123,12 +124,12 @@ def discover_pool(pool: Address, accounts: Sequence[Address], assets: Sequence[A
     listed = _listed(pool, results[2])
     flags = [AccountFlags(_number(result, f"the Aave pool {pool} does not answer")) for result in results[3::2]]
     modes = [_number(result, f"the Aave pool {pool} does not answer") for result in results[4::2]]
+    if any(mode > CATEGORY_MAX for mode in modes):
+        raise ProtocolError(f"the Aave pool {pool} names an e-mode category {max(modes)}; correct its address")
     categories = tuple(dict.fromkeys(mode for mode in modes if mode))
     missing = [asset for asset in assets if asset not in listed]
     if missing:
-        raise ProtocolError(
-            f"the Aave pool {pool} has no reserve of {missing[0]}; correct or remove it from its assets"
-        )
+        raise ProtocolError(f"the Aave pool {pool} has no reserve of {missing[0]}; remove it from the assets")
 
     results = yield [
         Call(provider, interface("AaveAddressesProvider")["getPriceOracle"].encode()),
@@ -151,18 +152,11 @@ def discover_pool(pool: Address, accounts: Sequence[Address], assets: Sequence[A
     ]
     price_decimals = _price_decimals(oracle, results[0], results[1])
     of_sources, of_tokens = results[2 : 2 + len(kept)], results[2 + len(kept) :]
-    tokens, a_tokens = (
-        [
-            decode_token(address, of_tokens[start + TOKEN_CALLS * place : start + TOKEN_CALLS * (place + 1)])
-            for place, address in enumerate(addresses)
-        ]
-        for start, addresses in (
-            (0, list(kept)),
-            (TOKEN_CALLS * len(kept), [word_address(words[8]) for words in kept.values()]),
-        )
-    )
-    sources = [_address(result, f"the oracle {oracle} names no price source of {asset}")
-               for asset, result in zip(kept, of_sources, strict=True)]  # fmt: skip
+    tokens = _tokens([*kept, *(word_address(words[8]) for words in kept.values())], of_tokens)
+    sources = [
+        _address(result, f"the oracle {oracle} names no price source of {asset}")
+        for asset, result in zip(kept, of_sources, strict=True)
+    ]
     feeds = yield from feeds_behind(sources)
     reserves = tuple(
         Reserve(
@@ -175,7 +169,9 @@ def discover_pool(pool: Address, accounts: Sequence[Address], assets: Sequence[A
             source,
             feeds[source],
         )
-        for words, token, a_token, source in zip(kept.values(), tokens, a_tokens, sources, strict=True)
+        for words, token, a_token, source in zip(
+            kept.values(), tokens[: len(kept)], tokens[len(kept) :], sources, strict=True
+        )
     )
     flags_of = {_id(words): ReserveFlags(int.from_bytes(words[0])) for words in kept.values()}
     return Pool(
@@ -220,6 +216,13 @@ def _found(pool: Address, answers: Iterable[tuple[Address, CallResult]]) -> dict
             raise ProtocolError(f"the Aave pool {pool} does not answer for its reserve of {asset}; correct its address")
         found[asset] = words
     return found
+
+
+def _tokens(addresses: Sequence[Address], results: Sequence[CallResult]) -> list[Token]:
+    return [
+        decode_token(address, results[TOKEN_CALLS * place : TOKEN_CALLS * (place + 1)])
+        for place, address in enumerate(addresses)
+    ]
 
 
 def _id(words: Sequence[bytes]) -> int:

@@ -230,9 +230,11 @@ class AaveV3:
             return Unknown(f"Aave does not answer for {account.label}: {failed.problem('its configuration')}")
         flags = AccountFlags(flags_word)
         if set(flags.ids()) - {reserve.id for reserve in self.pool.reserves}:
-            return Unknown(f"{account.label} uses an asset that it did not use when the keeper started; restart it")
+            return Unknown(
+                f"{account.label} uses an asset that it did not use when the keeper started; restart the keeper"
+            )
         if mode and mode not in categories:
-            return Unknown(f"{account.label} is in e-mode {mode} since after the keeper started; restart the keeper")
+            return Unknown(f"{account.label} entered e-mode {mode} after the keeper started; restart the keeper")
         category = categories[mode] if mode else None
         if mode and category is None:
             return Unknown(f"the e-mode category {mode} of {account.label} cannot be read or has a price of its own")

@@ -1,3 +1,5 @@
+from collections import defaultdict
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -17,9 +19,9 @@ from keeper.core.snapshot import (
 )
 from keeper.core.units import INFINITE_HEALTH, WAD, Address
 from keeper.errors import ProtocolError
-from keeper.protocols.aave_v3 import NO_KEY
+from keeper.protocols.aave_v3 import NO_KEY, discover
 from keeper.protocols.abi import ZERO_ADDRESS, interface
-from keeper.protocols.base import Call, CallResult, Enrolment
+from keeper.protocols.base import Around, Call, CallResult, Enrolment
 from tests.protocols.aave_fakes import (
     A_TOKENS,
     BTC_FEED,
@@ -53,7 +55,7 @@ from tests.protocols.aave_fakes import (
     set_price,
     set_reserve,
 )
-from tests.protocols.fakes import ETH_FEED, GUARD, OWNER, USDC, USDC_FEED, WBTC, WETH, FakeChain, address
+from tests.protocols.fakes import BLOCK, ETH_FEED, GUARD, OWNER, USDC, USDC_FEED, WBTC, WETH, FakeChain, address
 
 ID = SubaccountId("aave", OWNER)
 SECOND = address(0xB0B)
@@ -160,6 +162,32 @@ def test_an_oracle_that_does_not_price_in_usd_is_refused(currency: Address, unit
     chain.answer(ORACLE, OF_ORACLE["BASE_CURRENCY_UNIT"], returns=[unit])
     with pytest.raises(ProtocolError, match=message):
         found(chain)
+
+
+def test_an_e_mode_that_cannot_be_is_refused() -> None:
+    chain = an_aave_chain()
+    set_account(chain, WETH_USED | USDC_OWED, HEALTH, mode=256)
+    with pytest.raises(ProtocolError, match="names an e-mode category 256"):
+        found(chain)
+
+
+def test_every_answer_of_a_discovery_may_be_nonsense() -> None:
+    """What is found then is refused by name, or read as unknown."""
+    for broken in (CallResult(False, b""), *(CallResult(True, b"\xff" * length) for length in (0, 31, 32, 480))):
+        chain = an_aave_chain()
+        asked: list[Call] = []
+        discovery = discover(POOL, (OWNER,), GUARD, (WETH,))
+        calls = next(discovery)
+        with suppress(StopIteration):
+            while True:
+                asked += calls
+                calls = discovery.send(chain.results(calls))
+        for call in asked:
+            worse = an_aave_chain()
+            worse.answer_raw(call.to, call.data, broken)
+            with suppress(ProtocolError):
+                adapter = found(worse, assets=(WETH,))
+                adapter.decode(worse.results(adapter.read_calls()), Around(BLOCK, None, {}, defaultdict(Fresh)))
 
 
 def test_an_asset_that_the_pool_does_not_have_is_refused() -> None:
@@ -446,7 +474,9 @@ def test_an_e_mode_with_a_price_of_its_own_is_unknown() -> None:
 
 def test_an_e_mode_entered_later_is_unknown() -> None:
     adapter = found(an_aave_chain())
-    check_is_unknown(read(an_e_mode_chain(V36, HEALTH, collateral=(WETH,)), adapter), "is in e-mode 1 since after")
+    check_is_unknown(
+        read(an_e_mode_chain(V36, HEALTH, collateral=(WETH,)), adapter), "entered e-mode 1 after the keeper started"
+    )
 
 
 # Freshness ------------------------------------------------------------------------------------------------------------
