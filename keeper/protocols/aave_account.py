@@ -116,10 +116,11 @@ def _refusal(
         return f"{symbol} is isolated collateral, which counts only after the holder switched it on"
     if len(in_use) == 1 and in_use[0].flags.is_isolated:
         return f"the account is isolated to {in_use[0].reserve.token.symbol}, so {symbol} cannot count beside it"
+    if supplied:
+        # The guard switches on only what was not there before: what is switched off is off because its holder said so.
+        return f"{symbol} is switched off as collateral: switch it on with setUserUseReserveAsCollateral"
     if version.has_position_managers and not guard_may_switch_on:
         return manager_note(symbol)
-    if not version.has_position_managers and supplied:
-        return f"{symbol} is switched off as collateral: switch it on with setUserUseReserveAsCollateral"
     return None
 
 

@@ -351,9 +351,6 @@ def test_beside_isolated_collateral_nothing_can_be_switched_on(subject: AaveSubj
     node, market, chain = subject.devnet.node, subject.market, subject.devnet.chain
     aave.supply(node, market, OWNER, "WETH", 10 * 10**18)
     aave.use_as_collateral(node, market, OWNER, "WBTC", False)
-    if market.version == V36:
-        chain.send(OWNER, market.pool, "approvePositionManager(address,bool)", subject.devnet.deployment.guard, True)
-        assert line_of(subject, "WBTC")[2] > 0
     # A configurator gives no ceiling to what is held already, so the pool is told in its name.
     weth = market.tokens["WETH"]
     word = int.from_bytes(node.call(market.pool, encode_call("getConfiguration(address)", weth))) | 10**9 << 212

@@ -288,9 +288,12 @@ def test_several_debts_and_collaterals_are_one_account() -> None:
 def test_the_tokens_that_are_allowed_to_the_guard_are_named_and_a_manager_only_where_one_helps() -> None:
     adapter = found(an_aave_chain())
     assert adapter.a_tokens()[WETH] == Token(A_TOKENS[WETH], "aWETH", 18)
-    assert adapter.wants_manager(read(an_aave_chain()))
+    chain = an_aave_chain()
+    assert not adapter.wants_manager(read(chain))  # WBTC is switched off, which the guard leaves as it is
+    set_balance(chain, WBTC)
+    assert adapter.wants_manager(read(chain))
     only_weth = found(an_aave_chain(), assets=(WETH,))
-    assert not only_weth.wants_manager(read(an_aave_chain(), only_weth))
+    assert not only_weth.wants_manager(read(chain, only_weth))
 
 
 # What may move --------------------------------------------------------------------------------------------------------
@@ -380,21 +383,29 @@ def test_collateral_with_an_ltv_of_zero_stops_the_others() -> None:
 
 def test_what_was_never_used_counts_in_version_3_6_only_where_the_guard_may_switch_it_on() -> None:
     chain = an_aave_chain()
+    set_balance(chain, WBTC)
     subaccount = read(chain)
     assert receivable(subaccount, WBTC) == (0, 0)
     assert any(note.startswith("WBTC is not in use as collateral") for note in subaccount.notes)
     assert subaccount.margin.risk({WBTC: 10**8}).collateral_value == 20_750 * 10**18
     set_account(chain, WETH_USED | USDC_OWED, HEALTH, is_manager=True)
     trusted = read(chain)
-    assert receivable(trusted, WBTC) == (2**120 - 1 - 5 * 10**7, None)
-    # What was there before counts too as soon as it is switched on: 1.5 * 60,000 * 0.75.
-    assert trusted.margin.risk({WBTC: 10**8}).collateral_value == 20_750 * 10**18 + 67_500 * 10**18
+    assert receivable(trusted, WBTC) == (2**120 - 1, None)
+    assert trusted.margin.risk({WBTC: 10**8}).collateral_value == 20_750 * 10**18 + 45_000 * 10**18
 
 
-def test_what_was_never_used_counts_at_once_in_version_3_0_and_what_was_switched_off_does_not() -> None:
+@BOTH
+def test_what_is_there_and_switched_off_is_left_so(revision: int) -> None:
+    chain = an_aave_chain(revision)
+    set_account(chain, WETH_USED | USDC_OWED, HEALTH, is_manager=True)
+    subaccount = read(chain)
+    assert receivable(subaccount, WBTC) == (0, 0)
+    assert any(note.startswith("WBTC is switched off as collateral") for note in subaccount.notes)
+    assert subaccount.margin.risk({WBTC: 10**8}).collateral_value == 20_750 * 10**18
+
+
+def test_what_was_never_used_counts_at_once_in_version_3_0() -> None:
     chain = an_aave_chain(V30)
-    assert receivable(read(chain), WBTC) == (0, 0)
-    assert any(note.startswith("WBTC is switched off as collateral") for note in read(chain).notes)
     set_balance(chain, WBTC)
     assert receivable(read(chain), WBTC) == (2**128 - 1, None)
     # 20,750 and 45,000 of 85,000 are 77.35 %, floored, of which 65,747.5 are left.
