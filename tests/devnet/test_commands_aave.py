@@ -9,7 +9,7 @@ from scripts.localchain import aave
 from scripts.localchain.abi import encode_call
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import OWNER, UNPROTECTED
-from tests.commands.shell import keeper
+from tests.commands.shell import keeper, keeper_process
 
 pytestmark = pytest.mark.devnet
 
@@ -85,3 +85,27 @@ def test_a_price_that_falls_reaches_the_account(config: Path) -> None:
     ran = keeper("status --json", config=config)
     accounts = {each["id"]: each for each in ran.document["subaccounts"]}
     assert accounts[ACCOUNT]["health_wad"].startswith("16887")
+
+
+@pytest.fixture
+def protected(devnet: Devnet, config: Path) -> Path:
+    """The same, with both accounts enrolled: the other holder joined, the owner sent what `setup` asks for."""
+    market, guard, chain = devnet.deployment.aave, devnet.deployment.guard, devnet.chain
+    chain.send(UNPROTECTED, guard, "join()")
+    chain.send(UNPROTECTED, market.a_tokens["WETH"], "approve(address,uint256)", guard, 9 * 10**18)
+    ran = keeper("setup --send --impersonate", config=config)
+    assert ran.code == 0, ran.err
+    return config
+
+
+def test_an_account_is_rescued_with_what_a_position_on_morpho_can_spare(devnet: Devnet, protected: Path) -> None:
+    market, chain = devnet.deployment.aave, devnet.chain
+    assert keeper("setup --json", config=protected).document["transactions"] == []
+    chain.set_price("WBTC", "-52%")
+    before = aave.account(devnet.node, market, OWNER.address).health
+    assert before == pytest.approx(1_080_350_000_000_000_000, rel=1e-4)
+    ran = keeper_process("run --once", config=protected)
+    assert "Move 3.27036 WETH from WETH/USDC 77%" in ran.out
+    assert "aave 0x70…79C8 WETH+WBTC/USDC (aave:0x7099…79c8) was rescued: health 1.0803 → 1.2500." in ran.err
+    after = aave.account(devnet.node, market, OWNER.address).health
+    assert 1_250_000_000_000_000_000 <= after < 1_252_000_000_000_000_000
