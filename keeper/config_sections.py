@@ -92,6 +92,20 @@ class MorphoBlueSection(Section):
     )
 
 
+class AaveV3Section(Section):
+    """[[protocols]] kind = "aave_v3": one pool of Aave, one subaccount for each account."""
+
+    kind: Literal["aave_v3"] = Field(description='"aave_v3"')
+    pool: ChainAddress = Field(description="the pool (version 3.0 or 3.6; another one is refused)")
+    accounts: tuple[ChainAddress, ...] = Field(
+        default=(),
+        description="the accounts that are kept, the owner's own unless said; another one has to `join` the guard",
+    )
+    assets: tuple[ChainAddress, ...] = Field(
+        min_length=1, description="the tokens (not their aTokens) that may move between accounts"
+    )
+
+
 class WalletSection(Section):
     """[[protocols]] kind = "wallet": the owner's own tokens, given within their allowance to the guard."""
 
@@ -99,7 +113,7 @@ class WalletSection(Section):
     tokens: tuple[ChainAddress, ...] = Field(min_length=1, description="the tokens that may be given")
 
 
-ProtocolSection = Annotated[MorphoBlueSection | WalletSection, Field(discriminator="kind")]
+ProtocolSection = Annotated[MorphoBlueSection | AaveV3Section | WalletSection, Field(discriminator="kind")]
 
 
 class FeedSection(Section):
@@ -293,6 +307,7 @@ TABLES: tuple[tuple[str, type[Section]], ...] = (
     ("[signer]", SignerSection),
     ("[guard]", GuardSection),
     ('[[protocols]] kind = "morpho_blue"', MorphoBlueSection),
+    ('[[protocols]] kind = "aave_v3"', AaveV3Section),
     ('[[protocols]] kind = "wallet"', WalletSection),
     ("[prices]", PricesSection),
     ("[[prices.feeds]]", FeedSection),

@@ -33,6 +33,8 @@ def permission_text(permission: Permission, tokens: Mapping[Address, Token]) -> 
         if permission.amount_raw is None:
             return f"whether {holder} authorised it on Morpho {contract} cannot be read"
         return f"{holder} {'authorised' if permission.amount_raw else 'has not authorised'} it on Morpho {contract}"
+    if place.kind is GuardProtocol.AAVE:
+        return f"{holder} made it a position manager on Aave {contract}"
     symbol = tokens[place.contract].symbol if place.contract in tokens else contract
     if permission.amount_raw is None:
         return f"its allowance of {symbol} from {holder} cannot be read"
@@ -201,7 +203,7 @@ def exposure_document(permissions: Sequence[Permission], sentences: Sequence[str
     return {
         "permissions": [
             {
-                "kind": "authorisation" if each.place.kind is GuardProtocol.MORPHO else "allowance",
+                "kind": "allowance" if each.place.kind is GuardProtocol.WALLET else "authorisation",
                 "contract": each.place.contract,
                 "holder": each.place.holder,
                 "amount_raw": None if each.amount_raw is None else str(each.amount_raw),

@@ -14,14 +14,22 @@ from keeper.chain.pool import Observer, ignore
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.config import Config
-from keeper.config_sections import AccountPolicy, MorphoBlueSection, WalletSection
+from keeper.config_sections import AaveV3Section, AccountPolicy, MorphoBlueSection, ProtocolSection, WalletSection
 from keeper.core.policy import AccountSettings, Policy, PolicySettings, resolve
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import BPS, WAD, Address
 from keeper.errors import ConfigError
 from keeper.protocols.guard_setup import guard_address
 from keeper.protocols.oracles import FeedSettings
-from keeper.protocols.portfolio import MorphoSettings, Portfolio, PortfolioSettings, WalletSettings, discover
+from keeper.protocols.portfolio import (
+    AaveSettings,
+    MorphoSettings,
+    Portfolio,
+    PortfolioSettings,
+    ProtocolSettings,
+    WalletSettings,
+    discover,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +80,12 @@ def portfolio_settings(config: Config) -> PortfolioSettings:
     )
 
 
-def _protocol_settings(section: MorphoBlueSection | WalletSection) -> MorphoSettings | WalletSettings:
+def _protocol_settings(section: ProtocolSection) -> ProtocolSettings:
     match section:
         case MorphoBlueSection():
             return MorphoSettings(section.address, section.markets)
+        case AaveV3Section():
+            return AaveSettings(section.pool, section.accounts, section.assets)
         case WalletSection():
             return WalletSettings(section.tokens)
 

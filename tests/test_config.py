@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from keeper.config import Config, load_config
-from keeper.config_sections import MorphoBlueSection, WalletSection, all_keys
+from keeper.config_sections import AaveV3Section, MorphoBlueSection, WalletSection, all_keys
 from keeper.config_values import (
     Listen,
     parse_bps,
@@ -37,6 +37,14 @@ markets = ["{MARKET}"]
 """
 
 
+AAVE = f"""
+[[protocols]]
+kind = "aave_v3"
+pool = "{MORPHO}"
+assets = ["0x{"22" * 20}"]
+"""
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path
@@ -56,6 +64,21 @@ def problem(folder: Path, text: str) -> str:
 
 
 # What it says ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_aave_pool_is_kept_for_the_owner_unless_accounts_are_named(folder: Path) -> None:
+    (_, pool) = load(folder, MINIMAL + AAVE).protocols
+    assert isinstance(pool, AaveV3Section)
+    assert (pool.pool, pool.accounts) == ("0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb", ())
+    assert pool.assets == ("0x2222222222222222222222222222222222222222",)
+    (_, pool) = load(folder, MINIMAL + AAVE + f'accounts = ["{OWNER}"]\n').protocols
+    assert isinstance(pool, AaveV3Section)
+    assert pool.accounts == (OWNER,)
+
+
+def test_an_aave_pool_without_assets_is_refused(folder: Path) -> None:
+    sentence = "keeper.toml: [[protocols]] number 2 assets is missing; it is the tokens (not their aTokens)"
+    assert problem(folder, MINIMAL + AAVE.replace("assets", "# assets")).startswith(sentence)
 
 
 def test_a_minimal_file_has_careful_defaults_beside_itself(folder: Path) -> None:
@@ -188,9 +211,12 @@ def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.Mo
         ("protocols = []", "keeper.toml: [[protocols]] must not be empty."),
         (
             "[[protocols]]\nkind = 'aave'",
-            'keeper.toml: [[protocols]] number 1: kind must be "morpho_blue" or "wallet".',
+            'keeper.toml: [[protocols]] number 1: kind must be "morpho_blue", "aave_v3" or "wallet".',
         ),
-        ("[[protocols]]\ntokens = []", 'keeper.toml: [[protocols]] number 1: kind must be "morpho_blue" or "wallet".'),
+        (
+            "[[protocols]]\ntokens = []",
+            'keeper.toml: [[protocols]] number 1: kind must be "morpho_blue", "aave_v3" or "wallet".',
+        ),
         (
             "[[protocols]]\nkind = 'wallet'\ntokens = []",
             "keeper.toml: [[protocols]] number 1 tokens must not be empty.",

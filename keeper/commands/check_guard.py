@@ -11,11 +11,13 @@ from keeper.core.snapshot import Snapshot, Token
 from keeper.core.units import Address
 from keeper.documents import Document
 from keeper.exposure import Worst, exposure_document, limits, permission_text, worst_cases
+from keeper.protocols.aave_v3 import AaveV3
 from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Call
 from keeper.protocols.guard_setup import guard_address, guard_code_hash
 from keeper.protocols.morpho_blue import MorphoBlue
 from keeper.protocols.permissions import Permission, decode_permissions, permission_calls, questions
+from keeper.protocols.wallet import Wallet
 from keeper.report import amount_text, short, usd_text
 from keeper.session import Session
 
@@ -26,16 +28,20 @@ async def code_findings(session: Session, snapshot: Snapshot) -> list[Finding]:
     code = await session.rpc.code(guard, snapshot.block.hash)
     findings = [_guard_code(session, snapshot, code, guard)]
     for adapter in session.portfolio.topology.adapters:
-        if isinstance(adapter, MorphoBlue):
-            code = await session.rpc.code(adapter.morpho, snapshot.block.hash)
-            says = f"Morpho at {adapter.morpho} has code with hash 0x{keccak(code).hex()}"
-            findings.append(
-                Finding(Grade.FINE, "morpho", says)
-                if code
-                else Finding(
-                    Grade.FAILURE, "morpho", f"there is no code at {adapter.morpho}", "correct [[protocols]] address"
-                )
-            )
+        match adapter:
+            case MorphoBlue():
+                check, name, address, key = "morpho", "Morpho", adapter.morpho, "address"
+            case AaveV3():
+                check, name, address, key = "aave", f"Aave v{adapter.version.name}", adapter.pool.address, "pool"
+            case Wallet():
+                continue
+        code = await session.rpc.code(address, snapshot.block.hash)
+        says = f"{name} at {address} has code with hash 0x{keccak(code).hex()}"
+        findings.append(
+            Finding(Grade.FINE, check, says)
+            if code
+            else Finding(Grade.FAILURE, check, f"there is no code at {address}", f"correct [[protocols]] {key}")
+        )
     return findings
 
 
@@ -135,7 +141,8 @@ async def look_at_exposure(session: Session, snapshot: Snapshot) -> Exposure | N
     if guard is None:
         return None
     tokens = _known_tokens(session, snapshot)
-    asked = questions(guard, tokens)
+    a_tokens = {known: token.address for known, token in session.portfolio.a_tokens().items()}
+    asked = questions(guard, tokens, a_tokens)
     underlyings = list(dict.fromkeys(asset for account in guard.accounts for asset in account.assets))
     cap = interface("MarginGuard")["cap"]
     results = await session.reader.aggregate(
@@ -145,7 +152,7 @@ async def look_at_exposure(session: Session, snapshot: Snapshot) -> Exposure | N
         ],
         snapshot.block,
     )
-    permissions = decode_permissions(guard, asked, results[: len(asked)])
+    permissions = decode_permissions(guard, asked, results[: len(asked)], a_tokens)
     caps = {
         underlying: (amount, window)
         for underlying, result in zip(underlyings, results[len(asked) :], strict=True)
@@ -182,7 +189,8 @@ def _in_all(worst: Sequence[Worst]) -> str:
 def _known_tokens(session: Session, snapshot: Snapshot) -> dict[Address, Token]:
     """Whatever the guard may have been permitted to take: collateral, what is owed, what the wallet lists."""
     named = (token for adapter in session.portfolio.topology.adapters for token in adapter.tokens())
-    return {token.address: token for token in named} | _tokens(snapshot)
+    a_tokens = session.portfolio.a_tokens().values()
+    return {token.address: token for token in (*named, *a_tokens)} | _tokens(snapshot)
 
 
 def _tokens(snapshot: Snapshot) -> dict[Address, Token]:

@@ -3,16 +3,17 @@
 And what is too much: a permission that no enrolled account needs any more is taken back.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import TypeVar
 
 from eth_utils.crypto import keccak
 
-from keeper.core.snapshot import GuardAccount, GuardProtocol, Snapshot, Token
+from keeper.core.snapshot import GuardAccount, GuardProtocol, Snapshot, Subaccount, Token
 from keeper.core.units import Address
 from keeper.errors import ConfigError
+from keeper.protocols.aave_v3 import AaveV3
 from keeper.protocols.abi import interface, short
 from keeper.protocols.base import Call, Enrolment
 from keeper.protocols.guard_setup import (
@@ -20,6 +21,8 @@ from keeper.protocols.guard_setup import (
     Limits,
     OwnerCall,
     approve,
+    approve_a_token,
+    approve_on_aave,
     authorise_on_morpho,
     deploy_guard,
     enrol,
@@ -32,7 +35,7 @@ from keeper.protocols.guard_setup import (
     unpause,
 )
 from keeper.protocols.morpho_blue import MorphoBlue
-from keeper.protocols.permissions import Place, decode_permissions, permission_calls, places, questions
+from keeper.protocols.permissions import Place, decode_permissions, managed, permission_calls, places, questions
 from keeper.protocols.wallet import Wallet
 from keeper.session import Session
 
@@ -93,7 +96,7 @@ async def missing_calls(session: Session, wanted: Wanted) -> list[OwnerCall]:
         calls.append(set_keeper(guard, keeper))
     if wanted.is_unpaused and snapshot.guard is not None and snapshot.guard.is_paused:
         calls.append(unpause(guard))
-    needed = _needed_places(snapshot, enrolments, wanted)
+    needed = _needed_places(session, snapshot, enrolments, wanted)
     calls += await _permission_calls(session, snapshot, guard, wanted, needed)
     return calls + await _revocation_calls(session, snapshot, needed)
 
@@ -216,17 +219,24 @@ async def _current_caps(
 # Permissions ----------------------------------------------------------------------------------------------------------
 
 
-def _needed_places(snapshot: Snapshot, enrolments: Sequence[Enrolment], wanted: Wanted) -> frozenset[Place]:
-    """Where the guard needs a permission once everything else was sent."""
-    accounts = () if snapshot.guard is None else snapshot.guard.accounts
-    kept = (account for account in accounts if account.is_live and not wanted.retires(account.index))
-    return frozenset(places([*kept, *enrolments]))
+def _needed_places(
+    session: Session, snapshot: Snapshot, enrolments: Sequence[Enrolment], wanted: Wanted
+) -> frozenset[Place]:
+    """Where the guard needs a permission, or has a use for one, once everything else was sent."""
+    enrolled = () if snapshot.guard is None else snapshot.guard.accounts
+    a_tokens = {known: token.address for known, token in session.portfolio.a_tokens().items()}
+    kept = (account for account in enrolled if account.is_live and not wanted.retires(account.index))
+    accounts = [*kept, *enrolments]
+    return frozenset([*places(accounts, a_tokens), *managed(accounts)])
 
 
 async def _permission_calls(
     session: Session, snapshot: Snapshot, guard: Address, wanted: Wanted, needed: frozenset[Place]
 ) -> list[OwnerCall]:
+    """The owner's own; whoever else holds an enrolled account permits it himself."""
+    owner = session.portfolio.topology.owner
     calls: list[OwnerCall] = []
+    allowed: list[Allowance] = []
     for adapter in session.portfolio.topology.adapters:
         match adapter:
             case MorphoBlue():
@@ -238,9 +248,26 @@ async def _permission_calls(
                 )
                 if not any(result.data):
                     calls.append(authorise_on_morpho(guard, adapter.morpho))
+            case AaveV3():
+                a_tokens = adapter.a_tokens().values()
+                allowed += [(token, approve_a_token) for token in a_tokens if _is_needed(token, owner, needed)]
+                if any(one.holder == owner and adapter.wants_manager(one) for one in _of(snapshot, adapter.name)):
+                    calls.append(approve_on_aave(guard, adapter.pool.address))
             case Wallet():
-                calls += await _allowance_calls(session, snapshot, guard, adapter, wanted, needed)
-    return calls
+                allowed += [(token, approve) for token in adapter.held if _is_needed(token, owner, needed)]
+    return calls + await _allowance_calls(session, snapshot, guard, allowed, wanted)
+
+
+Allowance = tuple[Token, Callable[[Address, Token, int], OwnerCall]]
+"""A token that the guard may take, and what permits it."""
+
+
+def _is_needed(token: Token, owner: Address, needed: frozenset[Place]) -> bool:
+    return Place(GuardProtocol.WALLET, token.address, owner) in needed
+
+
+def _of(snapshot: Snapshot, protocol: str) -> Iterator[Subaccount]:
+    return (subaccount for subaccount in snapshot.subaccounts if subaccount.id.protocol == protocol)
 
 
 async def _revocation_calls(session: Session, snapshot: Snapshot, needed: frozenset[Place]) -> list[OwnerCall]:
@@ -248,42 +275,46 @@ async def _revocation_calls(session: Session, snapshot: Snapshot, needed: frozen
     guard = snapshot.guard
     if guard is None:
         return []
-    tokens = {token.address: token for adapter in session.portfolio.topology.adapters for token in adapter.tokens()}
-    asked = [place for place in questions(guard, tokens) if place not in needed and place.holder == guard.owner]
-    results = await session.reader.aggregate(permission_calls(guard, asked), snapshot.block)
-    return [
-        authorise_on_morpho(guard.address, place.contract, is_authorised=False)
-        if place.kind is GuardProtocol.MORPHO
-        else approve(guard.address, tokens.get(place.contract) or Token(place.contract, short(place.contract), 0), 0)
-        for place in (permission.place for permission in decode_permissions(guard, asked, results))
-        if place not in needed
+    of_aave = session.portfolio.a_tokens()
+    named = (token for adapter in session.portfolio.topology.adapters for token in adapter.tokens())
+    tokens = {token.address: token for token in (*named, *of_aave.values())}
+    a_tokens = {known: token.address for known, token in of_aave.items()}
+    asked = [
+        place for place in questions(guard, tokens, a_tokens) if place not in needed and place.holder == guard.owner
     ]
+    results = await session.reader.aggregate(permission_calls(guard, asked), snapshot.block)
+    found = decode_permissions(guard, asked, results, a_tokens)
+    return [_revocation(guard.address, one.place, tokens) for one in found]
+
+
+def _revocation(guard: Address, place: Place, tokens: Mapping[Address, Token]) -> OwnerCall:
+    match place.kind:
+        case GuardProtocol.MORPHO:
+            return authorise_on_morpho(guard, place.contract, is_authorised=False)
+        case GuardProtocol.AAVE:
+            return approve_on_aave(guard, place.contract, is_approved=False)
+        case _:
+            return approve(guard, tokens.get(place.contract) or Token(place.contract, short(place.contract), 0), 0)
 
 
 async def _allowance_calls(
-    session: Session,
-    snapshot: Snapshot,
-    guard: Address,
-    wallet: Wallet,
-    wanted: Wanted,
-    needed: frozenset[Place],
+    session: Session, snapshot: Snapshot, guard: Address, allowed: Sequence[Allowance], wanted: Wanted
 ) -> list[OwnerCall]:
-    erc20 = interface("ERC20")
-    held = [token for token in wallet.held if Place(GuardProtocol.WALLET, token.address, wallet.owner) in needed]
+    erc20, owner = interface("ERC20"), session.portfolio.topology.owner
     reads = [
         Call(token.address, data)
-        for token in held
-        for data in (erc20["allowance"].encode(wallet.owner, guard), erc20["balanceOf"].encode(wallet.owner))
+        for token, _ in allowed
+        for data in (erc20["allowance"].encode(owner, guard), erc20["balanceOf"].encode(owner))
     ]
     results = await session.reader.aggregate(reads, snapshot.block)
-    asked = _by_token(wanted.allowances, held, "--allowance")
+    asked = _by_token(wanted.allowances, [token for token, _ in allowed], "--allowance")
     calls: list[OwnerCall] = []
-    for token, of_allowance, of_balance in zip(held, results[::2], results[1::2], strict=True):
+    for (token, permit), of_allowance, of_balance in zip(allowed, results[::2], results[1::2], strict=True):
         allowance, balance = int.from_bytes(of_allowance.data), int.from_bytes(of_balance.data)
         # An allowance that is there is the owner's decision, whatever the balance has become.
         amount = _raw(asked[token.address], token) if token.address in asked else allowance or balance
         if amount != allowance:
-            calls.append(approve(guard, token, amount))
+            calls.append(permit(guard, token, amount))
     return calls
 
 

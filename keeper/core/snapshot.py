@@ -137,6 +137,10 @@ class CollateralLine:
     initial_weight: Wad
     price: Wad
     """Unit of account per whole token, WAD, rounded down; for estimates and for people."""
+    withdrawable_raw_max: int | None = None
+    """What may leave its protocol, where less than may move within it (liquidity lent out); None: just as much."""
+    suppliable_raw_max: int | None = None
+    """What may arrive from outside its protocol, where less than from within (supply cap, freeze); None: as much."""
 
 
 @dataclass(frozen=True, slots=True)

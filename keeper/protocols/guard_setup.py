@@ -162,6 +162,28 @@ def approve(guard: Address, token: Token, amount_raw: int) -> OwnerCall:
     return OwnerCall(token.address, interface("ERC20")["approve"].encode(guard, amount_raw), 0, says)
 
 
+def approve_a_token(guard: Address, a_token: Token, amount_raw: int) -> OwnerCall:
+    """The allowance shrinks by what is taken, and does not grow with interest."""
+    says = (
+        f"Lets the guard take at most {_amount(amount_raw, a_token)} from this Aave account, into the enrolled "
+        "accounts only, and as long as the account stays healthy."
+        if amount_raw
+        else f"Takes the guard's allowance of {a_token.symbol} back."
+    )
+    return OwnerCall(a_token.address, interface("ERC20")["approve"].encode(guard, amount_raw), 0, says)
+
+
+def approve_on_aave(guard: Address, pool: Address, is_approved: bool = True) -> OwnerCall:
+    says = (
+        "Makes the guard a position manager of this Aave account, so that it can switch on as collateral what it "
+        "brings. A position manager may switch collateral on and off and change the e-mode, each only while the "
+        "account stays healthy; it can neither withdraw nor borrow, and the guard's code can only switch on."
+        if is_approved
+        else "Makes the guard a position manager of this Aave account no longer."
+    )
+    return OwnerCall(pool, interface("AavePool")["approvePositionManager"].encode(guard, is_approved), 0, says)
+
+
 def _to_guard(guard: Address, function: str, arguments: Sequence[object], says: str) -> OwnerCall:
     return OwnerCall(guard, interface(GUARD)[function].encode(*arguments), 0, says)
 

@@ -4,16 +4,21 @@ Retiring an account takes back none of it: only the holder can, on the contract 
 account needs any more is named, and can be taken back.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.snapshot import GuardAccount, GuardProtocol, GuardState
 from keeper.core.units import Address
-from keeper.protocols.abi import interface
+from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Call, CallResult, Enrolment
 
 UNLIMITED_RAW = 1 << 128
 """An allowance from here on is none: no token has so many units."""
+
+
+ATokens = Mapping[tuple[Address, Address], Address]
+"""The aToken of each pool and underlying that is known."""
+NO_A_TOKENS: ATokens = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +26,8 @@ class Place:
     """Where a holder can permit the guard something."""
 
     kind: GuardProtocol
-    """MORPHO: an authorisation, all or nothing. WALLET: an allowance of one token."""
+    """MORPHO: an authorisation, AAVE: being a position manager, both all or nothing. WALLET: an allowance of one token,
+    also of an aToken."""
     contract: Address
     holder: Address
 
@@ -30,7 +36,7 @@ class Place:
 class Permission:
     place: Place
     amount_raw: int | None
-    """Of an allowance; 1 or 0 for an authorisation; None when the contract did not answer."""
+    """Of an allowance; 1 or 0 for what is all or nothing; None when the contract did not answer."""
     is_needed: bool
     """Whether a live account uses it."""
 
@@ -45,41 +51,75 @@ class Permission:
         return is_allowance and self.amount_raw is not None and self.amount_raw >= UNLIMITED_RAW
 
 
-def places(accounts: Iterable[GuardAccount | Enrolment]) -> tuple[Place, ...]:
-    """What these accounts need, each once, in order."""
+def places(accounts: Iterable[GuardAccount | Enrolment], a_tokens: ATokens = NO_A_TOKENS) -> tuple[Place, ...]:
+    """What these accounts need, each once, in order; of an Aave account nothing where its aTokens are not known.
+
+    Being a position manager is not among it: a guard that is none moves what is in use already.
+    """
     found: dict[Place, None] = {}
     for account in accounts:
-        contracts = (account.target,) if account.protocol is GuardProtocol.MORPHO else account.assets
-        found.update({Place(account.protocol, contract, account.holder): None for contract in contracts})
+        found.update(dict.fromkeys(_places(account, a_tokens)))
     return tuple(found)
 
 
-def questions(guard: GuardState, tokens: Iterable[Address]) -> tuple[Place, ...]:
-    """Everything that was ever enrolled, and the owner's allowances of these tokens."""
-    owners = (Place(GuardProtocol.WALLET, token, guard.owner) for token in tokens)
-    return tuple(dict.fromkeys([*places(guard.accounts), *owners]))
+def _places(account: GuardAccount | Enrolment, a_tokens: ATokens) -> list[Place]:
+    holder = account.holder
+    match account.protocol:
+        case GuardProtocol.MORPHO:
+            return [Place(GuardProtocol.MORPHO, account.target, holder)]
+        case GuardProtocol.AAVE:
+            known = (a_tokens.get((account.target, asset)) for asset in account.assets)
+            return [Place(GuardProtocol.WALLET, a_token, holder) for a_token in known if a_token is not None]
+        case _:
+            return [Place(account.protocol, asset, holder) for asset in account.assets]
+
+
+def managed(accounts: Iterable[GuardAccount | Enrolment]) -> tuple[Place, ...]:
+    """Where these accounts may make the guard a position manager, so that it can switch on what it brings."""
+    pools = (Place(GuardProtocol.AAVE, one.target, one.holder) for one in accounts if _is_on_aave(one))
+    return tuple(dict.fromkeys(pools))
+
+
+def _is_on_aave(account: GuardAccount | Enrolment) -> bool:
+    return account.protocol is GuardProtocol.AAVE
+
+
+def questions(guard: GuardState, tokens: Iterable[Address], a_tokens: ATokens = NO_A_TOKENS) -> tuple[Place, ...]:
+    """Everything that was ever enrolled, and the owner's allowances of these tokens and of all known aTokens."""
+    owners = (
+        Place(GuardProtocol.WALLET, token, guard.owner)
+        for token in (*tokens, *a_tokens.values())
+        if token != ZERO_ADDRESS  # a unit of account that is no token
+    )
+    return tuple(dict.fromkeys([*places(guard.accounts, a_tokens), *managed(guard.accounts), *owners]))
+
+
+_ASKS = {
+    GuardProtocol.MORPHO: ("Morpho", "isAuthorized"),
+    GuardProtocol.AAVE: ("AavePool", "isApprovedPositionManager"),
+}
 
 
 def permission_calls(guard: GuardState, asked: Sequence[Place]) -> list[Call]:
-    is_authorised, allowance = interface("Morpho")["isAuthorized"], interface("ERC20")["allowance"]
-    return [
-        Call(place.contract, (is_authorised if place.kind is GuardProtocol.MORPHO else allowance).encode(*arguments))
-        for place in asked
-        for arguments in [(place.holder, guard.address)]
-    ]
+    calls: list[Call] = []
+    for place in asked:
+        contract, function = _ASKS.get(place.kind, ("ERC20", "allowance"))
+        calls.append(Call(place.contract, interface(contract)[function].encode(place.holder, guard.address)))
+    return calls
 
 
 def decode_permissions(
-    guard: GuardState, asked: Sequence[Place], results: Sequence[CallResult]
+    guard: GuardState, asked: Sequence[Place], results: Sequence[CallResult], a_tokens: ATokens = NO_A_TOKENS
 ) -> tuple[Permission, ...]:
-    """In the order of what was asked; those that are neither given nor needed are left out."""
-    needed = set(places(account for account in guard.accounts if account.is_live))
-    found = (
-        Permission(
-            place,
-            int.from_bytes(result.data) if result.success and len(result.data) == 32 else None,
-            place in needed,
-        )
-        for place, result in zip(asked, results, strict=True)
-    )
-    return tuple(permission for permission in found if permission.is_needed or permission.amount_raw != 0)
+    """In the order of what was asked; those that are neither given nor of use are left out."""
+    live = [account for account in guard.accounts if account.is_live]
+    needed, useful = set(places(live, a_tokens)), set(managed(live))
+    found: list[Permission] = []
+    for place, result in zip(asked, results, strict=True):
+        amount = int.from_bytes(result.data) if result.success and len(result.data) == 32 else None
+        if place.kind is GuardProtocol.AAVE and not result.success:
+            amount = 0  # Aave v3.0 knows no position managers
+        is_needed = place in needed or (place in useful and amount != 0)
+        if is_needed or amount != 0:
+            found.append(Permission(place, amount, is_needed))
+    return tuple(found)

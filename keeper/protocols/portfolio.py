@@ -11,11 +11,12 @@ from typing import Annotated, TypeVar, assert_never
 from pydantic import Field, TypeAdapter, ValidationError
 
 from keeper.core.policy import Pair
-from keeper.core.snapshot import Block, FeedRound, GuardState, Reading, Snapshot, Subaccount, Unknown
-from keeper.core.units import Address, Wad
+from keeper.core.snapshot import Block, FeedRound, GuardState, Reading, Snapshot, Subaccount, Token, Unknown
+from keeper.core.units import WAD, Address, Wad
 from keeper.errors import BadAnswer, ProtocolError
-from keeper.protocols import morpho_blue, wallet
-from keeper.protocols.abi import interface
+from keeper.protocols import aave_v3, morpho_blue, wallet
+from keeper.protocols.aave_v3 import AaveV3
+from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Adapter, Around, Call, CallResult, Discovery, Enrolment
 from keeper.protocols.guard import GuardReader, enrolled
 from keeper.protocols.morpho_blue import MorphoBlue
@@ -33,8 +34,20 @@ class MorphoSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class AaveSettings:
+    pool: Address
+    accounts: tuple[Address, ...]
+    """Empty: the owner's alone."""
+    assets: tuple[Address, ...]
+    """The underlyings that may move."""
+
+
+@dataclass(frozen=True, slots=True)
 class WalletSettings:
     tokens: tuple[Address, ...]
+
+
+ProtocolSettings = MorphoSettings | AaveSettings | WalletSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +59,7 @@ class PortfolioSettings:
     guard: Address | None
     keeper: Address | None
     """The hot key, whose gas money is read."""
-    protocols: tuple[MorphoSettings | WalletSettings, ...]
+    protocols: tuple[ProtocolSettings, ...]
     feeds: tuple[FeedSettings, ...] = ()
     heartbeat_slack_seconds: int = 0
     usd_feeds: Mapping[str, Address] = field(default_factory=dict[str, Address])
@@ -57,7 +70,7 @@ class PortfolioSettings:
 
 # What is found --------------------------------------------------------------------------------------------------------
 
-AnyAdapter = Annotated[MorphoBlue | Wallet, Field(discriminator="kind")]
+AnyAdapter = Annotated[MorphoBlue | AaveV3 | Wallet, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +93,15 @@ _TOPOLOGY = TypeAdapter(Topology)
 
 
 def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
-    """Three rounds of calls: markets and tokens, oracles, feeds.
+    """A few rounds of calls, as many as the slowest protocol takes and one for the feeds.
 
     Raises ProtocolError, naming what has to be corrected.
     """
     adapters = yield from _together([_discover_protocol(settings, protocol) for protocol in settings.protocols])
+    ids = [enrolment.subaccount for adapter in adapters for enrolment in adapter.enrolments()]
+    twice = next((id for place, id in enumerate(ids) if id in ids[:place]), None)
+    if twice is not None:
+        raise ProtocolError(f"[[protocols]] names {twice} twice; remove one of the two")
     tokens = dict.fromkeys(token for adapter in adapters for token in adapter.tokens())
     by_name = {name.lower(): feed for name, feed in settings.usd_feeds.items()}
     usd_feeds = {
@@ -112,11 +129,13 @@ def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
 
 
 def _discover_protocol(
-    settings: PortfolioSettings, protocol: MorphoSettings | WalletSettings
-) -> Discovery[MorphoBlue | Wallet]:
+    settings: PortfolioSettings, protocol: ProtocolSettings
+) -> Discovery[MorphoBlue | AaveV3 | Wallet]:
     match protocol:
         case MorphoSettings(address, markets):
             return (yield from morpho_blue.discover(address, settings.owner, settings.guard, markets))
+        case AaveSettings(pool, accounts, assets):
+            return (yield from aave_v3.discover(pool, accounts or (settings.owner,), settings.guard, assets))
         case WalletSettings(tokens):
             return (yield from wallet.discover(settings.owner, settings.guard, tokens, settings.native_symbol))
         case _:
@@ -194,6 +213,15 @@ class Portfolio:
         """How each subaccount is enrolled in the guard, in the order of a snapshot's subaccounts."""
         return [enrolment for adapter in self.adapters for enrolment in adapter.enrolments()]
 
+    def a_tokens(self) -> dict[tuple[Address, Address], Token]:
+        """The aToken of each Aave pool and underlying."""
+        return {
+            (adapter.pool.address, underlying): a_token
+            for adapter in self.topology.adapters
+            if isinstance(adapter, AaveV3)
+            for underlying, a_token in adapter.a_tokens().items()
+        }
+
     def pairs(self) -> list[Pair]:
         """What the default thresholds of each subaccount depend on, in the order of a snapshot's subaccounts."""
         return [pair for adapter in self.adapters for pair in adapter.pairs()]
@@ -220,6 +248,8 @@ class Portfolio:
             subaccounts += adapter.decode(part, around)
         usd = ((token, usd_price(feed, rounds, readings)) for token, feed in self.topology.usd_feeds.items())
         usd_per_unit: dict[Address, Wad] = {token: price for token, price in usd if price is not None}
+        if any(subaccount.unit and subaccount.unit.address == ZERO_ADDRESS for subaccount in subaccounts):
+            usd_per_unit[ZERO_ADDRESS] = WAD  # the unit of account is the USD itself
         return Snapshot(
             self.topology.chain_id,
             block,

@@ -13,6 +13,8 @@ from keeper.protocols.guard_setup import (
     Limits,
     OwnerCall,
     approve,
+    approve_a_token,
+    approve_on_aave,
     authorise_on_morpho,
     deploy_guard,
     enrol,
@@ -148,3 +150,23 @@ def test_an_allowance_is_finite_and_said(amount_raw: int, says: str) -> None:
     call = approve(GUARD, WETH_TOKEN, amount_raw)
     assert (call.to, call.says) == (WETH, says)
     assert decode(["address", "uint256"], call.data[4:]) == (GUARD, amount_raw)
+
+
+# Aave -----------------------------------------------------------------------------------------------------------------
+
+
+def test_an_atoken_is_allowed_to_an_amount_and_the_allowance_taken_back() -> None:
+    a_weth = Token(WETH, "aWETH", 18)
+    given, taken = approve_a_token(GUARD, a_weth, 4 * 10**18), approve_a_token(GUARD, a_weth, 0)
+    assert given.says.startswith("Lets the guard take at most 4 aWETH from this Aave account")
+    assert (given.to, given.data) == (WETH, interface("ERC20")["approve"].encode(GUARD, 4 * 10**18))
+    assert taken.says == "Takes the guard's allowance of aWETH back."
+    assert taken.data == interface("ERC20")["approve"].encode(GUARD, 0)
+
+
+@pytest.mark.parametrize("is_approved", [True, False])
+def test_the_guard_becomes_a_position_manager_and_is_one_no_longer(is_approved: bool) -> None:
+    call = approve_on_aave(GUARD, MORPHO, is_approved)
+    assert (call.to, call.value_wei) == (MORPHO, 0)
+    assert call.data == interface("AavePool")["approvePositionManager"].encode(GUARD, is_approved)
+    assert ("neither withdraw nor borrow" in call.says) is is_approved

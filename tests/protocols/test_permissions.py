@@ -84,3 +84,51 @@ def test_an_allowance_that_no_balance_exceeds_is_no_limit(
     place: Place, amount_raw: int | None, is_unlimited: bool
 ) -> None:
     assert Permission(place, amount_raw, True).is_unlimited is is_unlimited
+
+
+# Aave -----------------------------------------------------------------------------------------------------------------
+
+POOL, A_WETH = address(0xAA), address(0xA1)
+A_TOKENS = {(POOL, WETH): A_WETH}
+ALLOWANCE = Place(GuardProtocol.WALLET, A_WETH, FRIEND)
+MANAGER = Place(GuardProtocol.AAVE, POOL, FRIEND)
+
+
+def an_aave_account(*, is_live: bool = True) -> GuardAccount:
+    key = "0x" + 64 * "0"
+    return GuardAccount(0, GuardProtocol.AAVE, FRIEND, POOL, key, (WETH, WBTC), 0, 0, 0, 0, is_live=is_live)
+
+
+def test_an_aave_account_needs_an_allowance_of_each_atoken_that_is_known() -> None:
+    assert places([an_aave_account()], A_TOKENS) == (ALLOWANCE,)
+    assert places([an_aave_account()]) == ()
+
+
+def test_an_aave_account_is_asked_for_its_position_manager_too() -> None:
+    guard = a_guard(an_aave_account())
+    owners_a_weth = Place(GuardProtocol.WALLET, A_WETH, OWNER)
+    assert questions(guard, [ZERO_ADDRESS], A_TOKENS) == (ALLOWANCE, MANAGER, owners_a_weth)
+    assert permission_calls(guard, [ALLOWANCE, MANAGER]) == [
+        Call(A_WETH, interface("ERC20")["allowance"].encode(FRIEND, GUARD)),
+        Call(POOL, interface("AavePool")["isApprovedPositionManager"].encode(FRIEND, GUARD)),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("is_live", "answer", "permission", "is_left_behind"),
+    [
+        (True, word(1), Permission(MANAGER, 1, True), False),
+        (True, word(0), None, None),  # it may do without
+        (True, CallResult(False, b""), None, None),  # Aave v3.0 knows no position managers
+        (False, word(1), Permission(MANAGER, 1, False), True),
+        (False, word(0), None, None),
+        (False, CallResult(False, b""), None, None),
+        (False, CallResult(True, b""), Permission(MANAGER, None, False), True),
+    ],
+)
+def test_a_position_manager_is_left_behind_when_no_live_account_is_there(
+    is_live: bool, answer: CallResult, permission: Permission | None, is_left_behind: bool | None
+) -> None:
+    found = decode_permissions(a_guard(an_aave_account(is_live=is_live)), [MANAGER], [answer], A_TOKENS)
+    assert found == (() if permission is None else (permission,))
+    assert [each.is_left_behind for each in found] == ([] if is_left_behind is None else [is_left_behind])

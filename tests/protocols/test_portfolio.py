@@ -2,12 +2,13 @@ from dataclasses import replace
 
 import pytest
 
-from keeper.core.snapshot import Fresh, FreshnessUnverified, Snapshot, Stale, SubaccountId, Unknown
+from keeper.core.snapshot import Fresh, FreshnessUnverified, Snapshot, Stale, SubaccountId, Token, Unknown
 from keeper.errors import BadAnswer, ProtocolError
-from keeper.protocols.abi import interface
+from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import CallResult
 from keeper.protocols.multicall import MULTICALL3
-from keeper.protocols.portfolio import Portfolio, WalletSettings, discover
+from keeper.protocols.portfolio import AaveSettings, Portfolio, WalletSettings, discover
+from tests.protocols.aave_fakes import A_TOKENS, POOL, an_aave_chain
 from tests.protocols.fakes import (
     BLOCK,
     ETH_FEED,
@@ -73,6 +74,44 @@ def test_enrolments_and_pairs_come_in_the_order_of_the_subaccounts() -> None:
     ids = [subaccount.id for subaccount in read(a_chain()).subaccounts]
     assert [enrolment.subaccount for enrolment in PORTFOLIO.enrolments()] == ids
     assert [pair.id for pair in PORTFOLIO.pairs()] == ids
+
+
+# Aave -----------------------------------------------------------------------------------------------------------------
+
+WITH_AAVE = replace(SETTINGS, protocols=(AaveSettings(POOL, (), (WETH,)), *SETTINGS.protocols))
+
+
+def test_aave_is_read_beside_the_others_and_the_owners_account_unless_another_is_named() -> None:
+    portfolio, rounds = an_aave_chain().run(discover(WITH_AAVE))
+    assert rounds == 6  # the pool; its reserves; their tokens and sources; what is behind the sources, twice; feeds
+    snapshot = read(an_aave_chain(), portfolio)
+    assert [subaccount.id.protocol for subaccount in snapshot.subaccounts] == ["aave", "morpho", "wallet"]
+    assert snapshot.subaccounts[0].id == SubaccountId("aave", OWNER)
+    assert snapshot.subaccounts[0].reading == Fresh()
+    assert portfolio.a_tokens() == {
+        (POOL, WETH): Token(A_TOKENS[WETH], "aWETH", 18),
+        (POOL, USDC): Token(A_TOKENS[USDC], "aUSDC", 6),
+    }
+
+
+def test_an_account_that_is_named_twice_is_refused() -> None:
+    twice = replace(WITH_AAVE, protocols=(WITH_AAVE.protocols[0], *WITH_AAVE.protocols))
+    with pytest.raises(ProtocolError, match=f"names aave:{OWNER} twice"):
+        an_aave_chain().run(discover(twice))
+
+
+def test_a_usd_is_worth_one_where_accounts_are_counted_in_it() -> None:
+    portfolio, _ = an_aave_chain().run(discover(WITH_AAVE))
+    assert read(an_aave_chain(), portfolio).usd_per_unit[ZERO_ADDRESS] == 10**18
+    assert ZERO_ADDRESS not in read(a_chain()).usd_per_unit
+
+
+def test_a_stored_topology_with_aave_reads_an_old_answer_to_the_same_snapshot() -> None:
+    portfolio, _ = an_aave_chain().run(discover(WITH_AAVE))
+    again = Portfolio.from_json(portfolio.to_json())
+    assert again.topology == portfolio.topology
+    assert again.calldata == portfolio.calldata
+    assert read(an_aave_chain(), again) == read(an_aave_chain(), portfolio)
 
 
 # The journal ----------------------------------------------------------------------------------------------------------
