@@ -147,13 +147,17 @@ def test_no_donor_ends_with_a_smaller_cushion_than_whom_it_saved(
 @CHECKED
 @given(cases)
 def test_tokens_are_conserved(case: Case) -> None:
+    """What is held less what is owed: a repayment takes the same off both."""
     snapshot, _, plan = planned(case)
     result = after_plan(snapshot, plan)
 
     def totals(of: Snapshot) -> dict[str, int]:
         found: dict[str, int] = {}
-        for line in (line for account in of.subaccounts for line in account.collateral):
-            found[line.token.symbol] = found.get(line.token.symbol, 0) + line.amount_raw
+        for account in of.subaccounts:
+            for line in account.collateral:
+                found[line.token.symbol] = found.get(line.token.symbol, 0) + line.amount_raw
+            for debt in account.debts:
+                found[debt.token.symbol] = found.get(debt.token.symbol, 0) - debt.amount_raw
         return found
 
     assert totals(result) == totals(snapshot)
