@@ -14,7 +14,7 @@ from keeper.core.economics import TRANSFER_GAS
 from keeper.core.plan import Stage, Transfer
 from keeper.core.policy import DonorsOrder
 from keeper.core.snapshot import SubaccountId
-from keeper.core.stages import DUST_SHARE, donors_for, kept, kind_between
+from keeper.core.stages import DUST_SHARE, GOAL_SLACK, donors_for, kept, kind_between
 from keeper.core.units import WAD, Address, Wad
 
 UNIT = 10**36
@@ -58,9 +58,13 @@ class Served:
     health_after: Wad
     """What the recipient ends with: no donor with debt may end with a smaller cushion."""
 
-    def keep(self, donor: Account, least: Wad, bar: Wad) -> Keep:
-        """What a donor must be left with that gives to it: a health of `least` at least, and `bar` after its shock."""
-        demanded = kept(donor, self.recipient.cushion(self.health_after), self.stage)
+    def keep(self, donor: Account, least: Wad, bar: Wad, *, is_one_way: bool) -> Keep:
+        """What a donor must be left with that gives to it: a health of `least` at least, and `bar` after its shock.
+
+        On several ways each amount is rounded up, so the recipient may end slightly higher than it did.
+        """
+        reached = self.health_after if is_one_way else self.health_after + self.health_after // GOAL_SLACK
+        demanded = kept(donor, self.recipient.cushion(reached), self.stage)
         return Keep(max(demanded.health, least), max(demanded.health_after_shock, bar))
 
     def way(self, transfer: Transfer) -> Way:
@@ -164,7 +168,7 @@ def demands_of(
                     continue
                 indebted = capital if is_debt_free_first and donor.has_debt else 0
                 gas = TRANSFER_GAS[kind_between(donor, served.recipient, way)]
-                keep = served.keep(donor, least.get(donor.id, 0), bar)
+                keep = served.keep(donor, least.get(donor.id, 0), bar, is_one_way=len(usable) == 1)
                 arcs.append(Arc(donor, way, keep, gas, full, capital, indebted))
         if is_debt_free_first:
             arcs = [arc for arc in arcs if not _is_dust(book, arc)]

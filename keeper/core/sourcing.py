@@ -55,7 +55,9 @@ TRIES_MAX = 1_000
 BAR_TRIES_MAX = 400
 """The same for a search at the same cost that leaves donors better off."""
 ORDERS_MAX = 14
-"""In how many orders the demands are placed in a search for a lower cost; in one at the same cost, two."""
+"""In how many orders the demands are placed in a search for a lower cost."""
+FEW_ORDERS = 2
+"""The same in one at the same cost, and where only less capital is possible."""
 BUCKET = WAD // 100
 
 Sources = list[tuple[Transfer, ...]]
@@ -158,6 +160,8 @@ class _Search:
         # What is placed so far.
         self._drawn: dict[SubaccountId, _Drawn] = {}
         self._counts = [0] * len(problem.rescues)
+        self._moved: dict[Address, int] = {}
+        self._arrived: dict[tuple[int, Way], int] = {}
         self._placed: list[tuple[Demand, Arc, int]] = []
         self._found: list[tuple[Demand, Arc, int]] | None = None
         for demand in self._demands:
@@ -168,11 +172,15 @@ class _Search:
         if not all(demand.is_within_reach for demand in self._demands):
             return None
         gas = {demand.rescue: least_gas(demand) for demand in self._demands}
-        for order in orders(self._demands, 2 if self._is_first_enough else ORDERS_MAX):
+        bound = least_spent(self._demands, [gas[demand.rescue] for demand in self._demands]).cost
+        for number, order in enumerate(orders(self._demands, ORDERS_MAX)):
+            is_last_wish = self._is_first_enough or bound[:-1] >= self._limit[:-1]
+            if bound >= self._limit or self._is_enough() or (is_last_wish and number >= FEW_ORDERS):
+                break
             self._demands, self._tries = order, 0
             alone = [gas[demand.rescue] for demand in order]
             self._least = [least_spent(order[place:], alone[place:]) for place in range(len(order) + 1)]
-            if order and not self._is_enough():
+            if order:
                 self._place(0, UNIT, Spent(), 0)
         if self._found is None:
             return None
@@ -197,9 +205,8 @@ class _Search:
     def _left(self, demand: Demand, arc: Arc) -> int:
         """What an arc can still bring: its donor must keep all that it is asked to, and no limit is passed."""
         donor, token = arc.donor, arc.way.token.address
-        placed = [(rescue, other, amount) for rescue, other, amount in self._placed if other.way.token.address == token]
-        arrived = sum(amount for other, by, amount in placed if other is demand and by.way == arc.way)
-        within = min(demand.limits[arc.way] - arrived, self._book.cap(token) - sum(amount for _, _, amount in placed))
+        arrived = self._arrived.get((demand.rescue, arc.way), 0)
+        within = min(demand.limits[arc.way] - arrived, self._book.cap(token) - self._moved.get(token, 0))
         drawn = self._drawn.get(donor.id, _UNDRAWN)
         if not donor.has_debt:
             return max(min(self._book.spare(donor, token, arc.keep) - drawn.used(token), within), 0)
@@ -278,13 +285,26 @@ class _Search:
                 continue
             amount = self._room(demand, number) if is_emptied else arc.amount(rest, is_mixed=bool(ways - {arc.way}))
             drawn = self._drawn.get(arc.donor.id)
-            self._drawn[arc.donor.id] = (drawn or _UNDRAWN).by(demand.stage, arc.keep, arc.way.token.address, amount)
-            self._counts[demand.rescue] += 1
-            self._placed.append((demand, arc, amount))
+            self._put(demand, arc, amount)
             self._place(place, rest - share, spent.plus(more), number + 1)
-            self._placed.pop()
-            self._counts[demand.rescue] -= 1
-            if drawn is None:
-                del self._drawn[arc.donor.id]
-            else:
-                self._drawn[arc.donor.id] = drawn
+            self._take_back(drawn)
+
+    def _put(self, demand: Demand, arc: Arc, amount: int) -> None:
+        token, into = arc.way.token.address, (demand.rescue, arc.way)
+        drawn = self._drawn.get(arc.donor.id, _UNDRAWN)
+        self._drawn[arc.donor.id] = drawn.by(demand.stage, arc.keep, token, amount)
+        self._moved[token] = self._moved.get(token, 0) + amount
+        self._arrived[into] = self._arrived.get(into, 0) + amount
+        self._counts[demand.rescue] += 1
+        self._placed.append((demand, arc, amount))
+
+    def _take_back(self, drawn: _Drawn | None) -> None:
+        """Takes back the last that was put, with what was taken from its donor before."""
+        demand, arc, amount = self._placed.pop()
+        self._counts[demand.rescue] -= 1
+        self._moved[arc.way.token.address] -= amount
+        self._arrived[demand.rescue, arc.way] -= amount
+        if drawn is None:
+            del self._drawn[arc.donor.id]
+        else:
+            self._drawn[arc.donor.id] = drawn
