@@ -16,8 +16,8 @@ PARTS = 20
 """So that a failure names ten books, not two hundred."""
 
 
-def ordered(seed: int, order: DonorsOrder) -> Instance:
-    book = instance(seed, 4 + seed % 9)
+def ordered(seed: int, order: DonorsOrder, *, has_several_ways: bool = False) -> Instance:
+    book = instance(seed, 4 + seed % 9, has_several_ways=has_several_ways)
     return replace(book, policy=replace(book.policy, donors_order=order))
 
 
