@@ -4,19 +4,21 @@ In order of rank everybody is brought to its target. When that leaves somebody w
 are contested. Then those are chosen whose saving is worth most (some are left out if need be), all of them are brought
 to one common cushion as high as the donors allow, and what is left over goes out in order of rank again. The better of
 both results wins, the first on a tie: loss avoided in the highest priority tier, then in the next, then how many live,
-then the smallest cushion, then the next smallest. Last, the sources are chosen anew for the least gas
-(`keeper.core.sourcing`), all amounts as they are.
+then the smallest cushion, then the next smallest. Last, the sources are chosen anew for the least cost
+(`keeper.core.sourcing`), all healths as they are: donors, and which collateral comes or which debt is repaid.
 
 The objective in full, each only among what is equal in those before it:
 
     1. per tier, from the highest: the sum of loss(j) over all j in need that end at or above survive(j)
     2. the number of those
     3. the sorted cushions min(cushion(j), cushion at trigger(j)), in steps of CUSHION_STEP, smallest first
-    4. the least gas
-    5. the highest lowest health of a donor with debt after its own shock, in buckets of 100 bp
-    6. the lowest ids
+    4. donors_order = "debt-free first": the least capital from donors with debt; "least gas": left out
+    5. the least gas
+    6. the least capital: a repayment takes (target debt - collateral) / target, less than any collateral
+    7. the highest lowest health of a donor with debt after its own shock, in buckets of 100 bp
+    8. the lowest ids
 
-3 stands before gas because rescues that end at `survive` for the sake of some gas are made again at the next fall.
+3 stands before cost because rescues that end at `survive` for the sake of some gas are made again at the next fall.
 
 A pure function of the book; bounded by the counts below.
 """
