@@ -10,10 +10,11 @@ from dataclasses import replace
 
 import pytest
 
+from keeper.core.book import Account, Book
 from keeper.core.imagined import after_transfers
-from keeper.core.plan import History, Kind, Plan, Rescue
+from keeper.core.plan import History, Kind, Plan, Rescue, Transfer
 from keeper.core.planner import make_plan
-from keeper.core.snapshot import Snapshot, Subaccount, Token
+from keeper.core.snapshot import NOTHING, Snapshot, Subaccount, SubaccountId, Token
 from keeper.core.verdict import Unfunded
 from tests.builders import DAI, USDC, WBTC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, after_plan, raw, wad
 
@@ -150,3 +151,17 @@ def test_a_last_stand_repays_from_a_donor_with_debt() -> None:
     after = after_plan(snapshot, plan)
     saved, gave = (after.subaccount(id).margin.risk().health_factor for id in (dying.id, donor.id))
     assert wad("1.09") < saved <= gave < wad("1.12")
+
+
+@pytest.mark.parametrize(("cap", "room"), [("14849", "14849"), ("14850", "14850"), ("20000", "14850")])
+def test_a_hundredth_of_a_debt_is_never_repaid(cap: str, room: str) -> None:
+    """Of 15,000 USDC."""
+    owing = a_subaccount("owing", debt="15000")
+    settings = a_policy(owing).subaccounts[owing.id]
+    account = Account(owing, settings, settings.thresholds, NOTHING, frozenset({USDC.address}))
+    book = Book((), {USDC.address: raw(USDC, cap)}, a_policy().inclusion, 1)
+    repaying = account.ways[-1]
+    assert repaying.is_repayment
+    assert book.room(account, repaying) == raw(USDC, room)
+    book.move(Transfer(Kind.REPAY, SubaccountId("wallet"), owing.id, USDC, raw(USDC, "14000")))
+    assert book.room(account, repaying) == raw(USDC, room) - raw(USDC, "14000")
