@@ -32,6 +32,7 @@ from tests.builders import (
     USDC,
     WBTC,
     WETH,
+    WSTETH,
     a_policy,
     a_snapshot,
     a_subaccount,
@@ -136,7 +137,7 @@ def test_the_guard_lets_a_whole_shock_pass_before_it_refuses_a_rescue() -> None:
 @pytest.mark.parametrize(("token", "amount"), [(WBTC, "1"), (WETH, "10"), (DAI, "20000"), (USDC, "20000")])
 def test_amounts_are_in_the_tokens_own_decimals(token: Token, amount: str) -> None:
     plan = plan_for(
-        a_subaccount("a", collateral={token: amount}, health="1.1", debt_token=WETH),
+        a_subaccount("a", collateral={token: amount}, health="1.1", debt_token=WSTETH),
         a_wallet(collateral={token: amount}),
     )
     share = plan.rescues[0].transfers[0].amount_raw * 10**6 // raw(token, amount)
