@@ -305,10 +305,23 @@ def _account(
         subaccount,
         settings,
         enforced(settings.thresholds, guard, index),
-        {line.token.address: settings.shock_bps for line in subaccount.collateral},
+        shock(subaccount, settings.shock_bps),
         frozenset[Address]() if enrolled is None else frozenset(enrolled.assets),
         WAD if subaccount.unit is None else usd_per_unit.get(subaccount.unit.address, WAD),
     )
+
+
+def shock(subaccount: Subaccount, shock_bps: int) -> dict[Address, int]:
+    """The fall that an account is tested against: of each token that it has more of than it owes.
+
+    A price is one for both sides, so a fall of what it owes more of would only make it look better.
+    """
+    owed = {debt.token.address: debt.amount_raw * debt.price // 10**debt.token.decimals for debt in subaccount.debts}
+    return {
+        line.token.address: shock_bps
+        for line in subaccount.collateral
+        if line.amount_raw * line.maintenance_weight // WAD >= owed.get(line.token.address, 0)
+    }
 
 
 def _effect(before: Book, after: Book, account: Account) -> Effect:
