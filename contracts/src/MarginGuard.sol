@@ -351,7 +351,7 @@ contract MarginGuard is Accounts {
         } else if (a.protocol == Protocol.Aave) {
             (standing.health, standing.breakEven) = AaveV3.health(a.target, a.holder);
         } else {
-            (standing.health, standing.breakEven) = EulerV2.health(a.target, _account(a));
+            (standing.health, standing.breakEven) = EulerV2.health(a.target, _account(a), a.assets);
         }
         standing.booked = isOwed ? _owed(a, asset) : _held(a, asset);
     }

@@ -32,6 +32,43 @@ contract BatchingKeeper {
     }
 }
 
+/// @notice What a thief once made a controller, as an operator: it calls an account as healthy as pays, and takes all.
+contract LyingController {
+    function accountLiquidity(address, bool) external pure returns (uint256, uint256) {
+        return (1.3e18, 1e18);
+    }
+
+    function checkAccountStatus(address, address[] calldata) external pure returns (bytes4) {
+        return this.checkAccountStatus.selector;
+    }
+
+    function LTVLiquidation(address) external pure returns (uint16) {
+        return 0;
+    }
+
+    function seize(StandInEVC evc, StandInVault vault, address account, address to) external {
+        evc.controlCollateral(
+            address(vault), account, 0, abi.encodeCall(vault.transfer, (to, vault.balanceOf(account)))
+        );
+    }
+}
+
+/// @notice In place of a vault's deposit and repayment: it takes the tokens and is done.
+contract TakesAndBooksNothing {
+    function deposit(uint256 assets, address) external returns (uint256) {
+        return _take(assets);
+    }
+
+    function repay(uint256 assets, address) external returns (uint256) {
+        return _take(assets);
+    }
+
+    function _take(uint256 assets) private returns (uint256) {
+        TestToken(StandInVault(address(this)).asset()).transferFrom(msg.sender, address(this), assets);
+        return assets;
+    }
+}
+
 /// @notice The guard on the stand-in for Euler: what it knows of a sub-account, and that shares move between them.
 contract EulerTest is EulerSetting {
     /* ENROLMENT */
@@ -265,6 +302,41 @@ contract EulerTest is EulerSetting {
         );
     }
 
+    /* CONTROLLERS */
+
+    /// @dev What an operator enabled stays when it is dismissed: what moved into that sub-account would be the thief's.
+    function test_RevertIf_TheControllerIsNotEnrolled() public {
+        LyingController lying = new LyingController();
+        vm.prank(owner);
+        evc.setAccountOperator(_sub(3), thief, true);
+        vm.startPrank(thief);
+        evc.enableController(_sub(3), address(lying));
+        evc.enableCollateral(_sub(3), address(eWeth));
+        vm.stopPrank();
+        vm.prank(owner);
+        evc.setAccountOperator(_sub(3), thief, false);
+        uint16 index = _enrol(_eulerAccount(3));
+        _permit(3, eWeth, 1 ether);
+
+        bytes memory refusal = abi.encodeWithSelector(EulerV2.ControllerIsNotEnrolled.selector, address(lying));
+        assertEq(_refusal(_rescue(index, _transfer(IMarginGuard.Kind.Native, FREE, WETH, WETH, 1 ether))), refusal);
+        _depositFor(_sub(3), eWeth, 1 ether);
+        assertEq(_refusal(_shares(index, 0.1 ether)), refusal);
+        lying.seize(evc, eWeth, _sub(3), thief);
+        assertApproxEqAbs(eWeth.convertToAssets(eWeth.balanceOf(thief)), 1 ether, 3);
+    }
+
+    /// @dev A vault that an account owes to is one of its assets, or nothing can be said of the account.
+    function test_RevertIf_TheVaultThatIsOwedToIsNotListed() public {
+        _openSub(3, eWeth, 10 ether, 12_000e6);
+        IMarginGuard.Enrolment memory enrolment = _eulerAccount(3);
+        enrolment.assets = new address[](1);
+        enrolment.assets[0] = address(eWeth);
+        uint16 index = _enrol(enrolment);
+        vm.expectRevert(abi.encodeWithSelector(EulerV2.ControllerIsNotEnrolled.selector, address(eUsdc)));
+        guard.health(index);
+    }
+
     /* WITHIN A BATCH OF THE EVC */
 
     function test_RevertIf_ChecksOfTheRecipientAreDeferred() public {
@@ -472,6 +544,62 @@ contract EulerTest is EulerSetting {
             _refusal(_rescue(MAIN, _transfer(IMarginGuard.Kind.Repay, FREE, WETH, WETH, 1 ether))),
             abi.encodeWithSelector(StandInVault.E_RepayTooMuch.selector)
         );
+    }
+
+    /* VAULTS THAT DO SOMETHING ELSE */
+
+    function test_RevertIf_AVaultCountsMoreSharesThanTheAmountIsWorth() public {
+        vm.mockCall(address(eWeth), abi.encodeCall(eWeth.previewWithdraw, (1 ether)), abi.encode(2 ether));
+        bytes memory reason = _refusal(_shares(FREE, 1 ether));
+        assertEq(bytes4(reason), IMarginGuard.DebitDiffers.selector);
+    }
+
+    function test_RevertIf_AVaultSaysThatItMovedShares() public {
+        vm.mockCall(address(eWeth), abi.encodeWithSelector(eWeth.transferFrom.selector), abi.encode(true));
+        bytes memory reason = _refusal(_shares(FREE, 1 ether));
+        assertEq(bytes4(reason), IMarginGuard.DebitDiffers.selector);
+    }
+
+    /// @dev It lowers what is booked, and keeps the tokens.
+    function test_RevertIf_AWithdrawalBringsNothing() public {
+        vm.mockCall(address(weth), abi.encodeCall(weth.transfer, (address(guard), 1 ether)), abi.encode(true));
+        assertEq(
+            _refusal(_rescue(A, _transfer(IMarginGuard.Kind.Cross, FREE, WETH, 0, 1 ether))),
+            abi.encodeWithSelector(IMarginGuard.ReceivedAmountDiffers.selector, address(weth), 1 ether, 0)
+        );
+    }
+
+    function test_RevertIf_ADepositIsNotTaken() public {
+        vm.mockCall(address(eWeth), abi.encodeWithSelector(eWeth.deposit.selector), abi.encode(1 ether));
+        assertEq(
+            _refusal(_rescue(MAIN, _transfer(IMarginGuard.Kind.Cross, B, 0, WETH, 1 ether))),
+            abi.encodeWithSelector(Token.AllowanceLeft.selector, address(weth), address(eWeth), 1 ether)
+        );
+    }
+
+    function test_RevertIf_ARepaymentIsNotTaken() public {
+        vm.mockCall(address(eUsdc), abi.encodeWithSelector(eUsdc.repay.selector), abi.encode(2_000e6));
+        assertEq(
+            _refusal(_rescue(MAIN, _transfer(IMarginGuard.Kind.Repay, FREE, USDC, USDC, 2_000e6))),
+            abi.encodeWithSelector(Token.AllowanceLeft.selector, address(usdc), address(eUsdc), 2_000e6)
+        );
+    }
+
+    /// @dev It takes the tokens, and books nothing.
+    function test_RevertIf_WhatIsDepositedIsNotBooked() public {
+        vm.mockFunction(
+            address(eWeth), address(new TakesAndBooksNothing()), abi.encodeWithSelector(eWeth.deposit.selector)
+        );
+        bytes memory reason = _refusal(_rescue(MAIN, _transfer(IMarginGuard.Kind.Cross, B, 0, WETH, 1 ether)));
+        assertEq(bytes4(reason), IMarginGuard.CreditDiffers.selector);
+    }
+
+    function test_RevertIf_WhatIsRepaidIsNotBooked() public {
+        vm.mockFunction(
+            address(eUsdc), address(new TakesAndBooksNothing()), abi.encodeWithSelector(eUsdc.repay.selector)
+        );
+        bytes memory reason = _refusal(_rescue(MAIN, _transfer(IMarginGuard.Kind.Repay, FREE, USDC, USDC, 2_000e6)));
+        assertEq(bytes4(reason), IMarginGuard.RepaymentDiffers.selector);
     }
 
     function _lendOutAllWeth() private {
