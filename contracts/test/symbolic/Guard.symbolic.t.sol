@@ -313,9 +313,10 @@ contract GuardProofs is Test {
         loan.setAllowance(OWNER, address(guard), 8 ether);
     }
 
-    /// @dev In account 0's market a share of the debt is an asset, the virtual ones included.
+    /// @dev In account 0's market a share of the debt is an asset, the virtual ones included; of a power of two of each, so
+    /// that a solver need not divide.
     function _sharesAreAssets() private {
-        protocol.borrowed(ids[0], 100e18, 100e18 + 1 - 1e6);
+        protocol.borrowed(ids[0], 2 ** 67 - 1, 2 ** 67 - 1e6);
     }
 
     function _collateral(uint256 i) private view returns (uint256 collateral) {
