@@ -1,4 +1,4 @@
-"""The text of the keeper.toml that `keeper init` writes: every key with what it is for, every threshold with its reason."""
+"""The keeper.toml that `keeper init` writes: every key with what it is for, every threshold with its reason."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
