@@ -223,12 +223,22 @@ def plan(
         str | None, typer.Option(help="Price changes to assume first.", metavar="WETH=-12%,WBTC=-5%")
     ] = None,
     gas: Annotated[str | None, typer.Option(help="Another price of gas to assume.", metavar="200gwei")] = None,
+    is_return: Annotated[
+        bool,
+        typer.Option(
+            "--return", help="The owner's transactions that undo what rescues moved, as far as can be spared."
+        ),
+    ] = False,
+    form: Annotated[
+        Literal["list", "safe", "cast"],
+        typer.Option(help="With --return: list, Safe Transaction Builder JSON, or cast send lines."),
+    ] = "list",
     json: JsonOption = False,
 ) -> None:
     """What would be sent now, why, and what it costs; exits 3 when there is something to do."""
     from keeper.commands import plan as verb
 
-    answer(lambda: verb.plan(config, shock=shock, gas=gas), json)
+    answer(lambda: verb.plan(config, shock=shock, gas=gas, is_return=is_return, form=form), json)
 
 
 @app.command()

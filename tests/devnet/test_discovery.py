@@ -203,18 +203,20 @@ async def test_the_daemon_tells_of_a_new_position_once_and_reads_no_more_in_a_cy
     devnet: Devnet, fewer: Path
 ) -> None:
     id = devnet.deployment.markets["WETH/DAI 77%"].id
-    async with wire(devnet.url) as node:
-        async with open_keeper(load_config(through(node.url, fewer)), is_dry_run=True) as running:
-            lookout = Lookout(running, FakeClock())
-            with capture_logs() as logs:
-                await lookout.look()
-                await lookout.look()
-            assert [each["subject"] for each in alarms(logs, "not_protected")] == [f"morpho:{id}"]
-            assert "add " + id in alarms(logs, "not_protected")[0]["event"]
-            head = await running.session.rpc.head()
-            node.requests.clear()
-            await running.cycle(head)
-            assert node.methods == ["eth_call"]
+    async with (
+        wire(devnet.url) as node,
+        open_keeper(load_config(through(node.url, fewer)), is_dry_run=True) as running,
+    ):
+        lookout = Lookout(running, FakeClock())
+        with capture_logs() as logs:
+            await lookout.look()
+            await lookout.look()
+        assert [each["subject"] for each in alarms(logs, "not_protected")] == [f"morpho:{id}"]
+        assert "add " + id in alarms(logs, "not_protected")[0]["event"]
+        head = await running.session.rpc.head()
+        node.requests.clear()
+        await running.cycle(head)
+        assert node.methods == ["eth_call"]
 
 
 async def test_an_account_that_uses_another_asset_is_judged_again_after_the_daemons_next_look(devnet: Devnet) -> None:
