@@ -9,6 +9,8 @@ from rich.console import RenderableType
 from rich.padding import Padding
 
 from keeper.commands.answer import THERE_IS_SOMETHING_TO_DO, Answer
+from keeper.commands.owner_calls import Form
+from keeper.commands.returning import plan_returning
 from keeper.commands.view import View, by_hand_document, by_hand_lines, require_known, view, with_companions
 from keeper.config import load_config
 from keeper.config_values import parse_bps, parse_wei
@@ -37,7 +39,13 @@ from keeper.session import open_session
 _CHANGE = re.compile(r"\s*([A-Za-z0-9._-]+)\s*=\s*([+-]?)\s*([0-9.]+\s*%)\s*")
 
 
-def plan(config_path: Path, *, shock: str | None, gas: str | None) -> Answer:
+def plan(config_path: Path, *, shock: str | None, gas: str | None, is_return: bool, form: Form) -> Answer:
+    if is_return and (shock is not None or gas is not None):
+        raise ConfigError("--return looks at the chain as it is: leave --shock and --gas out.")
+    if is_return:
+        return plan_returning(config_path, form)
+    if form != "list":
+        raise ConfigError("--form is for --return: what the keeper itself would send, nobody has to sign.")
     changes_bps = {} if shock is None else parse_shock(shock)
     return asyncio.run(_plan(config_path, changes_bps, None if gas is None else parse_gas(gas)))
 
