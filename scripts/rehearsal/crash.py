@@ -1,4 +1,4 @@
-"""One crash on the fork, in steps: each is a block in which prices fall and liquidators strike, and then the keeper acts.
+"""One crash on the fork, in steps: in each prices fall and liquidators strike in a block, and then the keeper acts.
 
 That order is the worst one: whoever is liquidatable the moment a price is there, is liquidated before a rescue can be.
 """

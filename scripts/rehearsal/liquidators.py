@@ -87,7 +87,7 @@ class Liquidators:
                 case _:
                     pass
 
-    # Morpho: all of the debt; where the collateral does not pay for that, all of the collateral ------------------------
+    # Morpho: all of the debt; where the collateral does not pay for that, all of the collateral -----------------------
 
     def _on_morpho(self, adapter: MorphoBlue, market: Market, subaccount: Subaccount) -> list[Liquidation]:
         key = bytes.fromhex(market.id[2:])

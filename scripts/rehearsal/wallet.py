@@ -11,21 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keeper.chain.owner import impersonated, send_all
-from keeper.chain.pool import open_pool
-from keeper.chain.reader import Reader
-from keeper.chain.rpc import Rpc
 from keeper.commands.init import init
 from keeper.commands.missing import Wanted, missing_calls
 from keeper.commands.new_key import new_key
 from keeper.config import load_config
 from keeper.core.snapshot import Snapshot
 from keeper.core.units import Address
-from keeper.errors import ChainError, ConfigError
+from keeper.errors import ChainError
 from keeper.protocols.aave_v3 import AaveV3
 from keeper.protocols.abi import interface
 from keeper.protocols.guard import GUARD
-from keeper.protocols.guard_setup import OwnerCall, approve_a_token, approve_on_aave, guard_address
-from keeper.protocols.portfolio import AaveSettings, Portfolio, PortfolioSettings, discover
+from keeper.protocols.guard_setup import OwnerCall, approve_a_token, approve_on_aave
+from keeper.protocols.portfolio import Portfolio
 from keeper.session import Session, open_session
 from scripts.localchain.node import Node
 
@@ -88,60 +85,25 @@ def look(config: Path) -> tuple[Portfolio, Snapshot]:
 
 
 def _write_config(node: Node, wish: Wish, config: Path) -> None:
-    try:
-        init(
-            owner=wish.owner,
-            rpc_url=node.url,
-            find_positions=True,
-            morpho=wish.morpho,
-            markets=wish.markets,
-            from_block=wish.from_block,
-            output=config,
-            force=True,
-        )
-        text = config.read_text()
-    except ConfigError:
-        if wish.aave_pool is None:
-            raise
-        text = _bare(node, wish)  # nothing on Morpho; all the more on Aave
-    text = text.replace('# request_timeout = "5s"', f'request_timeout = "{REQUEST_SECONDS_MAX}s"')
-    blocks = [text.rstrip(), '[signer]\nkeystore = "keystore.json"\npassword = "file:password"']
-    blocks.append(f'[telemetry]\nlisten = "127.0.0.1:{_free_port()}"')
-    if wish.aave_pool is not None:
-        blocks.append(_aave_block(node, wish, wish.aave_pool))
-    config.write_text("\n\n".join(blocks) + "\n")
-
-
-def _bare(node: Node, wish: Wish) -> str:
-    chain_id = int(node.request("eth_chainId"), 16)
-    return (
-        f'[chain]\nrpc_url = "{node.url}"\nchain_id = {chain_id}\n# request_timeout = "5s"\n\n'
-        f'[guard]\nowner = "{wish.owner}"\n'
+    init(
+        owner=wish.owner,
+        rpc_url=node.url,
+        find_positions=True,
+        morpho=wish.morpho,
+        markets=wish.markets,
+        aave_pool=wish.aave_pool,
+        accounts=wish.holders,
+        from_block=wish.from_block,
+        output=config,
+        force=True,
     )
-
-
-def _aave_block(node: Node, wish: Wish, pool: Address) -> str:
-    """Lets move what any of the accounts has supplied there."""
-    accounts = (wish.owner, *wish.holders)
-    assets = asyncio.run(_supplied(node, pool, accounts))
-    if not assets:
-        raise ConfigError(f"{wish.owner} has no collateral in the Aave pool {pool}.")
-    quoted = (", ".join(f'"{each}"' for each in part) for part in (accounts, assets))
-    return '[[protocols]]\nkind = "aave_v3"\npool = "{}"\naccounts = [{}]\nassets = [{}]'.format(pool, *quoted)
-
-
-async def _supplied(node: Node, pool: Address, accounts: Sequence[Address]) -> list[Address]:
-    """Raises ProtocolError for what is no Aave pool."""
-    chain_id = int(node.request("eth_chainId"), 16)
-    async with open_pool(node.url, chain_id) as endpoints:
-        rpc = Rpc(endpoints)
-        head, reader = await rpc.head(), Reader(rpc)
-        owner, settings = accounts[0], AaveSettings(pool, tuple(accounts), ())
-        wanted = PortfolioSettings(chain_id, owner, guard_address(owner), None, (settings,))
-        portfolio = await reader.discover(discover(wanted), head)
-        snapshot = portfolio.decode(head, await reader.read(portfolio.calldata, head))
-    lines = (line for each in snapshot.subaccounts for line in each.collateral if line.amount_raw)
-    return list(dict.fromkeys(line.token.address for line in lines))
+    text = config.read_text().replace('# request_timeout = "5s"', f'request_timeout = "{REQUEST_SECONDS_MAX}s"')
+    blocks = (
+        text.rstrip(),
+        '[signer]\nkeystore = "keystore.json"\npassword = "file:password"',
+        f'[telemetry]\nlisten = "127.0.0.1:{_free_port()}"',
+    )
+    config.write_text("\n\n".join(blocks) + "\n")
 
 
 def _free_port() -> int:
