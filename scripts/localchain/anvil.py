@@ -87,6 +87,15 @@ def start(log: Path, *, port: int = 0, fork_url: str | None = None) -> Anvil:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
+    try:
+        return _listening(process, log, seconds_max)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _listening(process: subprocess.Popen[bytes], log: Path, seconds_max: float) -> Anvil:
     deadline = time.monotonic() + seconds_max
     while time.monotonic() < deadline:
         text = log.read_text(errors="replace")
@@ -98,8 +107,6 @@ def start(log: Path, *, port: int = 0, fork_url: str | None = None) -> Anvil:
         if process.poll() is not None:
             raise AnvilError(f"anvil did not start: {_last_line(text)}")
         time.sleep(0.01)
-    process.kill()
-    process.wait()
     raise AnvilError(f"anvil did not answer within {seconds_max:.0f} seconds; its output is in {log}")
 
 

@@ -88,6 +88,8 @@ def _on_fork(
     where_forked: tuple[int, int],
 ) -> Rehearsal:
     is_contract = bool(node.code(wish.owner))
+    if is_contract:
+        console.print("The owner is a contract; `keeper setup --form safe` writes its transactions for a Safe to sign.")
     wallet = set_up(node, wish, folder)
     console.print(f"The owner's {counted(len(wallet.granted), 'transaction')}, impersonated:")
     for number, sentence in enumerate(wallet.granted, 1):
@@ -101,7 +103,9 @@ def _on_fork(
     oracles.prepare()
     liquidators = Liquidators(node, portfolio.topology)
     bottom = where(falls, falls.steps)
-    console.print(f"Prices fall to {bottom} in {counted(steps, 'step')}, without the keeper and then with it.")
+    console.print(f"Prices change to {bottom} in {counted(steps, 'step')}, without the keeper and then with it.")
+    for sentence in _how_they_move(falls, symbols, oracles):
+        console.print(f"  {sentence}")
     guard, chain = guard_address(wish.owner), node.snapshot()
     without = measure(node, play(node, oracles, liquidators, wallet.config, has_keeper=False), wallet.hot_key, guard)
     node.revert(chain)
@@ -144,6 +148,13 @@ def default_changes(portfolio: Portfolio, snapshot: Snapshot) -> dict[str, int]:
     if not fall:
         raise ConfigError("No account here owes anything that its collateral could fall against; say what with --fall.")
     return dict.fromkeys(fall, DEFAULT_FALL_BPS)
+
+
+def _how_they_move(falls: Falls, symbols: Sequence[str], oracles: Oracles) -> list[str]:
+    said = [f"{symbol} moves with {leader}." for symbol, leader in falls.followers(symbols).items()]
+    if oracles.scaled_feeds:
+        said.append(f"At the price feeds that the protocols read: {', '.join(oracles.scaled_feeds)}.")
+    return said + [f"At the oracle itself, whose feeds do not say it: {price}." for price in oracles.scaled_oracles]
 
 
 def _require_known(falls: Falls, symbols: Sequence[str]) -> None:

@@ -47,9 +47,13 @@ class Falls:
             for named in self.changes_bps:
                 if same(named) == same(wanted):
                     return named
-        built_on = [named for named in self.changes_bps if len(root(named)) >= ROOT_LENGTH_MIN]
-        built_on = [named for named in built_on if wanted.endswith(root(named))]
-        return max(built_on, key=lambda named: len(root(named)), default=None)
+        return base_of(symbol, self.changes_bps)
+
+
+def base_of(symbol: str, named: Iterable[str]) -> str | None:
+    """Which of these a token is built on, by its symbol: ETH of wstETH; the longest, or None."""
+    roots = [one for one in named if len(root(one)) >= ROOT_LENGTH_MIN and symbol.upper().endswith(root(one))]
+    return max(roots, key=lambda one: len(root(one)), default=None)
 
 
 def root(symbol: str) -> str:
