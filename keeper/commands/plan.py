@@ -58,24 +58,24 @@ def parse_gas(text: str) -> int:
         raise ConfigError(f"--gas {text!r}: {problem}.") from None
 
 
-def parse_shock(text: str) -> dict[str, int]:
+def parse_shock(text: str, option: str = "--shock") -> dict[str, int]:
     """`WETH=-12%,USDC=-1%` as basis points by symbol. Raises ConfigError for anything else."""
     changes: dict[str, int] = {}
     for part in filter(str.strip, text.split(",")):
         match = _CHANGE.fullmatch(part)
         if match is None:
-            raise ConfigError(f"--shock {part.strip()!r} is not of the form WETH=-12%.")
+            raise ConfigError(f"{option} {part.strip()!r} is not of the form WETH=-12%.")
         try:
             size = parse_bps(match[3])
         except ValueError as problem:
-            raise ConfigError(f"--shock {part.strip()!r}: {problem}.") from None
+            raise ConfigError(f"{option} {part.strip()!r}: {problem}.") from None
         if match[1] in changes:
-            raise ConfigError(f"--shock names {match[1]} twice.")
+            raise ConfigError(f"{option} names {match[1]} twice.")
         changes[match[1]] = -size if match[2] == "-" else size
         if changes[match[1]] <= -BPS:
-            raise ConfigError(f"--shock {part.strip()!r}: a price cannot fall by 100 % or more.")
+            raise ConfigError(f"{option} {part.strip()!r}: a price cannot fall by 100 % or more.")
     if not changes:
-        raise ConfigError("--shock is empty; say for example WETH=-12%.")
+        raise ConfigError(f"{option} is empty; say for example WETH=-12%.")
     return changes
 
 
