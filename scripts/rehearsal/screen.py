@@ -45,7 +45,7 @@ def report(console: Console, rehearsal: Rehearsal) -> None:
     console.print(f"\n{conclusion(rehearsal)}")
     for sentence in rehearsal.not_simulated:
         console.print(Text(f"Not simulated: {sentence}", style="yellow"))
-    console.print(f"Nor is there in it: {NOT_IN_IT}.")
+    console.print(f"Not in it: {NOT_IN_IT}.")
 
 
 def where(falls: Falls, step: int) -> str:
