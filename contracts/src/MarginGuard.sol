@@ -368,7 +368,7 @@ contract MarginGuard is Accounts {
         } else if (a.protocol == Protocol.Aave) {
             (standing.health, standing.breakEven) = AaveV3.health(a.target, a.holder);
         } else {
-            (standing.health, standing.breakEven) = EulerV2.health(a.target, _account(a));
+            (standing.health, standing.breakEven) = EulerV2.health(a.target, _account(a), a.assets);
         }
         standing.booked = standing.isOwed ? _owed(a, standing.asset) : _held(a, standing.asset);
     }

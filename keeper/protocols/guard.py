@@ -270,6 +270,7 @@ _SENTENCES = {
     "NotASubAccount": "{key} is not the number of one of Euler's 256 sub-accounts",
     "VaultOfAnotherEVC": "the vault {vault} does not belong to Euler's connector {evc}",
     "ChecksAreDeferred": "it was asked from within a batch of Euler's connector {evc}, where no health is final",
+    "ControllerIsNotEnrolled": "its controller {controller} is not one of the vaults that it was enrolled with",
     "MarketUnknown": "Morpho at {morpho} has no market {id}",
     "RecordNotWritten": "the account's record could not be stored",
     "WindowIsZero": "the cap of {underlying} has a window of zero seconds",

@@ -78,7 +78,7 @@ interface IMarginGuard {
     /// @param target Wallet: zero. Morpho: the Morpho contract. Aave: the pool. Euler: the EVC.
     /// @param key Morpho: the market id. Euler: the number of the holder's sub-account. Else zero.
     /// @param assets Wallet: the tokens that may be taken. Morpho: empty, collateral and loan are derived. Aave: the
-    /// underlyings that may be taken, received or repaid. Euler: the vaults, likewise.
+    /// underlyings that may be taken, received or repaid. Euler: the vaults, likewise; the one that is owed to among them.
     struct Enrolment {
         Protocol protocol;
         address holder;

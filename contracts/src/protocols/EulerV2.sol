@@ -17,6 +17,7 @@ library EulerV2 {
     error ChecksAreDeferred(address evc);
     error VaultOfAnotherEVC(address vault, address evc);
     error NotASubAccount(bytes32 key);
+    error ControllerIsNotEnrolled(address controller);
 
     function assetOf(address evc, address vault) internal view returns (Asset memory) {
         if (IEulerVault(vault).EVC() != evc) revert VaultOfAnotherEVC(vault, evc);
@@ -32,10 +33,17 @@ library EulerV2 {
     /// @return ratio Collateral over debt at the liquidation LTVs, as the controller counts it; the largest uint128 without.
     /// @return breakEven At most where the collateral is worth what is owed: the highest of its liquidation LTVs.
     /// @dev Inside somebody's batch of the EVC nothing that a vault says about an account is final.
-    function health(address evc, address account) internal view returns (uint256 ratio, uint256 breakEven) {
+    /// @dev A controller may take the account's collateral, and one that a former operator left behind may say anything of
+    /// it: only a vault among the account's assets is believed.
+    function health(address evc, address account, Asset[] memory assets)
+        internal
+        view
+        returns (uint256 ratio, uint256 breakEven)
+    {
         if (IEVC(evc).areChecksDeferred()) revert ChecksAreDeferred(evc);
         address[] memory controllers = IEVC(evc).getControllers(account);
         if (controllers.length == 0) return (type(uint128).max, 0);
+        _requireAmong(assets, controllers[0]);
         (uint256 collateral, uint256 debt) = IEulerVault(controllers[0]).accountLiquidity(account, true);
         if (debt == 0) return (type(uint128).max, 0);
         ratio = collateral * WAD / debt;
@@ -66,6 +74,13 @@ library EulerV2 {
         asset.underlying.approve(asset.debt, amount);
         IEulerVault(asset.debt).repay(amount, account);
         asset.underlying.requireNoAllowance(asset.debt);
+    }
+
+    function _requireAmong(Asset[] memory assets, address controller) private pure {
+        for (uint256 i; i < assets.length; ++i) {
+            if (assets[i].debt == controller) return;
+        }
+        revert ControllerIsNotEnrolled(controller);
     }
 
     function _highestLtv(IEulerVault controller, address[] memory collaterals) private view returns (uint256 highest) {
