@@ -189,6 +189,10 @@ class PolicySection(AccountPolicy):
         default="equalise",
         description="whether donors may, as a last resort, go below their floor and share a cushion with the recipient",
     )
+    donors_order: Literal["debt-free first", "least gas"] = Field(
+        default="debt-free first",
+        description='whether accounts with debt give only what others cannot, or whoever makes it "least gas"',
+    )
     cooldown: Seconds = Field(
         default=300,
         ge=0,

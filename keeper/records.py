@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from keeper.core.plan import History, InFlight, Lane, LastRescue
-from keeper.core.policy import Policy, SubaccountPolicy
+from keeper.core.policy import DonorsOrder, Policy, SubaccountPolicy
 from keeper.core.snapshot import Horizon, SubaccountId
 
 _SUBACCOUNT_POLICY = TypeAdapter(SubaccountPolicy)
@@ -21,6 +21,7 @@ def policy_to_json(policy: Policy) -> str:
         "amount_margin_bps": policy.amount_margin_bps,
         "cooldown_seconds": policy.cooldown_seconds,
         "min_benefit_multiple": policy.min_benefit_multiple,
+        "donors_order": policy.donors_order.value,
     }
     return json.dumps(document)
 
@@ -37,6 +38,8 @@ def policy_from_json(text: str) -> Policy:
         document["amount_margin_bps"],
         document["cooldown_seconds"],
         document["min_benefit_multiple"],
+        # Who gave was chosen by gas alone when it was not yet written down.
+        DonorsOrder(document.get("donors_order", DonorsOrder.LEAST_GAS.value)),
     )
 
 

@@ -302,16 +302,12 @@ def rescue_sentences(rescue: Rescue, snapshot: Snapshot, policy: Policy) -> list
     recipient = snapshot.subaccount(rescue.recipient)
     limits = policy.subaccounts[rescue.recipient].thresholds
     crossed = ("critical", limits.critical) if rescue.effect.before < limits.critical else ("trigger", limits.trigger)
-    sources = ", ".join(
-        f"{amount_text(transfer.amount_raw, transfer.token)} from {name_of(snapshot.subaccount(transfer.donor))}"
-        for transfer in rescue.transfers
-    )
     sentences = [
         (
             f"Rescue {name_of(recipient)}: health {health_text(rescue.effect.before)} is below its {crossed[0]} of "
             f"{health_text(crossed[1])}."
         ),
-        f"Move {sources}.",
+        *_transfer_sentences(rescue, snapshot),
         (
             f"{_effect_sentence('It', rescue.effect)}; the guard lets it happen only if it ends at "
             f"{health_text(rescue.min_health_after)} or more."
@@ -326,6 +322,20 @@ def rescue_sentences(rescue: Rescue, snapshot: Snapshot, policy: Policy) -> list
     if rescue.loss_avoided_usd is not None:
         sentences.append(f"A liquidation would take about {usd_text(rescue.loss_avoided_usd)}.")
     return sentences
+
+
+def _transfer_sentences(rescue: Rescue, snapshot: Snapshot) -> list[str]:
+    """`Repay 1,200 USDC of its debt from wallet.` and `Move 1.2 WETH from wallet.`"""
+    repaid: list[str] = []
+    moved: list[str] = []
+    for transfer in rescue.transfers:
+        amount = amount_text(transfer.amount_raw, transfer.token)
+        donor = name_of(snapshot.subaccount(transfer.donor))
+        if transfer.is_repayment:
+            repaid.append(f"{amount} of its debt from {donor}")
+        else:
+            moved.append(f"{amount} from {donor}")
+    return [f"{verb} {', '.join(parts)}." for verb, parts in (("Repay", repaid), ("Move", moved)) if parts]
 
 
 def _effect_sentence(who: str, effect: Effect) -> str:

@@ -15,7 +15,7 @@ from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.config import Config
 from keeper.config_sections import AaveV3Section, AccountPolicy, MorphoBlueSection, ProtocolSection, WalletSection
-from keeper.core.policy import AccountSettings, Policy, PolicySettings, resolve
+from keeper.core.policy import AccountSettings, DonorsOrder, Policy, PolicySettings, resolve
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import BPS, WAD, Address
 from keeper.errors import ConfigError
@@ -115,6 +115,7 @@ def policy_settings(config: Config) -> PolicySettings:
         amount_margin_bps=section.amount_margin,
         cooldown_seconds=section.cooldown,
         min_benefit_multiple=section.min_benefit_multiple,
+        donors_order=DonorsOrder(section.donors_order),
     )
 
 

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from keeper.core.imagined import after_transfers
 from keeper.core.plan import Plan
-from keeper.core.policy import AccountSettings, Pair, Policy, PolicySettings, resolve
+from keeper.core.policy import AccountSettings, DonorsOrder, Pair, Policy, PolicySettings, resolve
 from keeper.core.risk import Risk
 from keeper.core.snapshot import (
     NOTHING,
@@ -242,7 +242,7 @@ def _enrolment(subaccount: Subaccount, index: int, limits: tuple[str, ...] | Non
         OWNER,
         MORPHO,
         subaccount.id.key,
-        tuple(line.token.address for line in subaccount.collateral),
+        tuple(dict.fromkeys(one.token.address for one in (*subaccount.collateral, *subaccount.debts))),
         ceiling,
         min_after,
         max_after,
@@ -261,6 +261,7 @@ def a_policy(
     amount_margin_bps: int = 1,
     cooldown_seconds: int = 300,
     min_benefit_multiple: int = 3,
+    donors_order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST,
     lltv: str = "0.86",
 ) -> Policy:
     """Defaults of a volatile pair for each: 1.02 1.04 1.08 1.15 1.20 1.25 1.30 1.40 and a shock of 10 %."""
@@ -274,6 +275,7 @@ def a_policy(
         amount_margin_bps,
         cooldown_seconds,
         min_benefit_multiple,
+        donors_order,
     )
     return resolve(settings, pairs)
 

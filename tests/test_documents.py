@@ -100,6 +100,14 @@ def test_the_wallet_owes_nothing() -> None:
     assert (document["id"], document["debts"], document["health_wad"]) == ("wallet", [], None)
 
 
+def test_a_repayment_is_a_transfer_of_its_own_kind() -> None:
+    poor, wallet = a_subaccount("poor", health="1.1"), a_wallet(collateral={USDC: "5000"})
+    snapshot = a_snapshot(poor, wallet)
+    document = as_read(plan_document(make_plan(snapshot, a_policy(poor, wallet), History()), snapshot))
+    (transfer,) = document["rescues"][0]["transfers"]
+    assert (transfer["kind"], transfer["donor"], transfer["symbol"]) == ("repay", "wallet", "USDC")
+
+
 def test_a_plan_with_its_rescues_and_a_verdict_for_everybody() -> None:
     poor, rich = a_subaccount("poor", weth="10", health="1.1"), a_subaccount("rich", weth="40", health="3")
     snapshot = a_snapshot(poor, rich, usd_per_native=None)

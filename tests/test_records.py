@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keeper.core.plan import History, InFlight, Lane, LastRescue
 from keeper.core.planner import make_plan
-from keeper.core.policy import AccountSettings, Pair, PolicySettings, resolve
+from keeper.core.policy import AccountSettings, DonorsOrder, Pair, PolicySettings, resolve
 from keeper.core.snapshot import SubaccountId
 from keeper.core.units import WAD, Address
 from keeper.records import history_from_json, history_to_json, policy_from_json, policy_to_json
@@ -29,6 +29,7 @@ def test_a_policy_comes_back_whole() -> None:
             amount_margin_bps=2,
             cooldown_seconds=61,
             min_benefit_multiple=5,
+            donors_order=DonorsOrder.LEAST_GAS,
         ),
         [Pair(NEAR, wad("0.86"), "WETH", "USDC"), Pair(SubaccountId("wallet"))],
     )

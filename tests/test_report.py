@@ -351,6 +351,18 @@ def test_a_rescue_is_told_as_who_why_whence_and_what_it_leaves() -> None:
     assert rescue_paragraph(rescue, snapshot, policy) == " ".join(sentences)
 
 
+def test_what_is_repaid_is_told_apart_from_what_is_moved() -> None:
+    """1,876.36 USDC of debt are missing to its target; 938.18 are half of that, and 0.6818 WETH the other half."""
+    poor, wallet = a_subaccount("poor", health="1.1"), a_wallet(collateral={WETH: "1", USDC: "938.18"})
+    snapshot = a_snapshot(poor, wallet)
+    policy = a_policy(poor, wallet, inclusion_seconds=0)
+    (rescue,) = make_plan(snapshot, policy, History()).rescues
+    assert rescue_sentences(rescue, snapshot, policy)[1:3] == [
+        "Repay 938.18 USDC of its debt from wallet.",
+        "Move 0.68182 WETH from wallet.",
+    ]
+
+
 def test_a_last_stand_is_said() -> None:
     """The two WETH accounts of 1.04 and 1.22 that both live at about 1.12."""
     poor, other = a_subaccount("poor", weth="10", health="1.04"), a_subaccount("other", weth="10", health="1.22")

@@ -12,7 +12,7 @@ from keeper.commands.answer import THERE_IS_SOMETHING_TO_DO, Answer
 from keeper.commands.view import View, by_hand_document, by_hand_lines, require_known, view, with_companions
 from keeper.config import load_config
 from keeper.config_values import parse_bps, parse_wei
-from keeper.core.considered import Rejected, rejected
+from keeper.core.considered import Rejected, RejectedWay, rejected, rejected_ways
 from keeper.core.economics import fee_ceiling_wei, gas_cost_usd, plan_gas
 from keeper.core.plan import Rescue
 from keeper.core.snapshot import Snapshot
@@ -85,6 +85,10 @@ async def _plan(config_path: Path, changes_bps: dict[str, int], gas_price_wei: i
             str(rescue.recipient): [_rejected_document(each) for each in _rejected(rescue, seen)]
             for rescue in seen.plan.rescues
         },
+        "considered_ways": {
+            str(rescue.recipient): [_rejected_way_document(each) for each in _rejected_ways(rescue, seen)]
+            for rescue in seen.plan.rescues
+        },
         "by_hand": by_hand_document(seen),
     }
     return Answer(_sentences(seen, changes_bps), document, exit_code=_exit_code(seen))
@@ -105,6 +109,7 @@ def _sentences(seen: View, changes_bps: Mapping[str, int]) -> list[RenderableTyp
     for rescue in plan.rescues:
         first, *others = rescue_sentences(rescue, snapshot, seen.session.policy)
         others += [_rejected_sentence(each, snapshot) for each in _rejected(rescue, seen)]
+        others += [rejected_way_sentence(each) for each in _rejected_ways(rescue, seen)]
         lines += ["", first, *(Padding(other, (0, 0, 0, 2), expand=False) for other in others)]
     said = [*reasons(snapshot, plan), *plan.notes]
     said += [seen.journal_problem] if seen.journal_problem is not None else []
@@ -124,6 +129,30 @@ def _rejected(rescue: Rescue, seen: View) -> tuple[Rejected, ...]:
 def _rejected_sentence(one: Rejected, snapshot: Snapshot) -> str:
     could = f"it could give {amount_text(one.spare_raw, one.token)}, and " if one.spare_raw else ""
     return f"Not from {name_of(snapshot.subaccount(one.subaccount))}: {could}{one.reason}."
+
+
+def _rejected_ways(rescue: Rescue, seen: View) -> tuple[RejectedWay, ...]:
+    return rejected_ways(rescue, seen.plan, seen.snapshot, seen.session.policy, seen.history)
+
+
+def rejected_way_sentence(one: RejectedWay) -> str:
+    """`Repaying would take 2,310 USDC, there are 100.`"""
+    verb = "Repaying" if one.is_repayment else "Moving collateral"
+    would = f"{verb} would take {amount_text(one.need_raw, one.token)}"
+    if one.is_enough:
+        return f"{would}, which costs more."
+    there_are = number_text(one.spare_raw / 10**one.token.decimals) if one.spare_raw else "none"
+    return f"{would}, there are {there_are} to spare."
+
+
+def _rejected_way_document(one: RejectedWay) -> Document:
+    return {
+        "kind": "repay" if one.is_repayment else "move",
+        "token": one.token.address,
+        "symbol": one.token.symbol,
+        "need_raw": str(one.need_raw),
+        "spare_raw": str(one.spare_raw),
+    }
 
 
 def _rejected_document(one: Rejected) -> Document:

@@ -12,11 +12,32 @@ from keeper.core import sizing
 from keeper.core.plan import Transfer
 from keeper.core.policy import SubaccountPolicy, Thresholds
 from keeper.core.risk import Risk, cushion
-from keeper.core.snapshot import NOTHING, Fresh, FreshnessUnverified, Horizon, Subaccount, SubaccountId
+from keeper.core.snapshot import NOTHING, Fresh, FreshnessUnverified, Horizon, Subaccount, SubaccountId, Token
 from keeper.core.units import BPS, WAD, Address, Wad
 
 UINT128_MAX = 2**128 - 1
 """Amounts are uint128 in the guard."""
+DEBT_KEPT_SHARE = 100
+"""A hundredth of a debt is never repaid: interest rounds, a repayment of more than is owed reverts, and an account
+without debt is above what the guard lets a rescue end at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How an account can be helped: with more of one of its collaterals, or with less of one of its debts."""
+
+    token: Token
+    price: Wad
+    """Of a whole token, in the account's unit of account; capital is counted by it."""
+    is_repayment: bool = False
+
+    def __hash__(self) -> int:
+        # A string keeps its hash, and a search looks ways up by the ten thousand.
+        return hash(self.token.address)
+
+    def value(self, amount_raw: int) -> Wad:
+        """The capital that an amount is, WAD in the account's unit of account, rounded down."""
+        return amount_raw * self.price // 10**self.token.decimals
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +49,22 @@ class Account:
     limits: Thresholds
     falls_bps: Mapping[Address, int]
     """Its own shock, on every asset that backs it."""
+    repayable: frozenset[Address] = frozenset()
+    """The tokens that the guard knows of it: what it owes of them may be repaid."""
+    usd: Wad = WAD
+    """USD of its unit of account, to compare capital; WAD for every account when one of them is not known."""
     # These follow from the others; they are kept because a plan asks for them by the ten thousand.
     id: SubaccountId = field(init=False)
     has_debt: bool = field(init=False)
     is_trusted: bool = field(init=False)
     """Whether its prices are good enough to take from an account with debt because of them."""
+    ways: tuple[Way, ...] = field(init=False)
+    """Its collaterals, then its debts that may be repaid."""
 
     def __post_init__(self) -> None:
+        lines = [Way(line.token, line.price) for line in self.subaccount.collateral]
+        debts = [debt for debt in self.subaccount.debts if debt.token.address in self.repayable]
+        object.__setattr__(self, "ways", (*lines, *(Way(debt.token, debt.price, is_repayment=True) for debt in debts)))
         object.__setattr__(self, "id", self.subaccount.id)
         object.__setattr__(self, "has_debt", self.subaccount.has_debt)
         object.__setattr__(self, "is_trusted", self._is_trusted())
@@ -48,6 +78,10 @@ class Account:
             case _:
                 return False
 
+    def capital(self, way: Way, amount_raw: int) -> int:
+        """What an amount on a way is worth, in one measure for all accounts (WAD), rounded down."""
+        return way.value(amount_raw) * self.usd // WAD
+
     def cushion(self, health: Wad) -> Wad:
         return cushion(health, self.settings.shock_bps)
 
@@ -60,13 +94,14 @@ class Keep(NamedTuple):
 
 
 Moves = dict[tuple[SubaccountId, Address], int]
+"""Raw units by account and token."""
 MostMemo = dict[tuple[SubaccountId, Address, Keep, tuple[int, ...]], int]
 
 
 class Book:
     """The moves of a plan in progress, on top of one snapshot."""
 
-    __slots__ = ("_caps_raw", "_horizon", "_margin_bps", "_memo", "_moves", "donors", "given", "received")
+    __slots__ = ("_caps_raw", "_horizon", "_margin_bps", "_memo", "_moves", "_repaid", "donors", "given", "received")
 
     def __init__(self, donors: Sequence[Account], caps_raw: Mapping[Address, int], horizon: Horizon, margin_bps: int):
         self.donors: dict[Address, list[Account]] = {}
@@ -83,6 +118,9 @@ class Book:
         self._horizon = horizon
         self._margin_bps = margin_bps
         self._moves: Moves = {}
+        """What came in of collateral (negative: left)."""
+        self._repaid: Moves = {}
+        """Apart, because a token may be collateral and debt of one account."""
         # It depends on nothing but the account, what it must keep and what already moved in it.
         self._memo: MostMemo = {}
 
@@ -91,14 +129,15 @@ class Book:
         copy = Book((), self._caps_raw, self._horizon, self._margin_bps)
         copy.donors = self.donors
         copy.received, copy.given = self.received, self.given
-        copy._moves = dict(self._moves)
+        copy._moves, copy._repaid = dict(self._moves), dict(self._repaid)
         copy._memo = self._memo
         return copy
 
     def move(self, transfer: Transfer) -> None:
         token, amount = transfer.token.address, transfer.amount_raw
+        arrived = self._repaid if transfer.is_repayment else self._moves
         self._moves[transfer.donor, token] = self._moves.get((transfer.donor, token), 0) - amount
-        self._moves[transfer.recipient, token] = self._moves.get((transfer.recipient, token), 0) + amount
+        arrived[transfer.recipient, token] = arrived.get((transfer.recipient, token), 0) + amount
         self._caps_raw[token] = self._caps_raw.get(token, 0) - amount
         self.received |= {transfer.recipient}
         self.given |= {transfer.donor}
@@ -106,32 +145,56 @@ class Book:
     # Margin -----------------------------------------------------------------------------------------------------------
 
     def risk(
-        self, account: Account, token: Address | None = None, change: int = 0, *, is_shocked: bool = False
+        self,
+        account: Account,
+        token: Address | None = None,
+        change: int = 0,
+        *,
+        repaid: int = 0,
+        is_shocked: bool = False,
     ) -> Risk:
-        """The risk at the expected inclusion, with a further change of one token."""
+        """The risk at the expected inclusion, with a further change of one token, or a further repayment in it."""
         deltas: dict[Address, int] = {}
+        repayments: dict[Address, int] = {}
         if self._has_moved(account):
             for line in account.subaccount.collateral:
                 moved = self._moves.get((account.id, line.token.address), 0)
                 if moved:
                     deltas[line.token.address] = moved
+            for debt in account.subaccount.debts:
+                before = self._repaid.get((account.id, debt.token.address), 0)
+                if before:
+                    repayments[debt.token.address] = before
         if token is not None and change:
             deltas[token] = deltas.get(token, 0) + change
+        if token is not None and repaid:
+            repayments[token] = repayments.get(token, 0) + repaid
         falls = account.falls_bps if is_shocked else NOTHING
-        return account.subaccount.margin.risk(deltas, self._horizon, falls)
+        return account.subaccount.margin.risk(deltas, self._horizon, falls, repayments)
+
+    def helped(self, account: Account, way: Way, amount: int) -> Risk:
+        """The risk once so much more came in on one way."""
+        if way.is_repayment:
+            return self.risk(account, way.token.address, repaid=amount)
+        return self.risk(account, way.token.address, amount)
 
     def health(self, account: Account) -> Wad:
         return self.risk(account).health_factor
 
     # Amounts ----------------------------------------------------------------------------------------------------------
 
-    def room(self, account: Account, token: Address) -> int:
-        """What may still arrive: the protocol's limit and the guard's cap."""
+    def room(self, account: Account, way: Way) -> int:
+        """What may still arrive: the protocol's limit, or what may be repaid of the debt, and the guard's cap."""
+        return max(min(self._limit(account, way), self.cap(way.token.address), UINT128_MAX), 0)
+
+    def _limit(self, account: Account, way: Way) -> int:
+        token = way.token.address
+        if way.is_repayment:
+            debt = account.subaccount.debt(token)
+            owed = 0 if debt is None else debt.amount_raw
+            return owed - -(-owed // DEBT_KEPT_SHARE) - self._repaid.get((account.id, token), 0)
         line = account.subaccount.line(token)
-        if line is None:
-            return 0
-        arrived = self._moves.get((account.id, token), 0)
-        return max(min(line.receivable_raw_max - arrived, self.cap(token), UINT128_MAX), 0)
+        return 0 if line is None else line.receivable_raw_max - self._moves.get((account.id, token), 0)
 
     def cap(self, token: Address) -> int:
         """What the guard lets move of a token besides what moved."""
@@ -145,13 +208,16 @@ class Book:
         moved = self._moves.get((account.id, token), 0)
         return max(min(line.movable_raw_max, line.amount_raw) + moved, 0)
 
-    def need(self, account: Account, token: Address, health: Wad) -> int | None:
-        """The smallest amount that brings it to a health; None when no amount of this token does."""
-        line = account.subaccount.line(token)
-        if line is None:
-            return None
-        probe = max(line.amount_raw, 10**line.token.decimals)
-        return sizing.smallest(lambda amount: _slack(self.risk(account, token, amount), health), probe, UINT128_MAX)
+    def need(self, account: Account, way: Way, health: Wad) -> int | None:
+        """The smallest amount that brings it to a health on this way; None when no amount on this way does."""
+        if way.is_repayment:
+            probe = most = max(self._limit(account, way), 0)
+        else:
+            line = account.subaccount.line(way.token.address)
+            if line is None:
+                return None
+            probe, most = max(line.amount_raw, 10**line.token.decimals), UINT128_MAX
+        return sizing.smallest(lambda amount: _slack(self.helped(account, way, amount), health), probe, most)
 
     def spare(self, account: Account, token: Address, keep: Keep) -> int:
         """`most`, less the margin for a later block, of all that it gives in this plan; without debt all of `most`."""

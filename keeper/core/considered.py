@@ -1,11 +1,16 @@
-"""Who else could have given to a rescue, and why nothing came from there: what `plan` tells beside its choice."""
+"""What else a rescue could have been made of, and why it was not: what `plan` tells beside its choice.
+
+On the ways that were taken, who else could have given; of the other ways, what each would have taken.
+"""
 
 from dataclasses import dataclass
 
+from keeper.core.book import Account, Book
 from keeper.core.imagined import after_transfers
 from keeper.core.plan import History, Plan, Rescue
 from keeper.core.policy import Policy, enforced
 from keeper.core.snapshot import (
+    NOTHING,
     CollateralLine,
     FreshnessUnverified,
     Snapshot,
@@ -29,14 +34,61 @@ class Rejected:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class RejectedWay:
+    """Another collateral, or the repayment of a debt, that nothing was taken of."""
+
+    token: Token
+    is_repayment: bool
+    need_raw: int
+    """What would have brought it alone to where the rescue does."""
+    spare_raw: int
+    """What others could still give of it above their floors once the plan is carried out."""
+
+    @property
+    def is_enough(self) -> bool:
+        return self.spare_raw >= self.need_raw
+
+
+def rejected_ways(
+    rescue: Rescue, plan: Plan, snapshot: Snapshot, policy: Policy, history: History
+) -> tuple[RejectedWay, ...]:
+    """Those of the recipient's ways whose token somebody else holds, and that the rescue does not take."""
+    recipient, guard = snapshot.subaccount(rescue.recipient), snapshot.guard
+    index = recipient.guard_index
+    enrolled = None if guard is None or index is None else guard.account(index)
+    if guard is None or enrolled is None:
+        return ()
+    settings = policy.subaccounts[recipient.id]
+    account = Account(recipient, settings, settings.thresholds, NOTHING, frozenset(enrolled.assets))
+    book = Book((), guard.remaining_cap_raw, policy.inclusion, policy.amount_margin_bps)
+    after = after_transfers(snapshot, (transfer for each in plan.rescues for transfer in each.transfers))
+    used = {(transfer.token, transfer.is_repayment) for transfer in rescue.transfers}
+    found: list[RejectedWay] = []
+    for way in account.ways:
+        token = way.token.address
+        holders = [
+            other
+            for other in after.subaccounts
+            if other.id != recipient.id and (held := other.line(token)) is not None and held.amount_raw
+        ]
+        need = book.need(account, way, rescue.effect.after)
+        if (way.token, way.is_repayment) in used or not holders or not need:
+            continue
+        able = [other for other in holders if _obstacle(other, plan, policy, history) is None]
+        spare = sum(spare_raw(other, token, _floor(other, snapshot, policy)) for other in able)
+        found.append(RejectedWay(way.token, way.is_repayment, need, min(spare, max(book.cap(token), 0))))
+    return tuple(found)
+
+
 def rejected(rescue: Rescue, plan: Plan, snapshot: Snapshot, policy: Policy, history: History) -> tuple[Rejected, ...]:
-    """All other holders of what the recipient takes, in the snapshot's order."""
+    """All other holders of what the recipient gets, in the snapshot's order."""
     recipient = snapshot.subaccount(rescue.recipient)
     after = after_transfers(snapshot, (transfer for each in plan.rescues for transfer in each.transfers))
     used = {(transfer.donor, transfer.token.address) for transfer in rescue.transfers}
     givers = {transfer.donor for each in plan.rescues for transfer in each.transfers}
     found: list[Rejected] = []
-    for token in (line.token for line in recipient.collateral):
+    for token in dict.fromkeys(transfer.token for transfer in rescue.transfers):
         for other in snapshot.subaccounts:
             held = other.line(token.address)
             if held is None or not held.amount_raw or other.id == recipient.id or (other.id, token.address) in used:

@@ -4,7 +4,7 @@ Only the margins, the amounts and the guard's caps change; everything else is th
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from keeper.core.plan import Transfer
 from keeper.core.risk import Risk
@@ -21,6 +21,8 @@ class ImaginedMargin:
     """How far prices fell in the unit of account (negative: rose)."""
     moved_raw: Mapping[Address, int]
     """What of its collateral came in (negative: left)."""
+    repaid_raw: Mapping[Address, int] = field(default_factory=dict[Address, int])
+    """What of its debt was repaid."""
 
     def risk(
         self,
@@ -33,11 +35,11 @@ class ImaginedMargin:
             token: BPS - (BPS - self.falls_bps.get(token, 0)) * (BPS - falls_bps.get(token, 0)) // BPS
             for token in self.falls_bps.keys() | falls_bps.keys()
         }
-        moved = {
-            token: self.moved_raw.get(token, 0) + deltas.get(token, 0)
-            for token in self.moved_raw.keys() | deltas.keys()
-        }
-        return self.margin.risk(moved, horizon, falls, repaid)
+        return self.margin.risk(_sum(self.moved_raw, deltas), horizon, falls, _sum(self.repaid_raw, repaid))
+
+
+def _sum(some: Mapping[Address, int], others: Mapping[Address, int]) -> dict[Address, int]:
+    return {token: some.get(token, 0) + others.get(token, 0) for token in some.keys() | others.keys()}
 
 
 # Prices ---------------------------------------------------------------------------------------------------------------
@@ -94,43 +96,58 @@ Moved = Mapping[tuple[SubaccountId, Address], int]
 
 
 def moved_by(transfers: Iterable[Transfer]) -> Moved:
-    """The sum of transfers, from both ends."""
+    """What transfers do to collateral, at both ends; a repayment arrives at none."""
     moved: dict[tuple[SubaccountId, Address], int] = {}
     for transfer in transfers:
         token, amount = transfer.token.address, transfer.amount_raw
-        for id, change in ((transfer.donor, -amount), (transfer.recipient, amount)):
+        arrived = 0 if transfer.is_repayment else amount
+        for id, change in ((transfer.donor, -amount), (transfer.recipient, arrived)):
             moved[id, token] = moved.get((id, token), 0) + change
     return moved
+
+
+def repaid_by(transfers: Iterable[Transfer]) -> Moved:
+    """What transfers repay."""
+    repaid: dict[tuple[SubaccountId, Address], int] = {}
+    for transfer in (transfer for transfer in transfers if transfer.is_repayment):
+        at = transfer.recipient, transfer.token.address
+        repaid[at] = repaid.get(at, 0) + transfer.amount_raw
+    return repaid
 
 
 def after_transfers(snapshot: Snapshot, transfers: Iterable[Transfer]) -> Snapshot:
     """The snapshot after these took effect in its block: amounts moved, the guard's caps used up by as much."""
     transfers = tuple(transfers)
-    moved = moved_by(transfers)
+    moved, repaid = moved_by(transfers), repaid_by(transfers)
     guard = snapshot.guard
     if guard is not None:
         left = dict(guard.remaining_cap_raw)
         for transfer in transfers:
             left[transfer.token.address] = left.get(transfer.token.address, 0) - transfer.amount_raw
         guard = replace(guard, remaining_cap_raw=left)
-    return replace(
-        snapshot, subaccounts=tuple(_after(subaccount, moved) for subaccount in snapshot.subaccounts), guard=guard
-    )
+    after = tuple(_after(subaccount, moved, repaid) for subaccount in snapshot.subaccounts)
+    return replace(snapshot, subaccounts=after, guard=guard)
 
 
-def _after(subaccount: Subaccount, moved: Moved) -> Subaccount:
-    changes = {
-        line.token.address: moved[subaccount.id, line.token.address]
-        for line in subaccount.collateral
-        if moved.get((subaccount.id, line.token.address))
-    }
-    if not changes:
+def _after(subaccount: Subaccount, moved: Moved, repaid: Moved) -> Subaccount:
+    changes = _of(subaccount, moved, (line.token.address for line in subaccount.collateral))
+    repayments = _of(subaccount, repaid, (debt.token.address for debt in subaccount.debts))
+    if not changes and not repayments:
         return subaccount
     return replace(
         subaccount,
-        margin=ImaginedMargin(subaccount.margin, NOTHING, changes),
+        margin=ImaginedMargin(subaccount.margin, NOTHING, changes, repayments),
         collateral=tuple(_with(line, changes.get(line.token.address, 0)) for line in subaccount.collateral),
+        debts=tuple(
+            replace(debt, amount_raw=debt.amount_raw - repayments.get(debt.token.address, 0))
+            for debt in subaccount.debts
+        ),
     )
+
+
+def _of(subaccount: Subaccount, amounts: Moved, tokens: Iterable[Address]) -> dict[Address, int]:
+    found = {token: amounts.get((subaccount.id, token), 0) for token in tokens}
+    return {token: amount for token, amount in found.items() if amount}
 
 
 def _with(line: CollateralLine, change_raw: int) -> CollateralLine:

@@ -40,6 +40,10 @@ class Transfer:
     token: Token
     amount_raw: int
 
+    @property
+    def is_repayment(self) -> bool:
+        return self.kind is Kind.REPAY
+
 
 @dataclass(frozen=True, slots=True)
 class Effect:

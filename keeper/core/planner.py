@@ -8,7 +8,7 @@
    gas is left out and the rest planned anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core import economics, verdict
@@ -17,7 +17,7 @@ from keeper.core.plan import Effect, History, Lane, Plan, Rescue, Stage
 from keeper.core.policy import Policy, enforced
 from keeper.core.snapshot import NOTHING, GuardState, Snapshot, Subaccount, SubaccountId, Token, Unknown
 from keeper.core.triage import Funding, Need, Run, Triage
-from keeper.core.units import BPS, INFINITE_HEALTH, WAD, Wad, mul_div_down
+from keeper.core.units import BPS, INFINITE_HEALTH, WAD, Address, Wad, mul_div_down
 from keeper.core.verdict import Verdict
 
 RESCUES_PER_BATCH_MAX = 16
@@ -65,15 +65,17 @@ class _Planning:
         self._snapshot = snapshot
         self._policy = policy
         self._history = history
+        units = {subaccount.unit.address for subaccount in snapshot.subaccounts if subaccount.unit is not None}
+        usd = {unit: snapshot.usd_per_unit[unit] for unit in units if unit in snapshot.usd_per_unit}
         self._accounts = {
-            subaccount.id: _account(subaccount, policy, snapshot.guard)
+            subaccount.id: _account(subaccount, policy, snapshot.guard, usd if len(usd) == len(units) else {})
             for subaccount in snapshot.subaccounts
             if subaccount.id in policy.subaccounts
         }
         caps = NOTHING if snapshot.guard is None else snapshot.guard.remaining_cap_raw
         donors = [account for account in self._accounts.values() if self._may_give(account)]
         self._book = Book(donors, caps, policy.inclusion, policy.amount_margin_bps)
-        self._triage = Triage(policy.last_stand, policy.amount_margin_bps)
+        self._triage = Triage(policy.last_stand, policy.amount_margin_bps, policy.donors_order)
         self._notes: list[str] = []
 
     def plan(self, waiting_for: frozenset[SubaccountId]) -> Plan:
@@ -160,7 +162,7 @@ class _Planning:
                 "its collateral is worth no more than its debt, so what is moved in would pay the lenders' loss; repay "
                 "or add to it by hand if you want it saved all the same"
             )
-        tokens = [line.token for line in subaccount.collateral]
+        tokens = [way.token for way in account.ways if not way.is_repayment or way.token.address in self._book.donors]
         if tokens and not any(guard.remaining_cap_raw.get(token.address) for token in tokens):
             symbols = ", ".join(token.symbol for token in tokens)
             if all(token.address not in guard.remaining_cap_raw for token in tokens):
@@ -286,22 +288,40 @@ class _Planning:
         reached = run.reachable.get(account.id, self._book.health(account))
         what = f"what may move brings it to {_decimal(reached)}; it needs {_decimal(account.limits.target)}"
         repay = _repayment(self._book, account)
-        for line in account.subaccount.collateral:
-            need = self._book.need(account, line.token.address, account.limits.target)
+        for way in account.ways:
+            need = None if way.is_repayment else self._book.need(account, way, account.limits.target)
             if need is not None:
-                todo = f"deposit {_amount(need, line.token)} or repay {repay}"
-                return verdict.Unfunded(need, line.token.symbol, f"{what}: {todo}")
+                todo = f"deposit {_amount(need, way.token)} or repay {repay}"
+                return verdict.Unfunded(need, way.token.symbol, f"{what}: {todo}")
         return verdict.Unfunded(0, "", f"no amount of its collateral helps: repay {repay}")
 
 
-def _account(subaccount: Subaccount, policy: Policy, guard: GuardState | None) -> Account:
-    settings = policy.subaccounts[subaccount.id]
+def _account(
+    subaccount: Subaccount, policy: Policy, guard: GuardState | None, usd_per_unit: Mapping[Address, Wad]
+) -> Account:
+    settings, index = policy.subaccounts[subaccount.id], subaccount.guard_index
+    enrolled = None if guard is None or index is None else guard.account(index)
     return Account(
         subaccount,
         settings,
-        enforced(settings.thresholds, guard, subaccount.guard_index),
-        {line.token.address: settings.shock_bps for line in subaccount.collateral},
+        enforced(settings.thresholds, guard, index),
+        shock(subaccount, settings.shock_bps),
+        frozenset[Address]() if enrolled is None else frozenset(enrolled.assets),
+        WAD if subaccount.unit is None else usd_per_unit.get(subaccount.unit.address, WAD),
     )
+
+
+def shock(subaccount: Subaccount, shock_bps: int) -> dict[Address, int]:
+    """The fall that an account is tested against: of each token that it has more of than it owes.
+
+    A price is one for both sides, so a fall of what it owes more of would only make it look better.
+    """
+    owed = {debt.token.address: debt.amount_raw * debt.price // 10**debt.token.decimals for debt in subaccount.debts}
+    return {
+        line.token.address: shock_bps
+        for line in subaccount.collateral
+        if line.amount_raw * line.maintenance_weight // WAD >= owed.get(line.token.address, 0)
+    }
 
 
 def _effect(before: Book, after: Book, account: Account) -> Effect:

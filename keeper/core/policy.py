@@ -12,6 +12,7 @@ sixth of the distance that its LLTV leaves, so that the whole table fits into it
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from enum import Enum
 
 from keeper.core.snapshot import GuardState, Horizon, Subaccount, SubaccountId
 from keeper.core.units import BPS, WAD, Wad
@@ -93,6 +94,15 @@ class SubaccountPolicy:
     why: str = ""
 
 
+class DonorsOrder(Enum):
+    """What counts first when it is chosen who gives."""
+
+    DEBT_FREE_FIRST = "debt-free first"
+    """As little as possible from accounts with debt, then the least gas."""
+    LEAST_GAS = "least gas"
+    """Whoever gives."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """The policy of a wallet, resolved for every subaccount of its topology."""
@@ -108,6 +118,7 @@ class Policy:
     """After a rescue, no routine rescue of the same subaccount; never mutes a critical one."""
     min_benefit_multiple: int
     """Routine lane: act when the expected loss avoided exceeds this many times the gas cost."""
+    donors_order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST
 
 
 # Defaults -------------------------------------------------------------------------------------------------------------
@@ -203,6 +214,7 @@ class PolicySettings:
     amount_margin_bps: int = 1
     cooldown_seconds: int = 300
     min_benefit_multiple: int = 3
+    donors_order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST
 
 
 def resolve(settings: PolicySettings, pairs: Sequence[Pair]) -> Policy:
@@ -234,6 +246,7 @@ def resolve(settings: PolicySettings, pairs: Sequence[Pair]) -> Policy:
         settings.amount_margin_bps,
         settings.cooldown_seconds,
         settings.min_benefit_multiple,
+        settings.donors_order,
     )
 
 

@@ -55,11 +55,10 @@ def worth_most(book: Book, dying: Sequence[Dying], *, is_last_stand: bool) -> fr
 
 def _item(book: Book, dying: Dying) -> _Item | None:
     account = dying.account
-    for line in account.subaccount.collateral:
-        token = line.token.address
-        need = book.need(account, token, account.limits.survive)
-        if need and need <= book.room(account, token):
-            return _Item(dying, token, need, account.cushion(account.limits.survive))
+    for way in account.ways:
+        need = book.need(account, way, account.limits.survive)
+        if need and need <= book.room(account, way):
+            return _Item(dying, way.token.address, need, account.cushion(account.limits.survive))
     return None
 
 

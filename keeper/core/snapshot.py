@@ -188,6 +188,9 @@ class Subaccount:
     def line(self, token: Address) -> CollateralLine | None:
         return next((line for line in self.collateral if line.token.address == token), None)
 
+    def debt(self, token: Address) -> Debt | None:
+        return next((debt for debt in self.debts if debt.token.address == token), None)
+
 
 # Prices and guard -----------------------------------------------------------------------------------------------------
 

@@ -1,83 +1,96 @@
-"""Who gives what, for the least gas: the sources of rescues whose recipients and amounts are decided.
+"""Who gives what: the sources of rescues whose recipients are decided, and how much each of them is helped.
 
-The problem. Recipient j is to get d(j,t) raw units of token t. Of x(i,j,t) >= 0 from donor i:
+The problem. Recipient j is to be brought to a health h(j) on its ways w: d(j,w) raw units would do it alone, of a
+collateral (h debt - collateral) / weight, of a repaid debt (h debt - collateral) / h. Of x(i,j,w) >= 0 from donor i:
 
-    sum over i of x(i,j,t) = d(j,t)
+    sum over i and w of x(i,j,w) / d(j,w) = 1
+    no more of a token than the guard's cap, nor on a way than may arrive on it
     i, with all that it gives taken away, keeps what every j that it gives to demands of it (`Served.keep`): those of
     normal rescues, which are carried out first, before any last stand; those of last stands at the end
     i, if it is in need itself, keeps the cushion that it was left with, in steps of a hundredth
     at most TRANSFERS_PER_RESCUE_MAX transfers into one j
 
-Wanted is, in this order: the least sum of TRANSFER_GAS over all x > 0; the highest lowest health that a donor with debt
-has after its own shock, in buckets of 100 bp; the lowest ids. How much moves is fixed.
+Wanted is, in this order, with v(j,w) what a raw unit is worth:
+
+    1. donors_order = "debt-free first": the least sum of v(j,w) x(i,j,w) over all i with debt, to the cent; a debt-free
+       donor with less than a hundredth of d(j,w) is not asked. "least gas": left out
+    2. the least sum of TRANSFER_GAS over all x > 0
+    3. the least sum of v(j,w) x(i,j,w), to the cent
+    4. the highest lowest health that a donor with debt has after its own shock, in buckets of 100 bp
+    5. the lowest ids
 
 The search places one demand after the other: whole at one donor, or by emptying donors until one covers the rest. Such
 are the corners of the problem, where of every connected part at most one donor is not emptied. It goes back while a
-bound says that less gas may be possible, and stops after a number of tries, never by a clock; then it starts again with
-the demands in another order. All amounts are integers that the exact arithmetic allowed.
+bound says that a lower cost may be possible, and stops after a number of tries, never by a clock; then it starts again
+with the demands in another order. All amounts are integers that the exact arithmetic allowed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from keeper.core.book import Account, Book, Keep
-from keeper.core.economics import TRANSFER_GAS
+from keeper.core.book import Account, Book, Keep, Way
+from keeper.core.demands import (
+    UNIT,
+    Arc,
+    Cost,
+    Demand,
+    Fulls,
+    Served,
+    Spent,
+    demands_of,
+    fulls_of,
+    least_gas,
+    least_spent,
+    orders,
+    spent_on,
+)
 from keeper.core.plan import Stage, Transfer
-from keeper.core.snapshot import SubaccountId, Token
-from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX, donors_for, kept, kind_between, transfer_between
+from keeper.core.policy import DonorsOrder
+from keeper.core.snapshot import SubaccountId
+from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX, transfer_between
 from keeper.core.units import WAD, Address, Wad
 
 TRIES_MAX = 1_000
-"""How often a search for less gas may try a donor for a demand, in each of its orders."""
+"""How often a search for a lower cost may try a donor for a demand, in each of its orders."""
 BAR_TRIES_MAX = 400
-"""The same for a search at the same gas that leaves donors better off."""
+"""The same for a search at the same cost that leaves donors better off."""
 ORDERS_MAX = 14
-"""In how many orders the demands are placed in a search for less gas; in one at the same gas, two."""
+"""In how many orders the demands are placed in a search for a lower cost."""
+FEW_ORDERS = 2
+"""The same in one at the same cost, and where only less capital is possible."""
 BUCKET = WAD // 100
 
 Sources = list[tuple[Transfer, ...]]
 """The transfers of each rescue, in the order of the rescues."""
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A rescue whose sources may still change."""
-
-    recipient: Account
-    stage: Stage
-    transfers: tuple[Transfer, ...]
-    cushion: Wad
-    """What the recipient ends with: no donor with debt may end with less."""
-
-    def keep(self, donor: Account, least: Wad, bar: Wad) -> Keep:
-        """What a donor must be left with that gives to it: a health of `least` at least, and `bar` after its shock."""
-        demanded = kept(donor, self.cushion, self.stage)
-        return Keep(max(demanded.health, least), max(demanded.health_after_shock, bar))
-
-
-def cheapest(book: Book, rescues: Sequence[Served], least: Mapping[SubaccountId, Wad]) -> Sources:
-    """The best sources that were found, with the totals that came in; those that came in where none are better.
+def cheapest(book: Book, rescues: Sequence[Served], least: Mapping[SubaccountId, Wad], order: DonorsOrder) -> Sources:
+    """The best sources that were found, with what came in done by them; those that came in where none are better.
 
     `book` is as before all of them. `least`: healths below which some donors must not end whomever they give to, for
     they are in need themselves.
     """
     best: Sources = [served.transfers for served in rescues]
-    best = _Search(book, rescues, least, 0, _gas(best) - 1).found() or best
-    # The bar is raised as long as the same gas allows it: by steps that double, then by halves.
+    fulls = fulls_of(book, rescues)
+    if fulls is None:
+        return best
+    indebted = frozenset(donor.id for donors in book.donors.values() for donor in donors if donor.has_debt)
+    cost = spent_on(rescues, indebted, order).cost
+    problem = _Problem(book, rescues, fulls, least, order)
+    found = _Search(problem, 0, cost).found()
+    best, cost = found or (best, cost)
+    # The bar is raised as long as the same cost allows it: by steps that double, then by halves.
+    as_good = cost._replace(capital=cost.capital + 1)
     low, high, step = _lowest(book, best), None, 1
     while low is not None and (high is None or high - low > 1):
         bar = low + step if high is None else (low + high) // 2
-        better = _Search(book, rescues, least, bar * BUCKET, _gas(best), is_first_enough=True).found()
+        better = _Search(problem, bar * BUCKET, as_good, is_first_enough=True).found()
         if better is None:
             high = bar
         else:
-            best, step = better, 2 * step
-            low = None if _lowest(book, better) is None else bar
+            best, step = better[0], 2 * step
+            low = None if _lowest(book, best) is None else bar
     return best
-
-
-def _gas(sources: Sources) -> int:
-    return sum(TRANSFER_GAS[transfer.kind] for transfers in sources for transfer in transfers)
 
 
 def _lowest(book: Book, sources: Sources) -> int | None:
@@ -92,16 +105,15 @@ def _lowest(book: Book, sources: Sources) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Demand:
-    rescue: int
-    """The place of its rescue."""
-    stage: Stage
-    token: Token
-    amount_raw: int
-    donors: tuple[tuple[Account, Keep, int], ...]
-    """Who may give, what it must be left with then, and the gas of that transfer; by id."""
-    rooms: list[int] = field(default_factory=list[int])
-    """What each of them can give as long as nobody else is given anything by it."""
+class _Problem:
+    book: Book
+    rescues: Sequence[Served]
+    fulls: Fulls
+    least: Mapping[SubaccountId, Wad]
+    order: DonorsOrder
+
+    def demands(self, bar: Wad) -> list[Demand]:
+        return demands_of(self.book, self.rescues, self.fulls, self.least, bar, self.order)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,72 +144,74 @@ _UNDRAWN = _Drawn({}, {})
 class _Search:
     """Depth first through the demands, the largest first."""
 
-    def __init__(
-        self,
-        book: Book,
-        rescues: Sequence[Served],
-        least: Mapping[SubaccountId, Wad],
-        bar: Wad,
-        gas_max: int,
-        *,
-        is_first_enough: bool = False,
-    ):
-        self._book = book
-        self._rescues = rescues
-        self._demands = _demands(book, rescues, least, bar)
-        self._gas_max = gas_max
+    def __init__(self, problem: _Problem, bar: Wad, limit: Cost, *, is_first_enough: bool = False):
+        self._book = problem.book
+        self._rescues = problem.rescues
+        self._demands = problem.demands(bar)
+        self._limit = limit
+        """Only what costs less is looked for."""
+        self._is_one_way = all(len(demand.limits) == 1 for demand in self._demands)
+        """Then how much of each token moves is fixed, and no limit can be passed."""
         self._is_first_enough = is_first_enough
         self._tries_max = BAR_TRIES_MAX if is_first_enough else TRIES_MAX
         self._tries = 0
-        self._least: list[int] = []
-        """The least gas of a demand and all after it, by the demand's place."""
+        self._least: list[Spent] = []
+        """The least that a demand and all after it take, by the demand's place."""
         # What is placed so far.
         self._drawn: dict[SubaccountId, _Drawn] = {}
-        self._counts = [0] * len(rescues)
-        self._placed: list[tuple[_Demand, Account, int]] = []
-        self._found: list[tuple[_Demand, Account, int]] | None = None
+        self._counts = [0] * len(problem.rescues)
+        self._moved: dict[Address, int] = {}
+        self._arrived: dict[tuple[int, Way], int] = {}
+        self._placed: list[tuple[Demand, Arc, int]] = []
+        self._found: list[tuple[Demand, Arc, int]] | None = None
         for demand in self._demands:
-            demand.rooms.extend(self._left(demand, donor, keep) for donor, keep, _ in demand.donors)
+            demand.rooms.extend(self._left(demand, arc) for arc in demand.arcs)
 
-    def found(self) -> Sources | None:
-        """The sources with the least gas, or the first ones, that take no more than the most allowed."""
-        if any(sum(demand.rooms) < demand.amount_raw for demand in self._demands):
+    def found(self) -> tuple[Sources, Cost] | None:
+        """The sources of the least cost, or the first ones, below the limit."""
+        if not all(demand.is_within_reach for demand in self._demands):
             return None
-        for order in _orders(self._demands, 2 if self._is_first_enough else ORDERS_MAX):
+        gas = {demand.rescue: least_gas(demand) for demand in self._demands}
+        bound = least_spent(self._demands, [gas[demand.rescue] for demand in self._demands]).cost
+        for number, order in enumerate(orders(self._demands, ORDERS_MAX)):
+            is_last_wish = self._is_first_enough or bound[:-1] >= self._limit[:-1]
+            if bound >= self._limit or self._is_enough() or (is_last_wish and number >= FEW_ORDERS):
+                break
             self._demands, self._tries = order, 0
-            alone = [self._least_gas(demand) for demand in order]
-            self._least = [_least_of(order[place:], alone[place:]) for place in range(len(order) + 1)]
-            if order and not self._is_enough():
-                self._place(0, self._demands[0].amount_raw, 0, 0)
+            alone = [gas[demand.rescue] for demand in order]
+            self._least = [least_spent(order[place:], alone[place:]) for place in range(len(order) + 1)]
+            if order:
+                self._place(0, UNIT, Spent(), 0)
         if self._found is None:
             return None
         transfers: list[list[Transfer]] = [[] for _ in self._rescues]
-        for demand, donor, amount in self._found:
+        for demand, arc, amount in self._found:
             recipient = self._rescues[demand.rescue].recipient
-            transfers[demand.rescue].append(transfer_between(donor, recipient, demand.token, amount))
-        return [tuple(sorted(each, key=lambda one: (-one.kind, one.donor))) for each in transfers]
+            transfers[demand.rescue].append(transfer_between(arc.donor, recipient, arc.way, amount))
+        ordered = [tuple(sorted(each, key=lambda one: (-one.kind, one.donor, one.token.address))) for each in transfers]
+        return ordered, self._limit
 
     def _is_enough(self) -> bool:
         return self._is_first_enough and self._found is not None
 
-    def _least_gas(self, demand: _Demand) -> int:
-        """What it takes at least when nothing else is placed."""
-        rooms = [(room, gas) for room, (_, _, gas) in zip(demand.rooms, demand.donors, strict=True)]
-        alone = [gas for room, gas in rooms if room >= demand.amount_raw]
-        several, rest = 0, demand.amount_raw
-        for room, _ in sorted(rooms, reverse=True):
-            if rest <= 0:
-                break
-            several, rest = several + 1, rest - room
-        return min([*alone, max(several, 2) * min(gas for room, gas in rooms if room)])
+    # What is left -----------------------------------------------------------------------------------------------------
 
-    def _left(self, demand: _Demand, donor: Account, keep: Keep) -> int:
-        """What the donor can still give of the demand's token when it must keep all that it is asked to."""
-        drawn, token = self._drawn.get(donor.id, _UNDRAWN), demand.token.address
+    def _room(self, demand: Demand, number: int) -> int:
+        arc = demand.arcs[number]
+        if self._is_one_way and arc.donor.id not in self._drawn:
+            return demand.rooms[number]
+        return self._left(demand, arc)
+
+    def _left(self, demand: Demand, arc: Arc) -> int:
+        """What an arc can still bring: its donor must keep all that it is asked to, and no limit is passed."""
+        donor, token = arc.donor, arc.way.token.address
+        arrived = self._arrived.get((demand.rescue, arc.way), 0)
+        within = min(demand.limits[arc.way] - arrived, self._book.cap(token) - self._moved.get(token, 0))
+        drawn = self._drawn.get(donor.id, _UNDRAWN)
         if not donor.has_debt:
-            return max(self._book.spare(donor, token, keep) - drawn.used(token), 0)
-        after = drawn.with_keep(demand.stage, keep)
-        lefts: list[int] = []
+            return max(min(self._book.spare(donor, token, arc.keep) - drawn.used(token), within), 0)
+        after = drawn.with_keep(demand.stage, arc.keep)
+        lefts = [within]
         if demand.stage is Stage.NORMAL:
             lefts.append(self._within(donor, token, after, Stage.NORMAL))
         if Stage.LAST_STAND in after.keeps:
@@ -221,101 +235,76 @@ class _Search:
         demanded = self._book.spare(donor, token, Keep(donor.limits.hard_floor))
         return min(demanded, self._book.most(donor, token, keep))
 
-    def _place(self, place: int, rest: int, gas: int, first: int) -> None:
+    # The search -------------------------------------------------------------------------------------------------------
+
+    def _place(self, place: int, rest: int, spent: Spent, first: int) -> None:
         """Places what is left of a demand, and all after it; of its donors, only those from `first` on are emptied."""
         if rest == 0:
             if place + 1 == len(self._demands):
-                self._found, self._gas_max = list(self._placed), gas - 1
-                return
-            self._place(place + 1, self._demands[place + 1].amount_raw, gas, 0)
+                self._found, self._limit = list(self._placed), spent.cost
+            else:
+                self._place(place + 1, UNIT, spent, 0)
             return
         demand = self._demands[place]
-        if self._counts[demand.rescue] == TRANSFERS_PER_RESCUE_MAX:
+        count = self._counts[demand.rescue]
+        if count == TRANSFERS_PER_RESCUE_MAX:
             return
-        after = self._least[place + 1]
-        rooms = [
-            (
-                self._left(demand, donor, keep) if donor.id in self._drawn else demand.rooms[number],
-                number,
-                donor,
-                keep,
-                arc,
-            )
-            for number, (donor, keep, arc) in enumerate(demand.donors)
-        ]
-        self._tries += len(rooms)
-        cheapest_arc = min((arc for room, *_, arc in rooms if room), default=0)
-        whole = sorted((arc, room, number) for room, number, _, _, arc in rooms if room >= rest)
-        emptied = sorted(
-            (arc, -room, number) for room, number, _, _, arc in rooms if 0 < room < rest and number >= first
-        )
-        for arc, room, number in (*whole, *emptied):
-            is_emptied = room < 0
-            least = gas + arc + after + (cheapest_arc if is_emptied else 0)
-            if least > self._gas_max or self._tries > self._tries_max or self._is_enough():
+        ways = {arc.way for _, arc, _ in self._placed[len(self._placed) - count :]} if count else set[Way]()
+        # What each arc can bring: all of the rest, or less.
+        whole: list[tuple[int, int, int, int, int]] = []
+        emptied: list[tuple[int, int, int, int, int]] = []
+        free, gas = 0, 0
+        for number, arc in enumerate(demand.arcs):
+            room = self._room(demand, number)
+            if not room:
                 continue
-            amount = -room if is_emptied else rest
-            _, _, donor, keep, _ = rooms[number]
-            drawn = self._drawn.get(donor.id)
-            self._drawn[donor.id] = (drawn or _UNDRAWN).by(demand.stage, keep, demand.token.address, amount)
-            self._counts[demand.rescue] += 1
-            self._placed.append((demand, donor, amount))
-            self._place(place, rest - amount, gas + arc, number + 1)
-            self._placed.pop()
-            self._counts[demand.rescue] -= 1
-            if drawn is None:
-                del self._drawn[donor.id]
-            else:
-                self._drawn[donor.id] = drawn
-
-
-def _least_of(demands: Sequence[_Demand], alone: Sequence[int]) -> int:
-    """What these demands take at least together.
-
-    No more of them are placed whole at donors whose transfers are cheap than have room there, the smallest first; any
-    other takes two such transfers, or a dear one.
-    """
-    cheap, dear = min(TRANSFER_GAS.values()), max(TRANSFER_GAS.values())
-    rooms: dict[Address, int] = {}
-    for demand in demands:
-        room = sum(room for room, (_, _, gas) in zip(demand.rooms, demand.donors, strict=True) if gas == cheap)
-        rooms[demand.token.address] = max(rooms.get(demand.token.address, 0), room)
-    total = sum(alone)
-    candidates = [demand for demand, gas in zip(demands, alone, strict=True) if gas == cheap]
-    for demand in sorted(candidates, key=lambda one: one.amount_raw):
-        rooms[demand.token.address] -= demand.amount_raw
-        if rooms[demand.token.address] < 0:
-            total += min(dear, 2 * cheap) - cheap
-    return total
-
-
-def _orders(demands: list[_Demand], most: int) -> Iterator[list[_Demand]]:
-    """Largest first; smallest first, for then as many as fit go where transfers are cheap; and some between."""
-    yield demands
-    yield demands[::-1]
-    for start in range(1, min(len(demands), most - 1)):
-        yield demands[start:] + demands[:start]
-
-
-def _demands(book: Book, rescues: Sequence[Served], least: Mapping[SubaccountId, Wad], bar: Wad) -> list[_Demand]:
-    """What each rescue brings of each token, the largest first within a token."""
-    recipients = {served.recipient.id for served in rescues}
-    found: list[_Demand] = []
-    for place, served in enumerate(rescues):
-        amounts: dict[Token, int] = {}
-        for transfer in served.transfers:
-            amounts[transfer.token] = amounts.get(transfer.token, 0) + transfer.amount_raw
-        for token, amount in amounts.items():
-            donors = [
-                donor for donor in donors_for(book, served.recipient, token.address) if donor.id not in recipients
-            ]
-            sources = tuple(
-                (
-                    donor,
-                    served.keep(donor, least.get(donor.id, 0), bar),
-                    TRANSFER_GAS[kind_between(donor, served.recipient)],
-                )
-                for donor in sorted(donors, key=lambda donor: donor.id)
+            gas = min(gas or arc.gas, arc.gas)
+            amount = arc.amount(rest, is_mixed=bool(ways - {arc.way}))
+            share = min(arc.share(room), rest)
+            free += 0 if arc.indebted else share + 1
+            if room >= amount:
+                whole.append((arc.indebted, arc.gas, arc.capital, room, number))
+            elif number >= first and share:
+                emptied.append((arc.indebted, arc.gas, arc.capital, -share, number))
+        self._tries += len(demand.arcs)
+        after = self._least[place + 1]
+        capital = min(arc.capital for arc in demand.arcs)
+        short = max(rest - free, 0) * capital if any(arc.indebted for arc in demand.arcs) else 0
+        for _, _, _, size, number in (*sorted(whole), *sorted(emptied)):
+            if self._tries > self._tries_max or self._is_enough():
+                return
+            arc, is_emptied = demand.arcs[number], size < 0
+            share = -size if is_emptied else rest
+            more = arc.spent(share)
+            least = Spent(
+                spent.indebted + max(more.indebted, short) + after.indebted,
+                spent.gas + more.gas + after.gas + (gas if is_emptied else 0),
+                spent.capital + more.capital + (rest - share) * capital + after.capital,
             )
-            found.append(_Demand(place, served.stage, token, amount, sources))
-    return sorted(found, key=lambda demand: (demand.token.address, -demand.amount_raw, demand.rescue))
+            if least.cost >= self._limit:
+                continue
+            amount = self._room(demand, number) if is_emptied else arc.amount(rest, is_mixed=bool(ways - {arc.way}))
+            drawn = self._drawn.get(arc.donor.id)
+            self._put(demand, arc, amount)
+            self._place(place, rest - share, spent.plus(more), number + 1)
+            self._take_back(drawn)
+
+    def _put(self, demand: Demand, arc: Arc, amount: int) -> None:
+        token, into = arc.way.token.address, (demand.rescue, arc.way)
+        drawn = self._drawn.get(arc.donor.id, _UNDRAWN)
+        self._drawn[arc.donor.id] = drawn.by(demand.stage, arc.keep, token, amount)
+        self._moved[token] = self._moved.get(token, 0) + amount
+        self._arrived[into] = self._arrived.get(into, 0) + amount
+        self._counts[demand.rescue] += 1
+        self._placed.append((demand, arc, amount))
+
+    def _take_back(self, drawn: _Drawn | None) -> None:
+        """Takes back the last that was put, with what was taken from its donor before."""
+        demand, arc, amount = self._placed.pop()
+        self._counts[demand.rescue] -= 1
+        self._moved[arc.way.token.address] -= amount
+        self._arrived[demand.rescue, arc.way] -= amount
+        if drawn is None:
+            del self._drawn[arc.donor.id]
+        else:
+            self._drawn[arc.donor.id] = drawn

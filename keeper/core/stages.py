@@ -1,5 +1,8 @@
 """The two stages of a donation: what a recipient can get, and from whom.
 
+A recipient is helped with more of a collateral or with less of a debt, on the way that takes less capital for the same
+health first, then on the next for what is missing.
+
 Normal: donors without debt first, then those with debt, each down to its floor and no further than its trigger after a
 shock. Best fit: the smallest donor that covers the rest alone, else the largest, so that few accounts are touched.
 
@@ -13,10 +16,10 @@ No stage leaves a donor with a smaller cushion than the account that it saved.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from keeper.core.book import Account, Book, Keep
+from keeper.core.book import Account, Book, Keep, Way
 from keeper.core.plan import Kind, Stage, Transfer
 from keeper.core.risk import health_at_cushion
-from keeper.core.snapshot import CollateralLine, SubaccountId, Token
+from keeper.core.snapshot import SubaccountId
 from keeper.core.units import BPS, INFINITE_HEALTH, WAD, Address, Wad, mul_div_down
 
 TRANSFERS_PER_RESCUE_MAX = 8
@@ -58,45 +61,74 @@ def donors_for(book: Book, recipient: Account, token: Address) -> list[Account]:
 # Normal ---------------------------------------------------------------------------------------------------------------
 
 
+def by_capital(book: Book, recipient: Account, health: Wad) -> list[Way]:
+    """The ways to bring a recipient to a health, the one that takes the least capital for it first.
+
+    For a health h, a collateral that counts for a share w takes (h debt - collateral) / w, a repayment takes
+    (h debt - collateral) / h: less, as no collateral counts for more than it is worth.
+    """
+    ways = list(recipient.ways)
+    if len(ways) < 2:
+        return ways
+
+    def capital(way: Way) -> tuple[bool, int]:
+        need = book.need(recipient, way, health)
+        return need is None, 0 if need is None else way.value(need)
+
+    return sorted(ways, key=capital)
+
+
 def normal(
-    book: Book, recipient: Account, goal: Wad, least: Wad, transfers_max: int = TRANSFERS_PER_RESCUE_MAX
+    book: Book,
+    recipient: Account,
+    goal: Wad,
+    least: Wad,
+    transfers_max: int = TRANSFERS_PER_RESCUE_MAX,
+    ways: Sequence[Way] = (),
 ) -> Draft:
     """As much of what brings the recipient to `goal` as donors can spare at their floors; possibly nothing.
 
-    Transfers that are dust are left out unless the recipient ends below `least` without them.
+    On these ways one after the other, by capital unless said. Transfers that are dust are left out unless the recipient
+    ends below `least` without them.
     """
     trial = book.fork()
     chosen: list[Transfer] = []
     worthwhile: list[Transfer] = []
     # One part in 10^4 above the goal: the recipient's exact amount is rounded up, and its cushion with it.
     cushion = recipient.cushion(goal + goal // BPS)
-    for line in recipient.subaccount.collateral:
-        token = line.token.address
-        room = trial.room(recipient, token)
-        need = trial.need(recipient, token, goal)
-        wanted = rest = room if need is None else min(need, room)
-        if not wanted:
-            continue
-        spares = [
-            (trial.spare(donor, token, kept(donor, cushion, Stage.NORMAL)), donor)
-            for donor in donors_for(book, recipient, token)
-        ]
-        for has_debt in (False, True):
-            pool = [(spare, donor) for spare, donor in spares if spare and donor.has_debt is has_debt]
+    ways = ways or by_capital(book, recipient, goal)
+    alone = {way: _wanted(book, recipient, way, goal) for way in ways}
+    for has_debt in (False, True):
+        for way in ways:
+            rest = _wanted(trial, recipient, way, goal) if chosen else alone[way]
+            donors = donors_for(book, recipient, way.token.address) if rest else []
+            spares = [
+                (trial.spare(donor, way.token.address, kept(donor, cushion, Stage.NORMAL)), donor)
+                for donor in donors
+                if donor.has_debt is has_debt
+            ]
+            pool = [one for one in spares if one[0]]
             while rest and pool and len(chosen) < transfers_max:
                 spare, donor = best = _best_fit(pool, rest)
                 pool.remove(best)
-                transfer = transfer_between(donor, recipient, line.token, min(spare, rest))
+                transfer = transfer_between(donor, recipient, way, min(spare, rest))
                 rest -= transfer.amount_raw
                 trial.move(transfer)
                 chosen.append(transfer)
-                if transfer.amount_raw * DUST_SHARE >= wanted:
+                if transfer.amount_raw * DUST_SHARE >= alone[way]:
                     worthwhile.append(transfer)
     if len(worthwhile) < len(chosen):
         draft = _draft(book, recipient, worthwhile)
         if draft.health_after >= least:
             return draft
     return Draft(tuple(chosen), Stage.NORMAL, trial.health(recipient))
+
+
+def _wanted(book: Book, recipient: Account, way: Way, goal: Wad) -> int:
+    """What may still arrive of what brings it to a goal on this way alone."""
+    room = book.room(recipient, way)
+    need = book.need(recipient, way, goal) if room else 0
+    return room if need is None else min(need, room)
 
 
 def _draft(book: Book, recipient: Account, transfers: Sequence[Transfer]) -> Draft:
@@ -128,7 +160,7 @@ class _Source:
     """What one donor can bring in, as a straight line between nothing and its limit."""
 
     donor: Account
-    line: CollateralLine
+    way: Way
     limit_raw: int
     """The most that may leave: down to its hard floor."""
     collateral_value: Wad
@@ -136,7 +168,9 @@ class _Source:
     value_lost: Wad
     """At the limit, in the donor's unit of account."""
     value_gained: Wad
-    """At the limit, in the recipient's."""
+    """At the limit, what it adds to the recipient's collateral, in the recipient's."""
+    value_repaid: Wad
+    """At the limit, what it takes off the recipient's debt."""
 
     def amount_at(self, health: Wad) -> int:
         """What it gives when drawn down to a health; donors without debt have nothing to keep."""
@@ -148,6 +182,11 @@ class _Source:
         if above <= 0:
             return 0
         return self.limit_raw if above >= self.value_lost else above * self.limit_raw // self.value_lost
+
+    def brought(self, amount_raw: int) -> tuple[Wad, Wad]:
+        """What an amount adds to the recipient's collateral, and what it takes off its debt."""
+        gained = mul_div_down(self.value_gained, amount_raw, self.limit_raw)
+        return gained, mul_div_down(self.value_repaid, amount_raw, self.limit_raw)
 
 
 def _amounts_at(sources: Sequence[_Source], cushion: Wad) -> list[int]:
@@ -164,51 +203,53 @@ def last_stand(
     least: Wad,
     margin_bps: int,
     transfers_max: int = TRANSFERS_PER_RESCUE_MAX,
+    ways: Sequence[Way] = (),
 ) -> Draft:
     """The largest cushion that recipient and donors can share, up to `goal`; possibly nothing.
 
     Transfers that are dust are left out unless the recipient ends below `least` without them.
     """
-    sources = _sources(book, recipient, transfers_max)
+    sources = _sources(book, recipient, transfers_max, ways)
     level = _common_cushion(book, recipient, goal, margin_bps, sources)
     amounts = list(zip(sources, _amounts_at(sources, level), strict=True))
-    total = sum(mul_div_down(source.value_gained, amount, source.limit_raw) for source, amount in amounts)
-    worthwhile = [
-        (source, amount)
-        for source, amount in amounts
-        if mul_div_down(source.value_gained, amount, source.limit_raw) * DUST_SHARE >= total
-    ]
+    brought = [sum(source.brought(amount)) for source, amount in amounts]
+    worthwhile = [one for one, value in zip(amounts, brought, strict=True) if value * DUST_SHARE >= sum(brought)]
     draft = _checked(book, recipient, worthwhile)
     if draft.health_after < least and len(worthwhile) < len(amounts):
         return _checked(book, recipient, amounts)
     return draft
 
 
-def _sources(book: Book, recipient: Account, most: int) -> list[_Source]:
-    """Who could bring in how much, `most` of them: those without debt first, then by how much."""
-    before = book.risk(recipient).collateral_value
-    best: dict[SubaccountId, tuple[Wad, int, Account, CollateralLine]] = {}
-    for line in recipient.subaccount.collateral:
-        token = line.token.address
-        room = book.room(recipient, token)
+def _sources(book: Book, recipient: Account, most: int, ways: Sequence[Way]) -> list[_Source]:
+    """Who could bring in how much, `most` of them: those without debt first, then by the health that they lead to.
+
+    Each on the way on which it helps most, or on the first of those given.
+    """
+    before = book.health(recipient)
+    best: dict[SubaccountId, tuple[Wad, int, Account, Way]] = {}
+    for way in ways or recipient.ways:
+        token = way.token.address
+        room = book.room(recipient, way)
         if not room:
             continue
         for donor in donors_for(book, recipient, token):
             limit = min(book.spare(donor, token, Keep(donor.limits.hard_floor)), room)
             if not limit:
                 continue
-            gained = book.risk(recipient, token, limit).collateral_value - before
-            if gained > 0 and (donor.id not in best or best[donor.id][0] < gained):
-                best[donor.id] = gained, limit, donor, line
+            reached = book.helped(recipient, way, limit).health_factor
+            if reached > before and (donor.id not in best or (not ways and best[donor.id][0] < reached)):
+                best[donor.id] = reached, limit, donor, way
     chosen = sorted(best.values(), key=lambda one: (one[2].has_debt, -one[0], one[2].id))[:most]
-    return [_source(book, *one) for one in chosen]
+    return [_source(book, recipient, limit, donor, way) for _, limit, donor, way in chosen]
 
 
-def _source(book: Book, gained: Wad, limit: int, donor: Account, line: CollateralLine) -> _Source:
+def _source(book: Book, recipient: Account, limit: int, donor: Account, way: Way) -> _Source:
     risk, lost = book.risk(donor), 0
     if donor.has_debt:
-        lost = risk.collateral_value - book.risk(donor, line.token.address, -limit).collateral_value
-    return _Source(donor, line, limit, risk.collateral_value, risk.debt_value, max(lost, 1), gained)
+        lost = risk.collateral_value - book.risk(donor, way.token.address, -limit).collateral_value
+    before, after = book.risk(recipient), book.helped(recipient, way, limit)
+    gained, repaid = after.collateral_value - before.collateral_value, before.debt_value - after.debt_value
+    return _Source(donor, way, limit, risk.collateral_value, risk.debt_value, max(lost, 1), gained, repaid)
 
 
 def _common_cushion(book: Book, recipient: Account, goal: Wad, margin_bps: int, sources: Sequence[_Source]) -> Wad:
@@ -218,17 +259,17 @@ def _common_cushion(book: Book, recipient: Account, goal: Wad, margin_bps: int, 
     """
     ceiling = goal + goal // GOAL_SLACK
     risk = book.risk(recipient)
-    room = {line.token.address: book.room(recipient, line.token.address) for line in recipient.subaccount.collateral}
+    room = {way: book.room(recipient, way) for way in recipient.ways}
 
     def is_high_enough(cushion: Wad) -> bool:
         left = dict(room)
-        gained = 0
+        held, owed = risk.collateral_value, risk.debt_value
         for source, wanted in zip(sources, _amounts_at(sources, cushion), strict=True):
-            token = source.line.token.address
-            amount = min(wanted, left[token])
-            left[token] -= amount
-            gained += mul_div_down(source.value_gained, amount, source.limit_raw)
-        health = mul_div_down(risk.collateral_value + gained, WAD, risk.debt_value)
+            amount = min(wanted, left[source.way])
+            left[source.way] -= amount
+            gained, repaid = source.brought(amount)
+            held, owed = held + gained, owed - repaid
+        health = mul_div_down(held, WAD, owed)
         return health <= ceiling and recipient.cushion(health) * (BPS + margin_bps) <= cushion * BPS
 
     cushions = [source.donor.cushion(book.health(source.donor)) for source in sources if source.donor.has_debt]
@@ -268,9 +309,9 @@ def _kept_above(book: Book, recipient: Account, amounts: Sequence[tuple[_Source,
     chosen: list[Transfer] = []
     for source, full in amounts:
         amount = full if not source.donor.has_debt else full * share_bps // BPS
-        amount = min(amount, trial.room(recipient, source.line.token.address))
+        amount = min(amount, trial.room(recipient, source.way))
         if amount:
-            chosen.append(transfer_between(source.donor, recipient, source.line.token, amount))
+            chosen.append(transfer_between(source.donor, recipient, source.way, amount))
             trial.move(chosen[-1])
     after = trial.health(recipient)
     reached = recipient.cushion(after)
@@ -281,9 +322,11 @@ def _kept_above(book: Book, recipient: Account, amounts: Sequence[tuple[_Source,
     return Draft(tuple(chosen), Stage.LAST_STAND, after) if is_above else None
 
 
-def kind_between(donor: Account, recipient: Account) -> Kind:
+def kind_between(donor: Account, recipient: Account, way: Way) -> Kind:
+    if way.is_repayment:
+        return Kind.REPAY
     return Kind.NATIVE if donor.id.protocol == recipient.id.protocol else Kind.CROSS
 
 
-def transfer_between(donor: Account, recipient: Account, token: Token, amount_raw: int) -> Transfer:
-    return Transfer(kind_between(donor, recipient), donor.id, recipient.id, token, amount_raw)
+def transfer_between(donor: Account, recipient: Account, way: Way, amount_raw: int) -> Transfer:
+    return Transfer(kind_between(donor, recipient, way), donor.id, recipient.id, way.token, amount_raw)

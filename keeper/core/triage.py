@@ -4,19 +4,21 @@ In order of rank everybody is brought to its target. When that leaves somebody w
 are contested. Then those are chosen whose saving is worth most (some are left out if need be), all of them are brought
 to one common cushion as high as the donors allow, and what is left over goes out in order of rank again. The better of
 both results wins, the first on a tie: loss avoided in the highest priority tier, then in the next, then how many live,
-then the smallest cushion, then the next smallest. Last, the sources are chosen anew for the least gas
-(`keeper.core.sourcing`), all amounts as they are.
+then the smallest cushion, then the next smallest. Last, the sources are chosen anew for the least cost
+(`keeper.core.sourcing`), all healths as they are: donors, and which collateral comes or which debt is repaid.
 
 The objective in full, each only among what is equal in those before it:
 
     1. per tier, from the highest: the sum of loss(j) over all j in need that end at or above survive(j)
     2. the number of those
     3. the sorted cushions min(cushion(j), cushion at trigger(j)), in steps of CUSHION_STEP, smallest first
-    4. the least gas
-    5. the highest lowest health of a donor with debt after its own shock, in buckets of 100 bp
-    6. the lowest ids
+    4. donors_order = "debt-free first": the least capital from donors with debt; "least gas": left out
+    5. the least gas
+    6. the least capital: a repayment takes (target debt - collateral) / target, less than any collateral
+    7. the highest lowest health of a donor with debt after its own shock, in buckets of 100 bp
+    8. the lowest ids
 
-3 stands before gas because rescues that end at `survive` for the sake of some gas are made again at the next fall.
+3 stands before cost because rescues that end at `survive` for the sake of some gas are made again at the next fall.
 
 A pure function of the book; bounded by the counts below.
 """
@@ -26,11 +28,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from keeper.core.book import Account, Book
+from keeper.core.demands import Served
 from keeper.core.plan import Stage, Transfer
+from keeper.core.policy import DonorsOrder
 from keeper.core.risk import health_at_cushion
 from keeper.core.selection import Dying, worth_most
 from keeper.core.snapshot import SubaccountId
-from keeper.core.sourcing import Served, cheapest
+from keeper.core.sourcing import cheapest
 from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX, Draft, last_stand, normal
 from keeper.core.units import WAD, Address, Wad
 
@@ -97,6 +101,7 @@ class Triage:
 
     may_last_stand: bool
     margin_bps: int
+    donors_order: DonorsOrder
 
     def decide(self, book: Book, needs: Sequence[Need]) -> Run:
         """Serves the needs, which come in order of rank, from a book without moves.
@@ -104,7 +109,7 @@ class Triage:
         Needs that no token connects do not compete for donors and are decided apart.
         """
         run = Run(book.fork())
-        for group in _connected(needs):
+        for group in _connected(book, needs):
             part = self._decide_group(run.book, group)
             run = Run(part.book, run.funded | part.funded, run.reachable | part.reachable)
         return run
@@ -113,11 +118,11 @@ class Triage:
         top = max((need.account.cushion(need.account.limits.target) for need in needs), default=0)
         plain = self._topped_up(book, self._run(book, needs, top), needs, top)
         if not any(self._is_contested(book, plain, need, top) for need in needs):
-            return _sourced(book, plain, needs)
+            return self._sourced(book, plain, needs)
         saved = self._worth_saving(book, needs)
         level = self._common_cushion(book, saved, top)
         levelled = self._topped_up(book, self._run(book, saved, level), needs, top)
-        return _sourced(book, max(plain, levelled, key=lambda run: _worth(run, needs)), needs)
+        return self._sourced(book, max(plain, levelled, key=lambda run: _worth(run, needs)), needs)
 
     # Contested donors -------------------------------------------------------------------------------------------------
 
@@ -251,6 +256,36 @@ class Triage:
         shared = last_stand(book, account, goal, limits.survive, self.margin_bps, transfers_max)
         return shared if shared.health_after > draft.health_after else draft
 
+    def _sourced(self, start: Book, run: Run, needs: Sequence[Need]) -> Run:
+        """The same rescues from the donors for which they cost least, if no other account in need pays for it."""
+        accounts = {need.account.id: need.account for need in needs}
+        rescues = [
+            Served(accounts[id], funding.stage, funding.transfers, run.book.health(accounts[id]))
+            for id, funding in sorted(run.funded.items(), key=lambda one: one[1].stage is Stage.LAST_STAND)
+        ]
+        least = {
+            need.account.id: health_at_cushion(
+                _steps(run, need.account) * CUSHION_STEP, need.account.settings.shock_bps
+            )
+            for need in needs
+        }
+        sources = cheapest(start, rescues, least, self.donors_order)
+        sourced = Run(
+            start.fork(),
+            {
+                served.recipient.id: Funding(transfers, served.stage)
+                for served, transfers in zip(rescues, sources, strict=True)
+            },
+            run.reachable,
+        )
+        for served, transfers in zip(rescues, sources, strict=True):
+            for transfer in transfers:
+                sourced.book.move(transfer)
+            # With ways mixed a recipient may end a rounding higher than what its donors were asked to stay above.
+            if not _keeps_donors_above(sourced.book, served.recipient, transfers):
+                return run
+        return sourced if _worth(sourced, needs) >= _worth(run, needs) else run
+
 
 def _is_of_use(need: Need, draft: Draft) -> bool:
     """Whether it saves: an account that is not critical can wait for a rescue that ends its need."""
@@ -281,31 +316,6 @@ def _without(run: Run, need: Need, start: Book) -> Run:
     return kept
 
 
-def _sourced(start: Book, run: Run, needs: Sequence[Need]) -> Run:
-    """The same rescues from the donors for which they take the least gas, if no other account in need pays for it."""
-    accounts = {need.account.id: need.account for need in needs}
-    rescues = [
-        Served(accounts[id], funding.stage, funding.transfers, accounts[id].cushion(run.book.health(accounts[id])))
-        for id, funding in sorted(run.funded.items(), key=lambda one: one[1].stage is Stage.LAST_STAND)
-    ]
-    least = {
-        need.account.id: health_at_cushion(_steps(run, need.account) * CUSHION_STEP, need.account.settings.shock_bps)
-        for need in needs
-    }
-    sources = cheapest(start, rescues, least)
-    sourced = Run(
-        start.fork(),
-        {
-            served.recipient.id: Funding(transfers, served.stage)
-            for served, transfers in zip(rescues, sources, strict=True)
-        },
-        run.reachable,
-    )
-    for transfer in (transfer for transfers in sources for transfer in transfers):
-        sourced.book.move(transfer)
-    return sourced if _worth(sourced, needs) >= _worth(run, needs) else run
-
-
 def _is_alive(run: Run, need: Need) -> bool:
     return run.book.health(need.account) >= need.account.limits.survive
 
@@ -326,22 +336,25 @@ def _steps(run: Run, account: Account) -> int:
     return account.cushion(min(run.book.health(account), account.limits.trigger)) // CUSHION_STEP
 
 
-def _connected(needs: Sequence[Need]) -> list[list[Need]]:
-    """The needs in groups that share no token with each other, each in order of rank."""
+def _connected(book: Book, needs: Sequence[Need]) -> list[list[Need]]:
+    """The needs in groups, each in order of rank: no token and no margin that several tokens are taken from is asked
+    for by two of them."""
+    donors = {donor.id: donor for donors in book.donors.values() for donor in donors if donor.has_debt}
+    links: list[tuple[set[Address], list[Need]]] = [
+        ({line.token.address for line in donor.subaccount.collateral}, [])
+        for donor in donors.values()
+        if len(donor.subaccount.collateral) > 1
+    ]
+    links += [
+        ({way.token.address for way in need.account.ways if way.token.address in book.donors}, [need]) for need in needs
+    ]
     groups: list[tuple[set[Address], list[Need]]] = []
-    for need in needs:
-        tokens = {line.token.address for line in need.account.subaccount.collateral}
-        joined = [need]
-        apart: list[tuple[set[Address], list[Need]]] = []
-        for others, members in groups:
-            if others.isdisjoint(tokens):
-                apart.append((others, members))
-            else:
-                tokens |= others
-                joined = [*members, *joined]
-        groups = [*apart, (tokens, joined)]
+    for tokens, linked in links:
+        near = [group for group in groups if not group[0].isdisjoint(tokens)]
+        joined = tokens.union(*(others for others, _ in near)), [*itertools.chain(*(each for _, each in near)), *linked]
+        groups = [*(group for group in groups if group[0].isdisjoint(tokens)), joined]
     rank = {need.account.id: position for position, need in enumerate(needs)}
-    ordered = [sorted(members, key=lambda need: rank[need.account.id]) for _, members in groups]
+    ordered = [sorted(members, key=lambda need: rank[need.account.id]) for _, members in groups if members]
     return sorted(ordered, key=lambda members: rank[members[0].account.id])
 
 
@@ -358,12 +371,12 @@ def _keeps_donors_above(book: Book, account: Account, transfers: Iterable[Transf
 
 
 def _joined(earlier: Funding | None, draft: Draft) -> Funding:
-    """One rescue out of two: amounts of the same donor and token add up."""
+    """One rescue out of two: amounts of the same donor, token and kind add up."""
     if earlier is None:
         return Funding(draft.transfers, draft.stage)
-    joined: dict[tuple[SubaccountId, str], Transfer] = {}
+    joined: dict[tuple[SubaccountId, str, bool], Transfer] = {}
     for transfer in (*earlier.transfers, *draft.transfers):
-        key = (transfer.donor, transfer.token.address)
+        key = (transfer.donor, transfer.token.address, transfer.is_repayment)
         amount = transfer.amount_raw + (joined[key].amount_raw if key in joined else 0)
         joined[key] = Transfer(transfer.kind, transfer.donor, transfer.recipient, transfer.token, amount)
     is_last_stand = Stage.LAST_STAND in (earlier.stage, draft.stage)

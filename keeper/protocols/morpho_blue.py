@@ -192,7 +192,10 @@ class MorphoBlue:
         return list(dict.fromkeys(token for market in self.markets for token in (market.collateral, market.loan)))
 
     def underlyings(self) -> list[Address]:
-        return list(dict.fromkeys(market.collateral.address for market in self.markets))
+        """Loans too: they are never taken, but may be repaid."""
+        return list(
+            dict.fromkeys(token.address for market in self.markets for token in (market.collateral, market.loan))
+        )
 
     def pairs(self) -> list[Pair]:
         return [

@@ -2,7 +2,8 @@
 
 Wallets that were hit by a fall of prices, harder or less hard: accounts with one collateral each, in six pairs of
 tokens with 6, 8 and 18 decimals, some without debt, some that can move only a part; often a wallet that holds each
-token; sometimes caps of the guard and two tiers of priority.
+token; sometimes caps of the guard and two tiers of priority. In books of several ways every fourth account has a second
+collateral, and wallets and accounts often hold what others owe.
 """
 
 import random
@@ -21,7 +22,7 @@ PAIRS: tuple[tuple[Token, Token, str], ...] = (
     (WBTC, WETH, "0.86"),
     (WSTETH, WETH, "0.945"),
 )
-IN_WETH: Mapping[Token, float] = {WETH: 1.0, WBTC: 1 / 30, WSTETH: 1 / 1.2}
+IN_WETH: Mapping[Token, float] = {WETH: 1.0, WBTC: 1 / 30, WSTETH: 1 / 1.2, USDC: 2000.0, DAI: 2000.0}
 """How much of a token is worth about one WETH, so that accounts are of like sizes."""
 
 
@@ -31,23 +32,29 @@ class Instance:
     policy: Policy
 
 
-def instance(seed: int, size: int) -> Instance:
+def instance(seed: int, size: int, *, has_several_ways: bool = False) -> Instance:
     """A book of `size` subaccounts, the wallet among them."""
     draw = random.Random(f"{seed}/{size}")
+    more = random.Random(f"{seed}/{size}/several ways") if has_several_ways else None
     tokens = draw.choice([(WETH,), (WETH, WBTC), (WETH, WBTC, WSTETH)])
     has_wallet = draw.random() < 0.6
     shock = draw.choice([0.2, 0.4, 0.6, 0.8])
     accounts: list[Subaccount] = []
     pairs: list[Pair] = []
     for number in range(size - has_wallet):
-        account, lltv = _account(draw, str(number), tokens, shock)
+        account, lltv = _account(draw, more, str(number), tokens, shock)
         accounts.append(account)
         pairs.append(Pair(account.id, lltv))
     if has_wallet:
         amounts = {token: _amount(draw, token, 1.0) for token in tokens}
+        if more is not None:
+            owed: tuple[Token, ...] = more.choice([(), (USDC,), (DAI,), (USDC, DAI)])
+            amounts |= {token: _amount(more, token, 1.0) for token in owed}
         accounts.append(a_wallet(collateral=amounts))
         pairs.append(Pair(accounts[-1].id))
     caps = {token: f"{IN_WETH[token] * draw.uniform(5, 60):.6f}" for token in tokens} if draw.random() < 0.2 else None
+    if caps is not None and more is not None:
+        caps |= {token: f"{IN_WETH[token] * more.uniform(5, 60):.6f}" for token in (USDC, DAI)}
     priorities = {
         str(pair.id): AccountSettings(priority=draw.choice([0, 0, 1])) for pair in pairs if pair.lltv is not None
     }
@@ -55,9 +62,15 @@ def instance(seed: int, size: int) -> Instance:
     return Instance(a_snapshot(*accounts, caps=caps), resolve(settings, pairs))
 
 
-def _account(draw: random.Random, key: str, tokens: tuple[Token, ...], shock: float) -> tuple[Subaccount, int]:
+def _account(
+    draw: random.Random, more: random.Random | None, key: str, tokens: tuple[Token, ...], shock: float
+) -> tuple[Subaccount, int]:
     token, debt, lltv = draw.choice([pair for pair in PAIRS if pair[0] in tokens])
     amounts = {token: _amount(draw, token, 2.0)}
+    others = [other for other in (*tokens, USDC) if other not in (token, debt)]
+    if more is not None and others and more.random() < 0.25:
+        other = more.choice(others)
+        amounts[other] = _amount(more, other, 1.0)
     luck = draw.random()
     if luck < shock:
         health = f"{draw.uniform(0.97, 1.16):.4f}"

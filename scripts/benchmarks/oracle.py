@@ -16,16 +16,18 @@ from keeper.core.economics import TRANSFER_GAS
 from keeper.core.imagined import after_transfers
 from keeper.core.plan import Kind, Plan, Rescue, Stage, Transfer
 from keeper.core.planner import RESCUES_PER_BATCH_MAX
-from keeper.core.policy import Policy, SubaccountPolicy
+from keeper.core.policy import DonorsOrder, Policy, SubaccountPolicy
 from keeper.core.risk import cushion, health_at_cushion
-from keeper.core.snapshot import NOTHING, Subaccount, SubaccountId
-from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX
+from keeper.core.snapshot import NOTHING, Debt, Subaccount, SubaccountId
+from keeper.core.stages import DUST_SHARE, TRANSFERS_PER_RESCUE_MAX
 from keeper.core.triage import CUSHION_STEP
 from keeper.core.units import WAD, Address, Wad
 from scripts.benchmarks.books import Instance
 
 SLACK = 1e-6
 """Of a limit: what the planner rounds, and what the solver tolerates."""
+CENTS = 0.05
+"""USD by which the planner may round what it takes from donors with debt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,8 @@ class _Line:
     weights: Mapping[Address, float]
     shocked_weights: Mapping[Address, float]
     initial_weights: Mapping[Address, float]
+    repaid_weights: Mapping[Address, float]
+    """What a whole token repaid takes off, as a share of all that is owed."""
 
     @property
     def id(self) -> SubaccountId:
@@ -48,6 +52,12 @@ class _Line:
     @property
     def has_debt(self) -> bool:
         return self.subaccount.has_debt
+
+    @property
+    def takes(self) -> list[tuple[Address, bool]]:
+        """The tokens that help it, and whether they do by repaying."""
+        lines = [(line.token.address, False) for line in self.subaccount.collateral]
+        return lines + [(debt.token.address, True) for debt in self.subaccount.debts]
 
     def movable(self, token: Address) -> float:
         line = self.subaccount.line(token)
@@ -60,7 +70,7 @@ def _line(subaccount: Subaccount, policy: Policy) -> _Line:
     risk = subaccount.margin.risk(NOTHING, policy.inclusion)
     shocked = subaccount.margin.risk(NOTHING, policy.inclusion, falls)
     if not subaccount.has_debt:
-        return _Line(subaccount, settings, 0, 0, 0, {}, {}, {})
+        return _Line(subaccount, settings, 0, 0, 0, {}, {}, {}, {})
     weights: list[dict[Address, float]] = [{}, {}, {}]
     for line in subaccount.collateral:
         token, units = line.token.address, line.amount_raw / 10**line.token.decimals
@@ -82,16 +92,26 @@ def _line(subaccount: Subaccount, policy: Policy) -> _Line:
         risk.collateral_value / risk.debt_value,
         shocked.collateral_value / shocked.debt_value,
         risk.initial_collateral_value / risk.initial_debt_value,
-        *weights,
+        weights[0],
+        weights[1],
+        weights[2],
+        {debt.token.address: _share_of_a_token(subaccount, debt, policy) for debt in subaccount.debts},
     )
+
+
+def _share_of_a_token(subaccount: Subaccount, debt: Debt, policy: Policy) -> float:
+    half = debt.amount_raw // 2
+    owed = subaccount.margin.risk(NOTHING, policy.inclusion).debt_value
+    left = subaccount.margin.risk(NOTHING, policy.inclusion, NOTHING, {debt.token.address: half}).debt_value
+    return (owed - left) / owed / (half / 10**debt.token.decimals)
 
 
 def _lines(instance: Instance) -> dict[SubaccountId, _Line]:
     return {one.id: _line(one, instance.policy) for one in instance.snapshot.subaccounts}
 
 
-_Way = tuple[SubaccountId, SubaccountId, Address]
-"""From, to, what."""
+_Way = tuple[SubaccountId, SubaccountId, Address, bool]
+"""From, to, what, and whether it repays."""
 
 
 class _Program:
@@ -129,8 +149,16 @@ class _Program:
     def weighed(self, ways: list[_Way], weights: Mapping[Address, float]):
         return self.highs.qsum([weights[way[2]] * self.amounts[way] for way in ways])
 
+    def helped(self, ways: list[_Way], line: _Line, health: float):
+        """What ways add to an account that ends at a health: of a repayment as much as it no longer has to cover."""
+        return self.highs.qsum([_help(line, way, health) * self.amounts[way] for way in ways])
+
     def is_optimal(self) -> bool:
         return self.highs.getModelStatus() == HighsModelStatus.kOptimal
+
+
+def _help(line: _Line, way: _Way, health: float) -> float:
+    return health * line.repaid_weights[way[2]] if way[3] else line.weights[way[2]]
 
 
 # Who can be saved -----------------------------------------------------------------------------------------------------
@@ -147,11 +175,11 @@ def least_loss(instance: Instance, seconds: float = 60) -> dict[int, float] | No
     dying = {line.id for line in needs if line.now < line.settings.thresholds.survive / WAD}
     losses = {line.id: (economics.loss_usd(instance.snapshot, line.subaccount) or 0) / WAD for line in needs}
     ways = [
-        (donor.id, id, line.token.address)
+        (donor.id, id, token, is_repayment)
         for id in dying
-        for line in lines[id].subaccount.collateral
+        for token, is_repayment in lines[id].takes
         for donor in lines.values()
-        if donor.id != id and donor.movable(line.token.address) > 0 and _may_give(donor, Stage.LAST_STAND)
+        if donor.id != id and donor.movable(token) > 0 and _may_give(donor, Stage.LAST_STAND)
     ]
     program = _Program(instance, lines, ways, seconds)
     highs = program.highs
@@ -159,8 +187,8 @@ def least_loss(instance: Instance, seconds: float = 60) -> dict[int, float] | No
     gives = {id: highs.addBinary() for id in {way[0] for way in ways}}
     for id in dying:
         into, line = program.ways(into=id), lines[id]
-        least = line.settings.thresholds.survive / WAD - line.now
-        highs.addConstr(program.weighed(into, line.weights) >= least * lives[id])
+        survive = line.settings.thresholds.survive / WAD
+        highs.addConstr(program.helped(into, line, survive) >= (survive - line.now) * lives[id])
         highs.addConstr(highs.qsum([program.is_used[way] for way in into]) <= TRANSFERS_PER_RESCUE_MAX * lives[id])
         if id in gives:
             highs.addConstr(lives[id] + gives[id] <= 1)
@@ -220,13 +248,15 @@ def _transfers(plan: Plan) -> list[Transfer]:
     return list(chain.from_iterable(rescue.transfers for rescue in plan.rescues))
 
 
-# For how much gas -----------------------------------------------------------------------------------------------------
+# From whom and for how much gas ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class LeastGas:
+class LeastCost:
+    indebted: float
+    """USD from donors with debt, when they come last; infinite when nothing was found, also when nothing can be."""
     gas: float
-    """The least found; infinite when nothing was, also when nothing can be."""
+    """The least found with that."""
     bound: float
     """Less is not possible."""
 
@@ -235,27 +265,49 @@ def transfer_gas(plan: Plan) -> int:
     return sum(TRANSFER_GAS[transfer.kind] for transfer in _transfers(plan))
 
 
-def least_gas(instance: Instance, plan: Plan, seconds: float = 60) -> LeastGas:
-    """The least TRANSFER_GAS for which the plan's recipients can be brought where it brings them.
+def indebted_capital(instance: Instance, plan: Plan) -> float:
+    """USD that donors with debt give, as the recipients' prices have it."""
+    lines = _lines(instance)
+    return sum(
+        _price(instance, lines[one.recipient], one.token.address, one.is_repayment)
+        * one.amount_raw
+        / 10**one.token.decimals
+        for one in _transfers(plan)
+        if lines[one.donor].has_debt
+    )
 
-    The problem at the head of keeper.core.sourcing.
+
+def _price(instance: Instance, line: _Line, token: Address, is_repayment: bool) -> float:
+    """USD of a whole token as an account counts it."""
+    debt, held = line.subaccount.debt(token), line.subaccount.line(token)
+    price = debt.price if is_repayment and debt else held.price if held else 0
+    unit = line.subaccount.unit
+    return price * (instance.snapshot.usd_per_unit[unit.address] if unit else WAD) / WAD**2
+
+
+def least_cost(instance: Instance, plan: Plan, seconds: float = 60) -> LeastCost:
+    """The least for which the plan's recipients can be brought where it brings them.
+
+    The problem at the head of keeper.core.sourcing, its first two wishes.
     """
     lines = _lines(instance)
     rescues = {rescue.recipient: rescue for rescue in plan.rescues}
     healths = _healths_after(instance, plan)
+    is_debt_free_first = instance.policy.donors_order is DonorsOrder.DEBT_FREE_FIRST
     ways = [
-        (donor.id, rescue.recipient, line.token.address)
+        way
         for rescue in plan.rescues
-        for line in lines[rescue.recipient].subaccount.collateral
+        for token, is_repayment in lines[rescue.recipient].takes
         for donor in lines.values()
-        if donor.id not in rescues and donor.movable(line.token.address) > 0 and _may_give(donor, rescue.stage)
+        for way in [(donor.id, rescue.recipient, token, is_repayment)]
+        if donor.id not in rescues and donor.movable(token) > 0 and _may_give(donor, rescue.stage)
+        if donor.has_debt or not is_debt_free_first or not _is_dust(lines, way, healths[rescue.recipient] / WAD)
     ]
     program = _Program(instance, lines, ways, seconds)
     highs = program.highs
     for id in rescues:
-        into, line = program.ways(into=id), lines[id]
-        gained = healths[id] / WAD - line.now
-        highs.addConstr(program.weighed(into, line.weights) >= gained * (1 - SLACK))
+        into, line, reached = program.ways(into=id), lines[id], healths[id] / WAD
+        highs.addConstr(program.helped(into, line, reached) >= (reached - line.now) * (1 - SLACK))
         highs.addConstr(highs.qsum([program.is_used[way] for way in into]) <= TRANSFERS_PER_RESCUE_MAX)
     for donor in (line for line in lines.values() if line.has_debt):
         out = program.ways(out_of=donor.id)
@@ -268,13 +320,28 @@ def least_gas(instance: Instance, plan: Plan, seconds: float = 60) -> LeastGas:
             taken = normal if rescue.stage is Stage.NORMAL else out
             for weights, room in _rooms(donor, rescue, level * (1 - SLACK)):
                 highs.addConstr(program.weighed(taken, weights) <= room + 10 * (1 - program.is_used[way]))
+    indebted = 0.0
+    if is_debt_free_first:
+        taken = [way for way in ways if lines[way[0]].has_debt]
+        worth = highs.qsum([_price(instance, lines[way[1]], way[2], way[3]) * program.amounts[way] for way in taken])
+        highs.minimize(worth)
+        if not program.is_optimal():
+            return LeastCost(float("inf"), float("inf"), 0)
+        indebted = highs.val(worth)
+        highs.addConstr(worth <= indebted * (1 + SLACK) + CENTS)
     gas = highs.qsum([TRANSFER_GAS[_kind(way)] / 1000 * used for way, used in program.is_used.items()])
     highs.minimize(gas)
     info = highs.getInfo()
     if not program.is_optimal() and info.primal_solution_status != 2:
-        return LeastGas(float("inf"), max(info.mip_dual_bound, 0) * 1000)
+        return LeastCost(indebted, float("inf"), max(info.mip_dual_bound, 0) * 1000)
     bound = highs.val(gas) if program.is_optimal() else info.mip_dual_bound
-    return LeastGas(round(highs.val(gas)) * 1000, bound * 1000)
+    return LeastCost(indebted, round(highs.val(gas)) * 1000, bound * 1000)
+
+
+def _is_dust(lines: Mapping[SubaccountId, _Line], way: _Way, health: float) -> bool:
+    """Whether it brings less than a hundredth of what is missing."""
+    donor, saved = lines[way[0]], lines[way[1]]
+    return donor.movable(way[2]) * _help(saved, way, health) * DUST_SHARE < health - saved.now
 
 
 def _healths_after(instance: Instance, plan: Plan) -> dict[SubaccountId, Wad]:
@@ -301,6 +368,8 @@ def _rooms(donor: _Line, rescue: Rescue, level: float) -> list[tuple[Mapping[Add
 
 
 def _kind(way: _Way) -> Kind:
+    if way[3]:
+        return Kind.REPAY
     return Kind.NATIVE if way[0].protocol == way[1].protocol else Kind.CROSS
 
 
@@ -324,11 +393,11 @@ def greedy(instance: Instance, plan: Plan, *, is_best_fit: bool) -> Greedy:
     taken: dict[tuple[SubaccountId, Address], float] = {}
     gas = short = 0
     for rescue in plan.rescues:
-        amounts: dict[Address, float] = {}
+        amounts: dict[tuple[Address, bool], float] = {}
         for transfer in rescue.transfers:
-            token = transfer.token
-            amounts[token.address] = amounts.get(token.address, 0) + transfer.amount_raw / 10**token.decimals
-        for token, amount in amounts.items():
+            way = transfer.token.address, transfer.is_repayment
+            amounts[way] = amounts.get(way, 0) + transfer.amount_raw / 10**transfer.token.decimals
+        for (token, is_repayment), amount in amounts.items():
             donors = [one for one in lines.values() if one.id not in recipients and one.movable(token) > 0]
             rest = amount
             while rest > amount * SLACK:
@@ -345,7 +414,7 @@ def greedy(instance: Instance, plan: Plan, *, is_best_fit: bool) -> Greedy:
                 given = min(room, rest)
                 taken[donor.id, token] = taken.get((donor.id, token), 0) + given
                 rest -= given
-                gas += TRANSFER_GAS[_kind((donor.id, rescue.recipient, token))]
+                gas += TRANSFER_GAS[_kind((donor.id, rescue.recipient, token, is_repayment))]
     return Greedy(gas, short)
 
 

@@ -7,8 +7,18 @@ from math import inf
 
 from keeper.core.plan import History, Plan
 from keeper.core.planner import make_plan
+from keeper.core.policy import DonorsOrder
 from scripts.benchmarks.books import Instance, instance
-from scripts.benchmarks.oracle import Greedy, avoided_loss, greedy, least_gas, least_loss, transfer_gas
+from scripts.benchmarks.oracle import (
+    CENTS,
+    Greedy,
+    avoided_loss,
+    greedy,
+    indebted_capital,
+    least_cost,
+    least_loss,
+    transfer_gas,
+)
 
 PROVEN_TO = 24
 """To so many subaccounts a plan must be the optimum; beyond, within BEYOND of what less is impossible than."""
@@ -29,7 +39,7 @@ class PlanQuality:
     gas_compared: int
     """Books whose gas can be compared: something moves, and all that it demands can be held at once."""
     gas_optimal: int
-    """Those of them for which less gas is proven impossible."""
+    """Those of them for which less from donors with debt, and then less gas, is proven impossible."""
     gas: int
     gas_bound: float
     """Less is impossible."""
@@ -61,10 +71,10 @@ def measure_plans(subaccounts: int, books: int, seconds: float) -> PlanQuality:
         is_proven = most is not None
         avoids_all += most is None or all(avoided[tier] >= loss * (1 - TOLERANCE) - 0.01 for tier, loss in most.items())
         if plan.rescues:
-            least = least_gas(book, plan, seconds)
+            least = least_cost(book, plan, seconds)
             if least.gas < inf:
                 compared += 1
-                optimal += transfer_gas(plan) <= least.gas
+                optimal += transfer_gas(plan) <= least.gas and _takes_no_more(book, plan, least.indebted)
                 is_proven = is_proven and least.gas - least.bound < 1
                 gas += transfer_gas(plan)
                 bound += least.bound
@@ -85,6 +95,12 @@ def measure_plans(subaccounts: int, books: int, seconds: float) -> PlanQuality:
         statistics.median(times),
         max(times),
     )
+
+
+def _takes_no_more(book: Instance, plan: Plan, indebted: float) -> bool:
+    if book.policy.donors_order is DonorsOrder.LEAST_GAS:
+        return True
+    return indebted_capital(book, plan) <= indebted * (1 + TOLERANCE) + CENTS
 
 
 def _timed(book: Instance) -> tuple[Plan, float]:

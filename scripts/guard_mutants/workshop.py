@@ -66,7 +66,7 @@ class Workshop:
             return self.failing(mutant.what)
 
     def failing(self, what: str) -> str | None:
-        """The first test that fails, the campaign last. Raises TableIsStale, with `what` in it, if it does not compile."""
+        """The first test that fails, the campaign last. Raises TableIsStale, with `what`, where it does not compile."""
         printed = self._forge("test", "--fail-fast", "--no-match-contract", "GasTest|WorstBatch|Deployment|Campaign")
         if "Compiler run failed" in printed or "Ran " not in printed:
             raise TableIsStale(f"{what}: it did not compile\n{printed[-2000:]}")

@@ -152,6 +152,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         prog="scripts/demo", description="Two identical wallets, one of them kept, and a crash."
     )
     parser.add_argument("--seed", type=int, default=1, help="which crash (1)")
+    parser.add_argument(
+        "--portfolio", action="store_true", help="a wallet over Morpho, Aave and idle tokens, helped across protocols"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object on the last line")
     parser.add_argument("--keep", action="store_true", help="leave chain and keeper running and say how to look around")
     parser.add_argument("--block-time", type=_block_time, default=1.0, metavar="SECONDS", help="between two blocks (1)")
@@ -175,7 +178,20 @@ def main() -> int:
     )
     try:
         _refuse_if_in_use(folder)
-        demo(options, console, folder)
+        if options.portfolio:
+            # It uses what stands above, and is needed for this alone.
+            from scripts.portfolio import run
+
+            run.demo(
+                options.seed,
+                options.block_time,
+                is_kept=options.keep,
+                is_json=options.json,
+                console=console,
+                folder=folder,
+            )
+        else:
+            demo(options, console, folder)
     except (AnvilError, ArtefactMissingError, DaemonError, NodeError) as problem:
         print(f"demo: {problem}", file=sys.stderr)
         return 1

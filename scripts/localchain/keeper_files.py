@@ -26,9 +26,18 @@ def write(folder: Path, port: int, deployment: Deployment, block_seconds: float)
     forget_earlier_chain(folder)
     password = secrets.token_hex(16)
     keystore = create_keyfile_json(bytes.fromhex(KEEPER.key[2:]), password.encode(), iterations=SCRYPT_COST)
-    _write_private(folder / "password", password + "\n")
-    _write_private(folder / "keystore.json", json.dumps(keystore) + "\n")
-    _write_private(folder / "keeper.toml", render(port, deployment, block_seconds))
+    write_private(folder / "password", password + "\n")
+    write_private(folder / "keystore.json", json.dumps(keystore) + "\n")
+    text = render(
+        port,
+        deployment,
+        block_seconds,
+        OWNER.address,
+        deployment.guard,
+        protected_wallet(deployment),
+        correlated_limits(deployment),
+    )
+    write_private(folder / "keeper.toml", text)
 
 
 def forget_earlier_chain(folder: Path) -> None:
@@ -38,17 +47,49 @@ def forget_earlier_chain(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Readable by its owner alone, from the first byte on."""
     path.unlink(missing_ok=True)
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
 
 
-def render(port: int, deployment: Deployment, block_seconds: float) -> str:
-    """The text of keeper.toml."""
+def protected_wallet(deployment: Deployment) -> list[str]:
+    """The [[protocols]] of the local chain's protected wallet."""
     markets = [deployment.markets[position.market] for position in world.POSITIONS]
-    usd = {spec.token: deployment.feeds[spec.name] for spec in world.FEEDS if spec.name.endswith("/USD")}
+    return [
+        "[[protocols]]",
+        'kind = "morpho_blue"',
+        f'address = "{deployment.morpho}"',
+        "markets = [",
+        *(f'    "{market.id}",  # {market.name}' for market in markets),
+        "]",
+        "",
+        "[[protocols]]",
+        'kind = "wallet"',
+        "tokens = [",
+        *(f'    "{deployment.tokens[symbol]}",  # {symbol}' for symbol in world.WALLET_RAW),
+        "]",
+    ]
+
+
+def correlated_limits(deployment: Deployment) -> list[str]:
+    """The override for its correlated pair."""
     correlated = deployment.markets[world.CORRELATED_MARKET]
+    return ["", f'[policy.overrides."morpho:{correlated.id}"]  # {correlated.name}', *_limits(world.CORRELATED)]
+
+
+def render(
+    port: int,
+    deployment: Deployment,
+    block_seconds: float,
+    owner: str,
+    guard: str,
+    protocols: Iterable[str],
+    overrides: Iterable[str] = (),
+) -> str:
+    """The text of keeper.toml."""
+    usd = {spec.token: deployment.feeds[spec.name] for spec in world.FEEDS if spec.name.endswith("/USD")}
     lines = [
         "# The protected wallet of this local chain; written when the chain starts.",
         "[chain]",
@@ -64,21 +105,10 @@ def render(port: int, deployment: Deployment, block_seconds: float) -> str:
         'password = "file:password"',
         "",
         "[guard]",
-        f'owner = "{OWNER.address}"',
-        f'address = "{deployment.guard}"',
+        f'owner = "{owner}"',
+        f'address = "{guard}"',
         "",
-        "[[protocols]]",
-        'kind = "morpho_blue"',
-        f'address = "{deployment.morpho}"',
-        "markets = [",
-        *(f'    "{market.id}",  # {market.name}' for market in markets),
-        "]",
-        "",
-        "[[protocols]]",
-        'kind = "wallet"',
-        "tokens = [",
-        *(f'    "{deployment.tokens[symbol]}",  # {symbol}' for symbol in world.WALLET_RAW),
-        "]",
+        *protocols,
         "",
         "[prices]",
         f'native = "{deployment.feeds["ETH/USD"]}"',
@@ -91,9 +121,7 @@ def render(port: int, deployment: Deployment, block_seconds: float) -> str:
         "",
         "[policy]",
         *_limits(world.VOLATILE),
-        "",
-        f'[policy.overrides."morpho:{correlated.id}"]  # {correlated.name}',
-        *_limits(world.CORRELATED),
+        *overrides,
         "",
         "[fees]",
         f'bump_after = "{max(2, round(3 * (block_seconds or 1)))}s"',

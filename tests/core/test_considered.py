@@ -2,7 +2,7 @@
 
 import pytest
 
-from keeper.core.considered import Rejected, rejected
+from keeper.core.considered import Rejected, RejectedWay, rejected, rejected_ways
 from keeper.core.plan import History, Rescue
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings
@@ -94,3 +94,26 @@ def test_a_spare_is_what_is_left_once_the_plan_is_carried_out() -> None:
     snapshot = a_snapshot(NEEDY, a_wallet("8"), a_subaccount("b"))
     (one,) = others(snapshot)
     assert one.spare_raw == wad("10")
+
+
+def other_ways(snapshot: Snapshot) -> tuple[RejectedWay, ...]:
+    policy, history = a_policy(*snapshot.subaccounts, inclusion_seconds=0), History()
+    plan = make_plan(snapshot, policy, history)
+    return rejected_ways(plan.rescues[0], plan, snapshot, policy, history)
+
+
+def test_what_repaying_would_have_taken_is_told_with_what_there_is() -> None:
+    """Repaid would be 1,876.36 of the 15,636.36 USDC that it owes."""
+    (one,) = other_ways(a_snapshot(NEEDY, a_wallet(collateral={WETH: "10", USDC: "100"})))
+    assert (one.token, one.is_repayment, one.spare_raw, one.is_enough) == (USDC, True, raw(USDC, "100"), False)
+    assert raw(USDC, "1876.3") < one.need_raw < raw(USDC, "1876.4")
+
+
+def test_what_collateral_would_have_taken_is_told_of_one_that_is_repaid() -> None:
+    (one,) = other_ways(a_snapshot(NEEDY, a_wallet(collateral={WETH: "10", USDC: "5000"})))
+    assert (one.token, one.is_repayment, one.is_enough) == (WETH, False, True)
+    assert raw(WETH, "1.363") < one.need_raw < raw(WETH, "1.364")
+
+
+def test_a_way_whose_token_nobody_else_holds_is_not_spoken_of() -> None:
+    assert other_ways(a_snapshot(NEEDY, a_wallet())) == ()

@@ -91,6 +91,21 @@ def test_transfers_change_both_ends_their_margins_and_the_caps() -> None:
     assert after.guard.remaining_cap_raw == {WETH.address: raw(WETH, "2")}
 
 
+def test_a_repayment_takes_off_the_debt_and_adds_no_collateral() -> None:
+    """10 WETH count 17,200 against 10,000 of debt, of which 2,000 are repaid."""
+    recipient, wallet = a_subaccount("a", debt="10000"), a_wallet(collateral={USDC: "3000"})
+    repayment = Transfer(Kind.REPAY, wallet.id, recipient.id, USDC, raw(USDC, "2000"))
+    after = after_transfers(a_snapshot(recipient, wallet, caps={USDC: "2500"}), [repayment])
+    assert after.subaccounts[0].debts[0].amount_raw == raw(USDC, "8000")
+    assert after.subaccounts[0].collateral == recipient.collateral
+    assert after.subaccounts[0].margin.risk().health_factor == wad("2.15")
+    assert after.subaccounts[1].collateral[0].amount_raw == raw(USDC, "1000")
+    assert after.guard is not None
+    assert after.guard.remaining_cap_raw == {USDC.address: raw(USDC, "500")}
+    again = after_transfers(after, [repayment])
+    assert again.subaccounts[0].margin.risk().health_factor == wad("2.866666666666666666")
+
+
 def test_who_took_no_part_in_a_transfer_is_as_before() -> None:
     recipient, donor, other = a_subaccount("a"), a_subaccount("b"), a_subaccount("c", health="1.2")
     before = a_snapshot(recipient, donor, other)

@@ -1,34 +1,73 @@
 """Plans held against the optimum that an integer program proves, on the published set of books."""
 
+from dataclasses import replace
 from math import inf
 
 import pytest
 
-from keeper.core.plan import History
+from keeper.core.economics import TRANSFER_GAS
+from keeper.core.plan import History, Kind
 from keeper.core.planner import make_plan
-from scripts.benchmarks.books import instance
-from scripts.benchmarks.oracle import avoided_loss, least_gas, least_loss, transfer_gas
+from keeper.core.policy import DonorsOrder
+from scripts.benchmarks.books import Instance, instance
+from scripts.benchmarks.oracle import CENTS, avoided_loss, indebted_capital, least_cost, least_loss, transfer_gas
 
 BOOKS = range(200)
 PARTS = 20
 """So that a failure names ten books, not two hundred."""
 
 
+def ordered(seed: int, order: DonorsOrder, *, has_several_ways: bool = False) -> Instance:
+    book = instance(seed, 4 + seed % 9, has_several_ways=has_several_ways)
+    return replace(book, policy=replace(book.policy, donors_order=order))
+
+
 @pytest.mark.parametrize("part", range(PARTS))
-def test_a_plan_avoids_all_the_loss_that_can_be_avoided_and_takes_no_more_gas_than_that_needs(part: int) -> None:
+@pytest.mark.parametrize("order", DonorsOrder)
+def test_a_plan_avoids_all_loss_that_can_be_avoided_and_its_sources_cost_no_more_than_that_needs(
+    part: int, order: DonorsOrder
+) -> None:
     compared = 0
     for seed in BOOKS[part::PARTS]:
-        book = instance(seed, 4 + seed % 9)
+        book = ordered(seed, order)
         plan = make_plan(book.snapshot, book.policy, History())
         best = least_loss(book)
         assert best is not None, seed
         avoided = avoided_loss(book, plan)
         for tier, most in best.items():  # the highest first: only with the same there does the next one count
             assert avoided[tier] == pytest.approx(most, rel=1e-5, abs=0.01), seed
-        least = least_gas(book, plan)
+        least = least_cost(book, plan)
         if least.gas == inf:
             # A last stand drew further on who gave before: nothing holds all demands at once, and sources stay.
             continue
+        if order is DonorsOrder.DEBT_FREE_FIRST:
+            assert indebted_capital(book, plan) == pytest.approx(least.indebted, rel=1e-5, abs=CENTS), seed
         assert transfer_gas(plan) == least.gas, seed
         compared += 1
     assert compared >= 6
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_with_several_ways_to_help_a_plan_avoids_all_loss_and_takes_the_least_gas(part: int) -> None:
+    """Where last stands draw on who gave before, the problem is tighter than what is carried out, and may cost more."""
+    for seed in BOOKS[part::PARTS]:
+        book = ordered(seed, DonorsOrder.LEAST_GAS, has_several_ways=True)
+        plan = make_plan(book.snapshot, book.policy, History())
+        best = least_loss(book)
+        assert best is not None, seed
+        avoided = avoided_loss(book, plan)
+        for tier, most in best.items():
+            assert avoided[tier] == pytest.approx(most, rel=1e-5, abs=0.01), seed
+        assert transfer_gas(plan) <= least_cost(book, plan).gas, seed
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_with_several_ways_to_help_debt_free_donors_come_first(part: int) -> None:
+    """The search is not complete: within a thousandth of the least from donors with debt, and one transfer of gas."""
+    for seed in BOOKS[part::PARTS]:
+        book = ordered(seed, DonorsOrder.DEBT_FREE_FIRST, has_several_ways=True)
+        plan = make_plan(book.snapshot, book.policy, History())
+        least = least_cost(book, plan)
+        if least.gas < inf:
+            assert indebted_capital(book, plan) <= least.indebted * 1.001 + CENTS, seed
+            assert transfer_gas(plan) <= least.gas + TRANSFER_GAS[Kind.CROSS], seed

@@ -7,7 +7,7 @@ import pytest
 
 from keeper.core import verdict
 from keeper.core.plan import History, InFlight, Kind, Lane, LastRescue, Plan, Stage
-from keeper.core.planner import make_plan
+from keeper.core.planner import make_plan, shock
 from keeper.core.policy import AccountSettings
 from keeper.core.risk import Risk
 from keeper.core.snapshot import (
@@ -32,6 +32,7 @@ from tests.builders import (
     USDC,
     WBTC,
     WETH,
+    WSTETH,
     a_policy,
     a_snapshot,
     a_subaccount,
@@ -136,7 +137,7 @@ def test_the_guard_lets_a_whole_shock_pass_before_it_refuses_a_rescue() -> None:
 @pytest.mark.parametrize(("token", "amount"), [(WBTC, "1"), (WETH, "10"), (DAI, "20000"), (USDC, "20000")])
 def test_amounts_are_in_the_tokens_own_decimals(token: Token, amount: str) -> None:
     plan = plan_for(
-        a_subaccount("a", collateral={token: amount}, health="1.1", debt_token=WETH),
+        a_subaccount("a", collateral={token: amount}, health="1.1", debt_token=WSTETH),
         a_wallet(collateral={token: amount}),
     )
     share = plan.rescues[0].transfers[0].amount_raw * 10**6 // raw(token, amount)
@@ -548,3 +549,24 @@ def test_an_account_worth_no_more_than_it_owes_is_not_paid_for(price: str, is_re
     plan = plan_for(*book)
     assert bool(plan.rescues) is is_rescued
     assert isinstance(plan.verdicts[A], verdict.Blocked) is not is_rescued
+
+
+# The shock ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("held", "owed", "is_tested"),
+    [
+        ("0", "0", True),  # what may still arrive
+        ("10", "0", True),
+        ("10", "4.3", True),  # 10 WETH count for 8.6
+        ("10", "8.6", True),
+        ("10", "8.600000000000000001", False),  # it owes more of it than counts: a fall would make it look better
+        ("0", "1", False),
+    ],
+)
+def test_an_account_is_tested_against_falls_of_what_it_has_more_of_than_it_owes(
+    held: str, owed: str, is_tested: bool
+) -> None:
+    both = a_subaccount("a", collateral={WETH: held, WBTC: "1"}, debt=owed, debt_token=WETH)
+    assert shock(both, 1_000) == {WBTC.address: 1_000} | ({WETH.address: 1_000} if is_tested else {})

@@ -7,13 +7,15 @@ import pytest
 from keeper.core.economics import TRANSFER_GAS
 from keeper.core.plan import History, Plan
 from keeper.core.planner import make_plan
+from keeper.core.policy import DonorsOrder
 from keeper.core.snapshot import Subaccount
 from keeper.core.verdict import Blocked
-from tests.builders import a_policy, a_snapshot, a_subaccount, a_wallet
+from tests.builders import WBTC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, raw
 
 
-def planned(*book: Subaccount) -> Plan:
-    return make_plan(a_snapshot(*book), a_policy(*book, min_benefit_multiple=0), History())
+def planned(*book: Subaccount, order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST) -> Plan:
+    policy = a_policy(*book, min_benefit_multiple=0, donors_order=order)
+    return make_plan(a_snapshot(*book), policy, History())
 
 
 def gas(plan: Plan) -> int:
@@ -39,6 +41,70 @@ def test_one_transfer_is_cheaper_than_two_and_a_wallets_is_the_cheapest(held: st
     plan = planned(a_subaccount("r", health="1.1"), a_subaccount("d"), a_wallet(held))
     assert givers(plan) == {"r": who}
     assert gas(plan) == least
+
+
+@pytest.mark.parametrize(
+    ("order", "who", "least"),
+    [
+        (DonorsOrder.DEBT_FREE_FIRST, {"e", "f"}, 160_000),
+        (DonorsOrder.LEAST_GAS, {"d"}, 80_000),
+    ],
+)
+def test_two_donors_without_debt_come_before_one_with_debt_unless_gas_counts_most(
+    order: DonorsOrder, who: set[str], least: int
+) -> None:
+    """1.37 WETH are missing; two accounts without debt have 0.7 each, one with debt could give all of it."""
+    e, f = a_subaccount("e", weth="0.7"), a_subaccount("f", weth="0.7")
+    plan = planned(a_subaccount("r", health="1.1"), a_subaccount("d", health="2"), e, f, order=order)
+    assert set(givers(plan)["r"]) == who
+    assert gas(plan) == least
+
+
+@pytest.mark.parametrize(
+    ("held", "who"),
+    [
+        ("0.013", ["d"]),  # less than a hundredth of the 1.37 that are missing
+        ("0.014", ["wallet", "d"]),
+        ("1.3", ["wallet", "d"]),
+        ("1.4", ["wallet"]),
+    ],
+)
+def test_debt_free_first_takes_from_a_donor_with_debt_what_others_cannot_give(held: str, who: list[str]) -> None:
+    assert givers(planned(a_subaccount("r", health="1.1"), a_subaccount("d", health="2"), a_wallet(held)))["r"] == who
+
+
+def test_debt_free_first_holds_for_all_rescues_together() -> None:
+    """2.73 and 0.27 WETH are missing and the wallet has 2.8: it gives all of it, in whatever parts."""
+    plan = planned(
+        a_subaccount("a", weth="20", health="1.1"),
+        a_subaccount("b", weth="2", health="1.1"),
+        a_subaccount("d", health="2"),
+        a_wallet("2.8"),
+    )
+    given = sum(
+        each.amount_raw for rescue in plan.rescues for each in rescue.transfers if each.donor.protocol == "wallet"
+    )
+    assert given == raw(WETH, "2.8")
+
+
+def test_an_account_with_two_collaterals_leaves_the_one_that_another_needs() -> None:
+    """0.61 WETH save the one that takes nothing else; the other, which takes both, makes do with WBTC."""
+    either = a_subaccount("either", collateral={WETH: "5", WBTC: "0.16"}, health="0.98")
+    only = a_subaccount("only", weth="10", health="0.98")
+    plan = planned(either, only, a_wallet(collateral={WETH: "0.62", WBTC: "0.02"}))
+    moved = {
+        (rescue.recipient.key, each.token.symbol): each.amount_raw
+        for rescue in plan.rescues
+        for each in rescue.transfers
+    }
+    assert moved["only", "WETH"] > raw(WETH, "0.6")
+    assert moved["either", "WBTC"] > raw(WBTC, "0.019")
+
+
+def test_an_account_with_two_collaterals_is_served_by_both_when_neither_is_enough() -> None:
+    either = a_subaccount("either", collateral={WETH: "5", WBTC: "0.16"}, health="1.1")
+    plan = planned(either, a_wallet(collateral={WETH: "0.8", WBTC: "0.025"}))
+    assert {each.token.symbol for each in plan.rescues[0].transfers} == {"WETH", "WBTC"}
 
 
 def test_the_wallet_serves_as_many_as_it_can_and_another_donor_who_needs_most() -> None:

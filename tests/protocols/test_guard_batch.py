@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from eth_abi.abi import encode
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from keeper.core.plan import Effect, Kind, Lane, Plan, Rescue, Stage, Transfer
 from keeper.core.snapshot import Snapshot, SubaccountId, Token
+from keeper.core.units import Address
 from keeper.errors import ProtocolError
 from keeper.protocols.guard_batch import (
     encode_rebalance,
@@ -73,6 +75,23 @@ def test_a_batch_names_accounts_and_assets_by_enrolment() -> None:
     expected = encode(TYPES, [ID, 1_700_000_060, [(1, 11 * 10**17, 500_000, [(1, 0, 0, 0, 10**18)])]])
     assert data[4:] == expected
     assert data[:4] in keeper_selectors()
+
+
+def test_a_repayment_names_the_debt_by_its_place_among_the_recipients_assets() -> None:
+    """The wallet has the token as its first asset, the recipient as its second: (collateral, loan)."""
+    guard = SNAPSHOT.guard
+    assert guard is not None
+    wallet, market = guard.accounts
+    loan = Token(Address("0x" + "77" * 20), "USDC", 6)
+    accounts = (
+        replace(wallet, assets=(loan.address, *wallet.assets)),
+        replace(market, assets=(*market.assets, loan.address)),
+    )
+    snapshot = replace(SNAPSHOT, guard=replace(guard, accounts=accounts))
+    transfer = Transfer(Kind.REPAY, WALLET_ID, MORPHO_ID, loan, 10**9)
+    rescue = replace(a_rescue(), transfers=(transfer,))
+    data = encode_rebalance(a_plan(rescue), snapshot, ID, 1_700_000_060, [500_000])
+    assert data[4:] == encode(TYPES, [ID, 1_700_000_060, [(1, 11 * 10**17, 500_000, [(2, 0, 0, 1, 10**9)])]])
 
 
 AMOUNTS = st.lists(st.lists(st.integers(1, 2**128 - 1), max_size=8), max_size=16)

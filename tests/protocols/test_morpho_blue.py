@@ -76,7 +76,7 @@ def test_a_market_is_found_with_its_tokens_and_feeds_in_two_rounds() -> None:
     assert adapter.markets[0].label == "WETH/USDC 86%"
     assert adapter.feeds() == [ETH_FEED, USDC_FEED]
     assert adapter.tokens() == [weth, usdc]
-    assert adapter.underlyings() == [WETH]
+    assert adapter.underlyings() == [WETH, USDC]
     assert adapter.pairs() == [Pair(ID, LLTV, "WETH", "USDC")]
     assert adapter.enrolments() == [Enrolment(ID, "WETH/USDC 86%", GuardProtocol.MORPHO, OWNER, MORPHO, MARKET, ())]
     assert rounds == 2

@@ -19,9 +19,10 @@ abstract contract StandInBooks {
         uint256 accumulator;
     }
 
-    uint256 internal constant VIRTUAL_DEPOSIT = 1e6;
+    uint256 private constant VIRTUAL_DEPOSIT = 1e6;
     uint256 internal constant DEBT_SHIFT = 31; // debts are kept in 2^-31 of the asset's smallest unit
-    uint256 internal constant RAY = 1e27;
+    uint256 private constant RAY = 1e27;
+
     address public immutable EVC;
     address public immutable asset;
     address public immutable oracle;
@@ -38,10 +39,10 @@ abstract contract StandInBooks {
     uint256 public interestRate; // RAY per second
     mapping(address account => Debt) internal _debts;
     Debt internal _total = Debt(0, RAY);
-    uint256 internal _touchedAt = block.timestamp;
+    uint256 private _touchedAt = block.timestamp;
 
     uint32 internal _hookedOps;
-    address[] internal _ltvList;
+    address[] private _ltvList;
     mapping(address collateral => LTV) public LTVFull;
 
     event Transfer(address indexed from, address indexed to, uint256 shares);
