@@ -181,4 +181,5 @@ def set_guard(chain: FakeChain, *, owner: Address = OWNER, retired: bool = False
     ]
     chain.answer(GUARD, guard["accounts"], returns=[accounts])
     chain.answer(GUARD, guard["remainingCap"], WETH, returns=[60 * 10**18])
+    chain.answer(GUARD, guard["remainingCap"], USDC, returns=[0])
     chain.answer(GUARD, guard["remainingCap"], WBTC, returns=[0])

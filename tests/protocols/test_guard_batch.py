@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from keeper.core.plan import Effect, Kind, Lane, Plan, Rescue, Stage, Transfer
 from keeper.core.snapshot import Snapshot, SubaccountId, Token
-from keeper.core.units import Address
 from keeper.errors import ProtocolError
 from keeper.protocols.guard_batch import (
     encode_rebalance,
@@ -21,7 +20,7 @@ from keeper.protocols.guard_batch import (
     transaction_gas,
 )
 from keeper.protocols.portfolio import discover
-from tests.protocols.fakes import BLOCK, MARKET, SETTINGS, WBTC, WETH, FakeChain, a_chain, set_guard
+from tests.protocols.fakes import BLOCK, MARKET, SETTINGS, USDC, WBTC, WETH, FakeChain, a_chain, set_guard
 
 MORPHO_ID, WALLET_ID = SubaccountId("morpho", MARKET), SubaccountId("wallet")
 WETH_TOKEN = Token(WETH, "WETH", 18)
@@ -82,12 +81,9 @@ def test_a_repayment_names_the_debt_by_its_place_among_the_recipients_assets() -
     guard = SNAPSHOT.guard
     assert guard is not None
     wallet, market = guard.accounts
-    loan = Token(Address("0x" + "77" * 20), "USDC", 6)
-    accounts = (
-        replace(wallet, assets=(loan.address, *wallet.assets)),
-        replace(market, assets=(*market.assets, loan.address)),
-    )
-    snapshot = replace(SNAPSHOT, guard=replace(guard, accounts=accounts))
+    loan = Token(USDC, "USDC", 6)
+    wallet = replace(wallet, assets=(USDC, *wallet.assets))
+    snapshot = replace(SNAPSHOT, guard=replace(guard, accounts=(wallet, market)))
     transfer = Transfer(Kind.REPAY, WALLET_ID, MORPHO_ID, loan, 10**9)
     rescue = replace(a_rescue(), transfers=(transfer,))
     data = encode_rebalance(a_plan(rescue), snapshot, ID, 1_700_000_060, [500_000])

@@ -66,8 +66,8 @@ def test_one_read_has_it_all() -> None:
 
 
 def test_the_list_of_calls_is_as_short_as_it_can_be() -> None:
-    # The clock, the keeper's balance, the guard's state and two caps, two rounds, Morpho's six, the wallet's five.
-    assert len(PORTFOLIO.calls) == 1 + 1 + 7 + 2 + 6 + 5
+    # The clock, the keeper's balance, the guard's state and three caps, two rounds, Morpho's six, the wallet's five.
+    assert len(PORTFOLIO.calls) == 1 + 1 + 8 + 2 + 6 + 5
 
 
 def test_enrolments_and_pairs_come_in_the_order_of_the_subaccounts() -> None:
