@@ -106,6 +106,18 @@ class AaveV3Section(Section):
     )
 
 
+class EulerV2Section(Section):
+    """[[protocols]] kind = "euler_v2": the owner's sub-accounts in one EVC, one subaccount each."""
+
+    kind: Literal["euler_v2"] = Field(description='"euler_v2"')
+    evc: ChainAddress = Field(
+        description="the Ethereum Vault Connector; all 256 sub-accounts of the owner are looked at"
+    )
+    vaults: tuple[ChainAddress, ...] = Field(
+        min_length=1, description="the vaults whose shares may move; those that a sub-account uses are found besides"
+    )
+
+
 class WalletSection(Section):
     """[[protocols]] kind = "wallet": the owner's own tokens, given within their allowance to the guard."""
 
@@ -113,7 +125,9 @@ class WalletSection(Section):
     tokens: tuple[ChainAddress, ...] = Field(min_length=1, description="the tokens that may be given")
 
 
-ProtocolSection = Annotated[MorphoBlueSection | AaveV3Section | WalletSection, Field(discriminator="kind")]
+ProtocolSection = Annotated[
+    MorphoBlueSection | AaveV3Section | EulerV2Section | WalletSection, Field(discriminator="kind")
+]
 
 
 class FeedSection(Section):
@@ -312,6 +326,7 @@ TABLES: tuple[tuple[str, type[Section]], ...] = (
     ("[guard]", GuardSection),
     ('[[protocols]] kind = "morpho_blue"', MorphoBlueSection),
     ('[[protocols]] kind = "aave_v3"', AaveV3Section),
+    ('[[protocols]] kind = "euler_v2"', EulerV2Section),
     ('[[protocols]] kind = "wallet"', WalletSection),
     ("[prices]", PricesSection),
     ("[[prices.feeds]]", FeedSection),

@@ -203,7 +203,7 @@ def exposure_document(permissions: Sequence[Permission], sentences: Sequence[str
     return {
         "permissions": [
             {
-                "kind": "allowance" if each.place.kind is GuardProtocol.WALLET else "authorisation",
+                "kind": "allowance" if each.place.is_allowance else "authorisation",
                 "contract": each.place.contract,
                 "holder": each.place.holder,
                 "amount_raw": None if each.amount_raw is None else str(each.amount_raw),

@@ -14,7 +14,14 @@ from keeper.chain.pool import Observer, ignore
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.config import Config
-from keeper.config_sections import AaveV3Section, AccountPolicy, MorphoBlueSection, ProtocolSection, WalletSection
+from keeper.config_sections import (
+    AaveV3Section,
+    AccountPolicy,
+    EulerV2Section,
+    MorphoBlueSection,
+    ProtocolSection,
+    WalletSection,
+)
 from keeper.core.policy import AccountSettings, DonorsOrder, Policy, PolicySettings, resolve
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import BPS, WAD, Address
@@ -23,6 +30,7 @@ from keeper.protocols.guard_setup import guard_address
 from keeper.protocols.oracles import FeedSettings
 from keeper.protocols.portfolio import (
     AaveSettings,
+    EulerSettings,
     MorphoSettings,
     Portfolio,
     PortfolioSettings,
@@ -95,6 +103,8 @@ def _protocol_settings(section: ProtocolSection) -> ProtocolSettings:
             return MorphoSettings(section.address, section.markets)
         case AaveV3Section():
             return AaveSettings(section.pool, section.accounts, section.assets)
+        case EulerV2Section():
+            return EulerSettings(section.evc, section.vaults)
         case WalletSection():
             return WalletSettings(section.tokens)
 

@@ -158,6 +158,7 @@ def a_subaccount(  # one argument for everything that a test may want to show
                 in_debt * maintenance // 10**token.decimals,
                 in_debt * initial // 10**token.decimals,
                 in_debt,
+                form=Address(protocol),
             )
         )
     margin = LinearMargin(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from keeper.config import Config, load_config
-from keeper.config_sections import AaveV3Section, MorphoBlueSection, WalletSection, all_keys
+from keeper.config_sections import AaveV3Section, EulerV2Section, MorphoBlueSection, WalletSection, all_keys
 from keeper.config_values import (
     Listen,
     parse_bps,
@@ -79,6 +79,14 @@ def test_an_aave_pool_is_kept_for_the_owner_unless_accounts_are_named(folder: Pa
 def test_an_aave_pool_without_assets_is_refused(folder: Path) -> None:
     sentence = "keeper.toml: [[protocols]] number 2 assets is missing; it is the tokens (not their aTokens)"
     assert problem(folder, MINIMAL + AAVE.replace("assets", "# assets")).startswith(sentence)
+
+
+def test_an_evc_comes_with_the_vaults_whose_shares_may_move(folder: Path) -> None:
+    section = AAVE.replace("aave_v3", "euler_v2").replace("pool", "evc").replace("assets", "vaults")
+    (_, euler) = load(folder, MINIMAL + section).protocols
+    assert isinstance(euler, EulerV2Section)
+    assert euler.evc == "0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb"
+    assert euler.vaults == ("0x2222222222222222222222222222222222222222",)
 
 
 def test_a_minimal_file_has_careful_defaults_beside_itself(folder: Path) -> None:
@@ -211,11 +219,11 @@ def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.Mo
         ("protocols = []", "keeper.toml: [[protocols]] must not be empty."),
         (
             "[[protocols]]\nkind = 'aave'",
-            'keeper.toml: [[protocols]] number 1: kind must be "morpho_blue", "aave_v3" or "wallet".',
+            'keeper.toml: [[protocols]] number 1: kind must be "morpho_blue", "aave_v3", "euler_v2" or "wallet".',
         ),
         (
             "[[protocols]]\ntokens = []",
-            'keeper.toml: [[protocols]] number 1: kind must be "morpho_blue", "aave_v3" or "wallet".',
+            'keeper.toml: [[protocols]] number 1: kind must be "morpho_blue", "aave_v3", "euler_v2" or "wallet".',
         ),
         (
             "[[protocols]]\nkind = 'wallet'\ntokens = []",

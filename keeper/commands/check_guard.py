@@ -14,6 +14,7 @@ from keeper.exposure import Worst, exposure_document, limits, permission_text, w
 from keeper.protocols.aave_v3 import AaveV3
 from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Call
+from keeper.protocols.euler_v2 import EulerV2
 from keeper.protocols.guard_setup import guard_address, guard_code_hash
 from keeper.protocols.morpho_blue import MorphoBlue
 from keeper.protocols.permissions import Permission, decode_permissions, permission_calls, questions
@@ -33,6 +34,8 @@ async def code_findings(session: Session, snapshot: Snapshot) -> list[Finding]:
                 check, name, address, key = "morpho", "Morpho", adapter.morpho, "address"
             case AaveV3():
                 check, name, address, key = "aave", f"Aave v{adapter.version.name}", adapter.pool.address, "pool"
+            case EulerV2():
+                check, name, address, key = "euler", "Euler's connector", adapter.evc, "evc"
             case Wallet():
                 continue
         code = await session.rpc.code(address, snapshot.block.hash)
@@ -97,7 +100,9 @@ def cap_findings(snapshot: Snapshot) -> Iterator[Finding]:
     if guard is None:
         return
     for address, token in _tokens(snapshot).items():
-        left = guard.remaining_cap_raw.get(address, 0)
+        if address not in guard.remaining_cap_raw:
+            continue  # shares of a second vault, which do not move
+        left = guard.remaining_cap_raw[address]
         if left:
             yield Finding(
                 Grade.FINE, f"cap {token.symbol}", f"{amount_text(left, token)} may still move in this window"
@@ -116,7 +121,7 @@ def permission_findings(session: Session, snapshot: Snapshot, permissions: Seque
     tokens = _known_tokens(session, snapshot)
     for permission in permissions:
         says = permission_text(permission, tokens)
-        is_owners = permission.place.holder == session.config.guard.owner
+        is_owners = permission.place.is_permitted_by(session.config.guard.owner)
         if permission.is_left_behind:
             fix = "`keeper setup` takes it back" if is_owners else "its holder should take it back"
             yield Finding(Grade.WARNING, "permission", f"{says}, and no enrolled account needs it", fix)
@@ -188,9 +193,7 @@ def _in_all(worst: Sequence[Worst]) -> str:
 
 def _known_tokens(session: Session, snapshot: Snapshot) -> dict[Address, Token]:
     """Whatever the guard may have been permitted to take: collateral, what is owed, what the wallet lists."""
-    named = (token for adapter in session.portfolio.topology.adapters for token in adapter.tokens())
-    a_tokens = session.portfolio.a_tokens().values()
-    return {token.address: token for token in (*named, *a_tokens)} | _tokens(snapshot)
+    return {token.address: token for token in session.portfolio.tokens()} | _tokens(snapshot)
 
 
 def _tokens(snapshot: Snapshot) -> dict[Address, Token]:

@@ -12,8 +12,9 @@ from rich.console import RenderableType
 
 from keeper.chain.owner import impersonated, open_owner_keystore, send_all, unlocked
 from keeper.commands.answer import Answer, Verbatim
-from keeper.commands.missing import Wanted, missing_calls
+from keeper.commands.missing import missing_calls
 from keeper.commands.owner_calls import SIGN_THESE, Form, call_document, cast_lines, list_lines, safe_document
+from keeper.commands.wanted import Wanted
 from keeper.config import load_config
 from keeper.config_values import config_folder, parse_address, parse_seconds, parse_secret
 from keeper.core.units import Address

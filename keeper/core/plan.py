@@ -13,7 +13,7 @@ class Kind(IntEnum):
     """`Kind` of contracts/src/MarginGuard.sol."""
 
     NATIVE = 0
-    """Within one protocol."""
+    """In the form that both hold it in, within one protocol."""
     CROSS = 1
     """The underlying is withdrawn here and supplied there, in the same transaction."""
     REPAY = 2

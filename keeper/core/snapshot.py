@@ -145,6 +145,9 @@ class CollateralLine:
     """What may leave its protocol, where less than may move within it (liquidity lent out); None: just as much."""
     suppliable_raw_max: int | None = None
     """What may arrive from outside its protocol, where less than from within (supply cap, freeze); None: as much."""
+    form: Address | None = None
+    """What the asset is held as: Morpho, an aToken, a vault, the token itself. Between two accounts that hold it in one
+    form it moves as it is; None: it is always taken out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +157,8 @@ class Debt:
     """Rounded up, accrued to the pinned block."""
     price: Wad
     """Unit of account per whole token, WAD, rounded up; for estimates and for people."""
+    form: Address | None = None
+    """The vault that it is owed to, where several lend the same token; else None."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -325,7 +325,9 @@ def _kept_above(book: Book, recipient: Account, amounts: Sequence[tuple[_Source,
 def kind_between(donor: Account, recipient: Account, way: Way) -> Kind:
     if way.is_repayment:
         return Kind.REPAY
-    return Kind.NATIVE if donor.id.protocol == recipient.id.protocol else Kind.CROSS
+    given, taken = (one.subaccount.line(way.token.address) for one in (donor, recipient))
+    is_alike = given is not None and taken is not None and given.form is not None and given.form == taken.form
+    return Kind.NATIVE if is_alike else Kind.CROSS
 
 
 def transfer_between(donor: Account, recipient: Account, way: Way, amount_raw: int) -> Transfer:

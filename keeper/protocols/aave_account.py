@@ -155,7 +155,7 @@ def lines_of(
             continue
         weight = linear_weight(holding, margin.value_scale)
         price = holding.price * margin.value_scale
-        line = CollateralLine(entry.token, held, 0, 0, weight, weight, price, 0, 0)
+        line = CollateralLine(entry.token, held, 0, 0, weight, weight, price, 0, 0, entry.state.reserve.a_token)
         problem = None
         if not may_move:
             problem = f"{symbol} is not among the assets that may move"

@@ -19,6 +19,7 @@ from keeper.core.units import Address
 from keeper.errors import ProtocolError
 
 ZERO_ADDRESS = Address("0x" + 40 * "0")
+ISO_4217_MAX = 999
 
 # Words ----------------------------------------------------------------------------------------------------------------
 
@@ -36,6 +37,11 @@ def word_int(word: bytes) -> int:
 def address_bytes(address: Address) -> bytes:
     """The 20 bytes of an address."""
     return bytes.fromhex(address[2:])
+
+
+def is_currency(address: Address) -> bool:
+    """Whether it is no contract but a unit of account: zero on Aave, an ISO 4217 code on Euler."""
+    return int(address, 16) <= ISO_4217_MAX
 
 
 def short(address: str) -> str:

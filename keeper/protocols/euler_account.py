@@ -11,6 +11,7 @@ from keeper.core.snapshot import (
     Debt,
     Fresh,
     FreshnessUnverified,
+    GuardAccount,
     GuardProtocol,
     Margin,
     Reading,
@@ -26,6 +27,7 @@ from keeper.protocols.euler_reading import AccountState
 from keeper.protocols.euler_topology import Route, Vault
 from keeper.protocols.oracles import worst
 
+NO_GUARD = "no guard is configured"
 FOUND_LATER = "which was not known when the accounts were looked for; start the keeper again to find it"
 
 
@@ -151,7 +153,7 @@ class Reader(Cycle):
         assert owed.price is not None  # it was judged
         fine, token = 10**12, controller.asset
         value = quote(10**token.decimals * fine, owed.price.ask) + 1
-        return Debt(token, owed.amount_raw, mul_div_up(value, margin.value_scale, fine))
+        return Debt(token, owed.amount_raw, mul_div_up(value, margin.value_scale, fine), controller.address)
 
     # What it holds ----------------------------------------------------------------------------------------------------
 
@@ -232,7 +234,9 @@ class Reader(Cycle):
     ) -> Subaccount:
         position, controller = account.position, self._controller(account)
         enrolment = self.around.enrolled.get((GuardProtocol.EULER, self.owner, self.evc, position.key))
-        problem = reading.reason if isinstance(reading, Unknown) else self.missing_permission(account)
+        problem = reading.reason if isinstance(reading, Unknown) else None if self.guard else NO_GUARD
+        unjudged = self._unjudged(controller, enrolment)
+        problem = problem or unjudged
         lines = [
             self.line(account, holding, held.value_scale, enrolment, has_debt=bool(debts)) for holding in held.holdings
         ]
@@ -252,9 +256,16 @@ class Reader(Cycle):
             reading=reading,
             feeds=tuple(dict.fromkeys(feeds)),
             cannot_give=problem,
+            cannot_receive=unjudged,
             notes=(*notes, *(why for line, why in lines if why and line.amount_raw and why != problem), *unread),
             unread=unread,
         )
+
+    def _unjudged(self, controller: Vault | None, enrolment: GuardAccount | None) -> str | None:
+        """EulerV2.health, contracts/src/protocols: the guard believes only a controller that the owner enrolled."""
+        if controller is None or enrolment is None or controller.address in enrolment.forms:
+            return None
+        return f"its controller {controller.share.symbol} is not enrolled in the guard; `keeper setup` enrols it anew"
 
     def _controller(self, account: AccountState) -> Vault | None:
         controllers = _known(account.controllers)

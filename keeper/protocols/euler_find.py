@@ -9,21 +9,18 @@ from collections.abc import Generator, Iterable, Sequence
 from keeper.core.snapshot import Token
 from keeper.core.units import BPS, WAD, Address
 from keeper.errors import ProtocolError
-from keeper.protocols.abi import ZERO_ADDRESS, interface, word_address
+from keeper.protocols.abi import ZERO_ADDRESS, interface, is_currency, word_address
 from keeper.protocols.base import Call, CallResult, Discovery
 from keeper.protocols.erc20 import TOKEN_CALLS, decode_token, token_calls
-from keeper.protocols.euler_math import Ltv, account, penalty_bps
+from keeper.protocols.euler_math import SUB_ACCOUNTS, Ltv, account, penalty_bps
 from keeper.protocols.euler_routes import find_routes
 from keeper.protocols.euler_topology import NAME, Position, Topology, Vault, address_in, addresses_in, word
 
-SUB_ACCOUNTS = 256
-"""Of one owner in one EVC."""
 CALLS_PER_ROUND_MAX = 2_048
 """A share balance costs about 10k gas, and nodes cap a call at 50M."""
 
-ISO_4217_MAX = 999
-"""Units of account that are no tokens: 840 for the dollar. EPO BaseAdapter counts them with 18 decimals."""
 CURRENCIES = {840: "USD", 978: "EUR"}
+"""Units of account that are no tokens, by ISO 4217. EPO BaseAdapter counts them with 18 decimals."""
 
 
 def find(evc: Address, owner: Address, vaults: Sequence[Address]) -> Discovery[Topology]:
@@ -130,7 +127,7 @@ def _describe(evc: Address, vaults: Sequence[Address]) -> Discovery[tuple[Vault,
             raise ProtocolError(f"the vault {vault} belongs to another EVC than {evc}; correct one of them")
     assets = [word_address(answers[1].data) for answers in said]
     units = [word_address(answers[2].data) for answers in said]
-    wanted = dict.fromkeys([*vaults, *assets, *(unit for unit in units if int(unit, 16) > ISO_4217_MAX)])
+    wanted = dict.fromkeys([*vaults, *assets, *(unit for unit in units if not is_currency(unit))])
     results = yield [call for token in wanted for call in token_calls(token)]
     tokens = {
         token: decode_token(token, results[TOKEN_CALLS * place : TOKEN_CALLS * (place + 1)])

@@ -6,7 +6,6 @@ checked either.
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
 
 from keeper.core.snapshot import CollateralLine, GuardAccount, Token, Unknown
 from keeper.core.units import BPS, WAD, Address
@@ -16,10 +15,9 @@ from keeper.protocols.euler_math import AMOUNT_MAX, EulerMargin, Holding, wad_pe
 from keeper.protocols.euler_reading import AccountState, State
 from keeper.protocols.euler_topology import Topology, Vault
 
-Permission = Literal["allowance", "operator"]
-
-OP_TRANSFER = 1 << 4
-"""EVK Constants.sol: the bit of `hookedOps` for transfers of shares."""
+# EVK Constants.sol: the bits of `hookedOps`.
+OP_DEPOSIT, OP_WITHDRAW, OP_TRANSFER = 1 << 0, 1 << 2, 1 << 4
+_OPERATIONS = {OP_DEPOSIT: "deposits", OP_WITHDRAW: "withdrawals", OP_TRANSFER: "transfers"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,6 @@ class Cycle:
     evc: Address
     owner: Address
     guard: Address | None
-    permission: Permission
     state: State
     around: Around
 
@@ -38,28 +35,10 @@ class Cycle:
         vault = self.topology.by_address.get(address)
         return vault.share.symbol if vault else short(address)
 
-    def missing_permission(self, account: AccountState) -> str | None:
-        """Why nothing at all may leave an account; allowances are looked at vault by vault."""
-        if self.guard is None:
-            return "no guard is configured"
-        if self.permission == "allowance":
-            return None
-        # EthereumVaultConnector.call refuses everybody but the owner then; a share allowance goes past it.
-        if isinstance(self.state.is_locked_down, Unknown):
-            return self.state.is_locked_down.reason
-        if self.state.is_locked_down:
-            return "the owner's EVC lockdown mode is on, so no operator may act; the owner has to switch it off"
-        if isinstance(account.is_operated, Unknown):
-            return account.is_operated.reason
-        if not account.is_operated:
-            holder = account.position.account
-            return f"the guard is no operator of {holder}; the owner has to send setAccountOperator to the EVC"
-        return None
-
     def notes(self, account: AccountState, margin: EulerMargin) -> list[str]:
         """What is there and does not count, and what of the owner's settings is out of the ordinary."""
         notes: list[str] = []
-        if self.state.is_locked_down is True and self.permission == "allowance":
+        if self.state.is_locked_down:
             notes.append("the owner's EVC lockdown mode is on; allowances of shares work all the same")
         if self.state.has_permits_disabled:
             notes.append("the owner's EVC permits are disabled; nothing here is done by permit")
@@ -93,9 +72,11 @@ class Cycle:
         if holding.token != holding.underlying:
             token = Token(vault.address, vault.share.symbol, vault.asset.decimals)
         shares, closed = self._movable(account, holding, vault, enrolment)
-        assets = holding.exchange.assets_down(holding.shares)
-        is_closed = self._transfers_closed(vault) is not None or holding.token != holding.underlying
-        receives = not is_closed and (holding.ltv is not None or not has_debt)
+        assets, movable = holding.exchange.assets_down(holding.shares), holding.exchange.assets_down(shares)
+        may_arrive = self._immovable(holding, vault, enrolment) is None and (holding.ltv is not None or not has_debt)
+        receivable = max(AMOUNT_MAX - assets, 0) if may_arrive else 0
+        cash = self.state.vaults[vault.address].cash
+        withdrawable = min(movable, cash) if isinstance(cash, int) and not self._closed(vault, OP_WITHDRAW) else 0
         price = maintenance = initial = 0
         if holding.price is not None:
             price = wad_per_token(holding, holding.price.bid, vault.asset.decimals, value_scale)
@@ -107,11 +88,14 @@ class Cycle:
         line = CollateralLine(
             token,
             assets,
-            holding.exchange.assets_down(shares),
-            max(AMOUNT_MAX - assets, 0) if receives else 0,
+            movable,
+            receivable,
             maintenance,
             initial,
             price,
+            withdrawable if withdrawable < movable else None,
+            0 if receivable and self._closed(vault, OP_DEPOSIT) else None,
+            vault.address,
         )
         return line, closed
 
@@ -124,14 +108,11 @@ class Cycle:
         """
         if holding.token != holding.underlying:
             return 0, None
-        if (closed := self._transfers_closed(vault)) is not None:
-            return 0, closed
-        name = vault.share.symbol
-        if enrolment is not None and vault.address not in enrolment.assets:
-            return 0, f"{name} is not enrolled in the guard, so it cannot be given"
+        if (immovable := self._immovable(holding, vault, enrolment)) is not None:
+            return 0, immovable
         if isinstance(exchange := self.state.vaults[vault.address].exchange, Unknown):
             return 0, exchange.reason
-        if self.guard is None or self.permission == "operator":
+        if self.guard is None:
             return holding.shares, None
         allowance = account.allowances[vault.address]
         if isinstance(allowance, Unknown):
@@ -139,17 +120,27 @@ class Cycle:
         if allowance >= holding.shares:
             return holding.shares, None
         return allowance, (
-            f"the guard may take {_shown(allowance, vault)} of {_shown(holding.shares, vault)} {name}: "
+            f"the guard may take {_shown(allowance, vault)} of {_shown(holding.shares, vault)} {vault.share.symbol}: "
             "approve more shares to make it available"
         )
 
-    def _transfers_closed(self, vault: Vault) -> str | None:
+    def _immovable(self, holding: Holding, vault: Vault, enrolment: GuardAccount | None) -> str | None:
+        """Why shares can neither leave nor arrive, permissions and margin aside."""
+        if holding.token != holding.underlying:
+            return f"{vault.share.symbol} is a second vault of the same token"
+        if (closed := self._closed(vault, OP_TRANSFER)) is not None:
+            return closed
+        if enrolment is not None and vault.address not in enrolment.forms:
+            return f"{vault.share.symbol} is not enrolled in the guard, so it cannot move; `keeper setup` enrols it"
+        return None
+
+    def _closed(self, vault: Vault, operation: int) -> str | None:
         """Base.callHook: an operation with its bit set and no hook to ask is disabled; a hook may still refuse."""
         state = self.state.vaults[vault.address]
         if isinstance(state.hooked_operations, Unknown):
             return state.hooked_operations.reason
-        if state.hooked_operations & OP_TRANSFER and state.hook_target == ZERO_ADDRESS:
-            return f"the governor of {vault.share.symbol} disabled its transfers"
+        if state.hooked_operations & operation and state.hook_target == ZERO_ADDRESS:
+            return f"the governor of {vault.share.symbol} disabled its {_OPERATIONS[operation]}"
         return None
 
 

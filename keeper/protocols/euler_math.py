@@ -19,6 +19,9 @@ AMOUNT_MAX = 2**112 - 1
 INTEREST_RATE_MAX = 291_867_278_914_945_094_175
 """Per second, RAY."""
 
+SUB_ACCOUNTS = 256
+"""Of one owner in one EVC."""
+
 PROBE = 10**30
 """The amount that oracles are asked to quote. With 18 decimals of the token and up to 12 more of the feed than of the
 unit, an adapter that divides once answers for it without any rounding, so its quote for any other amount follows."""
@@ -352,6 +355,12 @@ def penalty_bps(discount_max_bps: int) -> int:
 def account(owner: Address, number: int) -> Address:
     """EthereumVaultConnector: sub-account `number` (0-255) of an owner differs from it in the last byte alone."""
     return Address(f"0x{int(owner, 16) ^ number:040x}")
+
+
+def number_of(owner: Address, one: Address) -> int | None:
+    """Which of the owner's sub-accounts it is; None when it is not one."""
+    number = int(owner, 16) ^ int(one, 16)
+    return number if number < SUB_ACCOUNTS else None
 
 
 def wad_per_token(holding: Holding, adapters: tuple[int, ...], decimals: int, value_scale: int) -> Wad:

@@ -24,6 +24,8 @@ class VaultState:
     hooked_operations: int | Unknown
     rate: int | Unknown
     """Interest per second, RAY."""
+    cash: int | Unknown
+    """What is not lent out, in the asset's raw units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +48,9 @@ class AccountState:
     controllers: tuple[Address, ...] | Unknown
     checked_at: int | None
     """Time of its latest status check."""
-    is_operated: bool | Unknown
-    """Whether the guard is its operator; False where that is not asked."""
     shares: Mapping[Address, int | Unknown]
     allowances: Mapping[Address, int | Unknown]
-    """Shares that the guard may transfer; empty where that is not asked."""
+    """Shares that the guard may take; empty without a guard."""
     answers: Mapping[Address, Sequence[CallResult]]
     """Of each lending vault: `accountLiquidity` twice and `debtOf`; few of them are ever looked at."""
 
@@ -60,7 +60,7 @@ class AccountState:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    is_locked_down: bool | Unknown
+    is_locked_down: bool | None
     has_permits_disabled: bool | None
     vaults: Mapping[Address, VaultState]
     ltvs: Mapping[tuple[Address, Address], Ltv | Unknown]
@@ -72,29 +72,27 @@ class State:
 
 # Asking ---------------------------------------------------------------------------------------------------------------
 
+_PER_VAULT = ("totalAssets", "totalSupply", "hookConfig", "interestRate", "cash")
 
-def read_calls(
-    topology: Topology, evc: Address, owner: Address, guard: Address | None, *, by_operator: bool
-) -> list[Call]:
-    """For the owner two calls, for each vault four, each pair of lender and collateral its LTV, each route its quotes.
+
+def read_calls(topology: Topology, evc: Address, owner: Address, guard: Address | None) -> list[Call]:
+    """For the owner two calls, for each vault five, each pair of lender and collateral its LTV, each route its quotes.
 
     Then for each account three, its balance (and the guard's allowance) in each vault, and for each lender three.
     """
     of_vault, of_evc, lenders = interface("EulerVault"), interface("EVC"), topology.lenders
     prefix = bytes.fromhex(owner[2:40])
     calls = [Call(evc, of_evc[name].encode(prefix)) for name in ("isLockdownMode", "isPermitDisabledMode")]
-    per_vault = [of_vault[name].encode() for name in ("totalAssets", "totalSupply", "hookConfig", "interestRate")]
+    per_vault = [of_vault[name].encode() for name in _PER_VAULT]
     calls += [Call(vault.address, data) for vault in topology.vaults for data in per_vault]
     calls += [Call(lender, of_vault["LTVFull"].encode(vault)) for lender, vault in _pairs(topology)]
     calls += [call for route in topology.routes for call in _quote_calls(route)]
     for one in (position.account for position in topology.positions):
         calls += [Call(evc, of_evc[name].encode(one)) for name in ("getCollaterals", "getControllers")]
         calls.append(Call(evc, of_evc["getLastAccountStatusCheckTimestamp"].encode(one)))
-        if guard is not None and by_operator:
-            calls.append(Call(evc, of_evc["isAccountOperatorAuthorized"].encode(one, guard)))
         for vault in topology.vaults:
             calls.append(Call(vault.address, of_vault["balanceOf"].encode(one)))
-            if guard is not None and not by_operator:
+            if guard is not None:
                 calls.append(Call(vault.address, of_vault["allowance"].encode(one, guard)))
         for lender in lenders:
             calls += [Call(lender, of_vault["accountLiquidity"].encode(one, kind)) for kind in (True, False)]
@@ -136,11 +134,11 @@ class _Answers:
         return self.take(1)[0]
 
 
-def decode(topology: Topology, results: Sequence[CallResult], guard: Address | None, *, by_operator: bool) -> State:
+def decode(topology: Topology, results: Sequence[CallResult], guard: Address | None) -> State:
     """The answers to `read_calls`, in their order."""
     answers = _Answers(results)
     lockdown, permits = (word(result) for result in answers.take(2))
-    vaults = {vault.address: _vault_state(vault, answers.take(4)) for vault in topology.vaults}
+    vaults = {vault.address: _vault_state(vault, answers.take(len(_PER_VAULT))) for vault in topology.vaults}
     names = {vault.address: vault.share.symbol for vault in topology.vaults}
     ltvs = {
         (lender, vault): decode_ltv(result)
@@ -149,10 +147,9 @@ def decode(topology: Topology, results: Sequence[CallResult], guard: Address | N
         for result in [answers.one()]
     }
     prices = {(route.lender, route.vault): _price(route, names, answers) for route in topology.routes}
-    accounts = tuple(_account(topology, position, answers, guard, by_operator) for position in topology.positions)
-    unread = Unknown("whether the EVC is in lockdown mode cannot be read")
+    accounts = tuple(_account(topology, position, answers, guard) for position in topology.positions)
     return State(
-        unread if lockdown is None else bool(lockdown),
+        None if lockdown is None else bool(lockdown),
         None if permits is None else bool(permits),
         vaults,
         ltvs,
@@ -193,6 +190,7 @@ def _vault_state(vault: Vault, results: Sequence[CallResult]) -> VaultState:
         if is_hook
         else Unknown(f"which operations {name} allows cannot be read: {problem(hooks, 'an answer')}"),
         _number(results[3], f"the interest rate of {name}", INTEREST_RATE_MAX),
+        _number(results[4], f"the cash of {name}"),
     )
 
 
@@ -217,20 +215,14 @@ def _price(route: Route, names: Mapping[Address, str], answers: _Answers) -> Pri
     return Price(tuple(mid), (bid,), (ask,))
 
 
-def _account(
-    topology: Topology, position: Position, answers: _Answers, guard: Address | None, by_operator: bool
-) -> AccountState:
+def _account(topology: Topology, position: Position, answers: _Answers, guard: Address | None) -> AccountState:
     collaterals, controllers, checked = answers.take(3)
-    is_operated: bool | Unknown = False
-    if guard is not None and by_operator:
-        operated = _number(answers.one(), f"whether the guard is operator of {position.label}", 1)
-        is_operated = operated if isinstance(operated, Unknown) else operated == 1
     shares: dict[Address, int | Unknown] = {}
     allowances: dict[Address, int | Unknown] = {}
     for vault in topology.vaults:
         name = vault.share.symbol
         shares[vault.address] = _number(answers.one(), f"the balance of {name}")
-        if guard is not None and not by_operator:
+        if guard is not None:
             allowances[vault.address] = _number(answers.one(), f"the guard's allowance of {name}", 2**256)
     of_lenders = {lender: answers.take(3) for lender in topology.lenders}
     return AccountState(
@@ -238,7 +230,6 @@ def _account(
         _list(collaterals, f"the collateral of {position.label}"),
         _list(controllers, f"the controller of {position.label}"),
         word(checked),
-        is_operated,
         shares,
         allowances,
         of_lenders,

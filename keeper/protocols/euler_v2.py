@@ -14,32 +14,28 @@ from keeper.core.units import Address
 from keeper.protocols.base import Around, Call, CallResult, Discovery, Enrolment, Source
 from keeper.protocols.euler_account import Reader
 from keeper.protocols.euler_find import find
-from keeper.protocols.euler_lines import Permission
 from keeper.protocols.euler_math import EulerMargin
 from keeper.protocols.euler_reading import State, decode, read_calls
 from keeper.protocols.euler_topology import NAME, Position, Topology
 
-ACCOUNTS_PER_BATCH_MAX = 10
-"""The EVC checks each account of a batch once, at its end, and at most so many: Set.SET_MAX_ELEMENTS."""
 
-
-def discover(
-    evc: Address, owner: Address, guard: Address | None, vaults: Sequence[Address], permission: Permission = "allowance"
-) -> "Discovery[EulerV2]":
+def discover(evc: Address, owner: Address, guard: Address | None, vaults: Sequence[Address]) -> "Discovery[EulerV2]":
     """The owner's sub-accounts in this EVC. See `euler_find.find` for what is asked and raised."""
     topology = yield from find(evc, owner, vaults)
-    return EulerV2(evc, owner, guard, permission, topology)
+    return EulerV2(evc, owner, guard, topology)
 
 
 @dataclass(frozen=True, slots=True)
 class EulerV2:
-    """The owner's sub-accounts in one EVC."""
+    """The owner's sub-accounts in one EVC.
+
+    The guard moves shares within finite allowances of them. It is never made an operator: one may borrow and install
+    controllers too, and an allowance of shares is needed besides.
+    """
 
     evc: Address
     owner: Address
     guard: Address | None
-    permission: Permission
-    """How the guard may move shares: by finite allowances of them, or as the operator of the account."""
     topology: Topology
     kind: Literal["euler_v2"] = "euler_v2"
 
@@ -47,12 +43,8 @@ class EulerV2:
     def name(self) -> str:
         return NAME
 
-    @property
-    def _by_operator(self) -> bool:
-        return self.permission == "operator"
-
     def read_calls(self) -> list[Call]:
-        return read_calls(self.topology, self.evc, self.owner, self.guard, by_operator=self._by_operator)
+        return read_calls(self.topology, self.evc, self.owner, self.guard)
 
     def feeds(self) -> list[Address]:
         return list(dict.fromkeys(feed for route in self.topology.routes for feed in route.feeds or ()))
@@ -118,7 +110,7 @@ class EulerV2:
 
     def state(self, results: Sequence[CallResult]) -> State:
         """What the answers to `read_calls` say, before it is judged."""
-        return decode(self.topology, results, self.guard, by_operator=self._by_operator)
+        return decode(self.topology, results, self.guard)
 
     def decode(self, results: Sequence[CallResult], around: Around) -> list[Subaccount]:
         """See `Adapter.decode`."""
@@ -136,4 +128,4 @@ class EulerV2:
         return {account.position.id: reader.margin(account) for account in state.accounts}
 
     def _reader(self, state: State, around: Around) -> Reader:
-        return Reader(self.topology, self.evc, self.owner, self.guard, self.permission, state, around)
+        return Reader(self.topology, self.evc, self.owner, self.guard, state, around)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from keeper.core.plan import Plan, Rescue, Transfer
-from keeper.core.snapshot import GuardAccount, Snapshot, SubaccountId
+from keeper.core.snapshot import GuardAccount, Snapshot, Subaccount, SubaccountId
 from keeper.core.units import Address
 from keeper.errors import ProtocolError
 from keeper.protocols.abi import interface
@@ -70,30 +70,35 @@ def encode_rebalance(
     )
 
 
-def _enrolments(snapshot: Snapshot) -> dict[SubaccountId, GuardAccount]:
+_Enrolments = dict[SubaccountId, tuple[Subaccount, GuardAccount]]
+
+
+def _enrolments(snapshot: Snapshot) -> _Enrolments:
     if snapshot.guard is None:
         raise ProtocolError(snapshot.guard_problem or "no guard is configured, so nothing can be moved")
     accounts = snapshot.guard.accounts
     return {
-        subaccount.id: accounts[subaccount.guard_index]
+        subaccount.id: (subaccount, accounts[subaccount.guard_index])
         for subaccount in snapshot.subaccounts
         if subaccount.guard_index is not None
     }
 
 
-def _rescue(rescue: Rescue, gas: int, enrolments: dict[SubaccountId, GuardAccount]) -> bytes:
-    recipient = _enrolled(rescue.recipient, enrolments)
-    transfers = [_transfer(transfer, recipient, enrolments) for transfer in rescue.transfers]
+def _rescue(rescue: Rescue, gas: int, enrolments: _Enrolments) -> bytes:
+    _, recipient = _enrolled(rescue.recipient, enrolments)
+    transfers = [_transfer(transfer, enrolments) for transfer in rescue.transfers]
     return _words(recipient.index, rescue.min_health_after, gas, 128, len(transfers)) + b"".join(transfers)
 
 
-def _transfer(transfer: Transfer, recipient: GuardAccount, enrolments: dict[SubaccountId, GuardAccount]) -> bytes:
-    donor, token = _enrolled(transfer.donor, enrolments), transfer.token.address
+def _transfer(transfer: Transfer, enrolments: _Enrolments) -> bytes:
+    (giving, donor), (taking, recipient) = (_enrolled(id, enrolments) for id in (transfer.donor, transfer.recipient))
+    token = transfer.token.address
+    given, taken = giving.line(token), taking.debt(token) if transfer.is_repayment else taking.line(token)
     return _words(
         transfer.kind.value,
         donor.index,
-        _asset_index(donor, token),
-        _asset_index(recipient, token),
+        _asset_index(donor, token, given and given.form),
+        _asset_index(recipient, token, taken and taken.form),
         transfer.amount_raw,
     )
 
@@ -102,18 +107,21 @@ def _words(*numbers: int) -> bytes:
     return b"".join(number.to_bytes(32) for number in numbers)
 
 
-def _enrolled(id: SubaccountId, enrolments: dict[SubaccountId, GuardAccount]) -> GuardAccount:
-    account = enrolments.get(id)
-    if account is None:
+def _enrolled(id: SubaccountId, enrolments: _Enrolments) -> tuple[Subaccount, GuardAccount]:
+    found = enrolments.get(id)
+    if found is None:
         raise ProtocolError(f"{id} is not enrolled in the guard; `keeper setup` enrols it")
-    return account
+    return found
 
 
-def _asset_index(account: GuardAccount, token: Address) -> int:
-    try:
-        return account.assets.index(token)
-    except ValueError:
-        raise ProtocolError(f"account {account.index} of the guard does not have {token} as an asset") from None
+def _asset_index(account: GuardAccount, token: Address, form: Address | None) -> int:
+    """By the form in which the account has or owes it, if that is known: several vaults may hold the same token."""
+    forms = account.forms if form is not None else ()
+    for place, asset in enumerate(account.assets):
+        if asset == token and (not forms or forms[place] == form):
+            return place
+    as_held = f" held as {form}" if forms and form != token else ""
+    raise ProtocolError(f"account {account.index} of the guard does not have {token}{as_held} as an asset")
 
 
 # The gas --------------------------------------------------------------------------------------------------------------

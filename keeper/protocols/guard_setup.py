@@ -16,6 +16,7 @@ from keeper.core.units import WAD, Address, Wad
 from keeper.protocols.abi import address_bytes, interface, load_json
 from keeper.protocols.base import Enrolment
 from keeper.protocols.guard import GUARD
+from keeper.protocols.permissions import Place
 
 DEPLOYER = Address("0x4e59b44847b379578588920ca78fbf26c0b4956c")
 """The deterministic deployment proxy, at the same address on nearly every chain: salt and init code in, CREATE2 out."""
@@ -173,6 +174,23 @@ def approve_a_token(guard: Address, a_token: Token, amount_raw: int) -> OwnerCal
         else f"Takes the guard's allowance of {a_token.symbol} back."
     )
     return OwnerCall(a_token.address, interface("ERC20")["approve"].encode(guard, amount_raw), 0, says)
+
+
+def approve_shares(guard: Address, place: Place, share: Token, label: str, shares: int) -> OwnerCall:
+    """From an Euler sub-account, counted in shares: through the EVC, or straight to the vault by the owner itself.
+
+    The allowance shrinks by what is taken, and a share is worth more as interest accrues.
+    """
+    says = (
+        f"Lets the guard take at most {_amount(shares, share)} (shares) from {label}, into the enrolled accounts only, "
+        "and as long as its vault finds the account healthy."
+        if shares
+        else f"Takes the guard's allowance of {share.symbol} from {label} back."
+    )
+    data = interface("ERC20")["approve"].encode(guard, shares)
+    if place.evc is None:
+        return OwnerCall(share.address, data, 0, says)
+    return OwnerCall(place.evc, interface("EVC")["call"].encode(share.address, place.holder, 0, data), 0, says)
 
 
 def approve_on_aave(guard: Address, pool: Address, is_approved: bool = True) -> OwnerCall:

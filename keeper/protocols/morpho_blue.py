@@ -323,6 +323,7 @@ class MorphoBlue:
             weight,
             weight,
             price * market.price_scale // ORACLE_PRICE_SCALE,
+            form=self.morpho,
         )
         enrolment = around.enrolled.get((GuardProtocol.MORPHO, self.owner, self.morpho, market.id))
         return Subaccount(

@@ -11,6 +11,8 @@ from keeper.core.snapshot import GuardAccount, GuardProtocol, GuardState
 from keeper.core.units import Address
 from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Call, CallResult, Enrolment
+from keeper.protocols.euler_math import account as sub_account
+from keeper.protocols.euler_math import number_of
 
 UNLIMITED_RAW = 1 << 128
 """An allowance from here on is none: no token has so many units."""
@@ -27,9 +29,23 @@ class Place:
 
     kind: GuardProtocol
     """MORPHO: an authorisation, AAVE: being a position manager, both all or nothing. WALLET: an allowance of one token,
-    also of an aToken."""
+    also of an aToken or of an Euler vault's shares. EULER: such an allowance of shares by another sub-account than its
+    owner's own address."""
     contract: Address
     holder: Address
+    """Who has to permit it; a sub-account of Euler cannot itself."""
+    evc: Address | None = None
+    """EULER: through which the owner of the sub-account permits it."""
+
+    @property
+    def is_allowance(self) -> bool:
+        return self.kind in (GuardProtocol.WALLET, GuardProtocol.EULER)
+
+    def is_permitted_by(self, owner: Address) -> bool:
+        """Whether it is the owner's to give and to take back."""
+        if self.kind is GuardProtocol.EULER:
+            return number_of(owner, self.holder) is not None
+        return self.holder == owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +63,7 @@ class Permission:
 
     @property
     def is_unlimited(self) -> bool:
-        is_allowance = self.place.kind is GuardProtocol.WALLET
-        return is_allowance and self.amount_raw is not None and self.amount_raw >= UNLIMITED_RAW
+        return self.place.is_allowance and self.amount_raw is not None and self.amount_raw >= UNLIMITED_RAW
 
 
 def places(accounts: Iterable[GuardAccount | Enrolment], a_tokens: ATokens = NO_A_TOKENS) -> tuple[Place, ...]:
@@ -70,8 +85,18 @@ def _places(account: GuardAccount | Enrolment, a_tokens: ATokens) -> list[Place]
         case GuardProtocol.AAVE:
             known = (a_tokens.get((account.target, asset)) for asset in account.assets)
             return [Place(GuardProtocol.WALLET, a_token, holder) for a_token in known if a_token is not None]
-        case _:
-            return [Place(account.protocol, asset, holder) for asset in account.assets]
+        case GuardProtocol.EULER:
+            vaults = account.forms if isinstance(account, GuardAccount) else account.assets
+            return [shares_place(account.target, vault, holder, int(account.key, 16)) for vault in vaults]
+        case GuardProtocol.WALLET:
+            return [Place(GuardProtocol.WALLET, asset, holder) for asset in account.assets]
+
+
+def shares_place(evc: Address, vault: Address, owner: Address, number: int) -> Place:
+    """Where a sub-account's shares are allowed: the first one is the owner itself, and permits like any holder."""
+    if number == 0:
+        return Place(GuardProtocol.WALLET, vault, owner)
+    return Place(GuardProtocol.EULER, vault, sub_account(owner, number), evc)
 
 
 def managed(accounts: Iterable[GuardAccount | Enrolment]) -> tuple[Place, ...]:

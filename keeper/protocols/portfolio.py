@@ -14,15 +14,19 @@ from keeper.core.policy import Pair
 from keeper.core.snapshot import Block, FeedRound, GuardState, Reading, Snapshot, Subaccount, Token, Unknown
 from keeper.core.units import WAD, Address, Wad
 from keeper.errors import BadAnswer, ProtocolError
-from keeper.protocols import aave_v3, morpho_blue, wallet
+from keeper.protocols import aave_v3, euler_v2, morpho_blue, wallet
 from keeper.protocols.aave_v3 import AaveV3
-from keeper.protocols.abi import ZERO_ADDRESS, interface
+from keeper.protocols.abi import ZERO_ADDRESS, interface, is_currency
 from keeper.protocols.base import Adapter, Around, Call, CallResult, Discovery, Enrolment
+from keeper.protocols.euler_v2 import EulerV2
 from keeper.protocols.guard import GuardReader, enrolled
 from keeper.protocols.morpho_blue import MorphoBlue
 from keeper.protocols.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3
 from keeper.protocols.oracles import Feed, FeedSettings, decode_round, discover_feeds, judge, round_calls, usd_price
 from keeper.protocols.wallet import Wallet
+
+US_DOLLARS = frozenset((ZERO_ADDRESS, Address(f"0x{840:040x}")))
+"""Units of account that are the USD itself: Aave's, and Euler's, which has its ISO 4217 code."""
 
 # What the owner says --------------------------------------------------------------------------------------------------
 
@@ -43,11 +47,18 @@ class AaveSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class EulerSettings:
+    evc: Address
+    vaults: tuple[Address, ...]
+    """Besides those that the owner's sub-accounts use as collateral or owe."""
+
+
+@dataclass(frozen=True, slots=True)
 class WalletSettings:
     tokens: tuple[Address, ...]
 
 
-ProtocolSettings = MorphoSettings | AaveSettings | WalletSettings
+ProtocolSettings = MorphoSettings | AaveSettings | EulerSettings | WalletSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +81,7 @@ class PortfolioSettings:
 
 # What is found --------------------------------------------------------------------------------------------------------
 
-AnyAdapter = Annotated[MorphoBlue | AaveV3 | Wallet, Field(discriminator="kind")]
+AnyAdapter = Annotated[MorphoBlue | AaveV3 | EulerV2 | Wallet, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +141,14 @@ def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
 
 def _discover_protocol(
     settings: PortfolioSettings, protocol: ProtocolSettings
-) -> Discovery[MorphoBlue | AaveV3 | Wallet]:
+) -> Discovery[MorphoBlue | AaveV3 | EulerV2 | Wallet]:
     match protocol:
         case MorphoSettings(address, markets):
             return (yield from morpho_blue.discover(address, settings.owner, settings.guard, markets))
         case AaveSettings(pool, accounts, assets):
             return (yield from aave_v3.discover(pool, accounts or (settings.owner,), settings.guard, assets))
+        case EulerSettings(evc, vaults):
+            return (yield from euler_v2.discover(evc, settings.owner, settings.guard, vaults))
         case WalletSettings(tokens):
             return (yield from wallet.discover(settings.owner, settings.guard, tokens, settings.native_symbol))
         case _:
@@ -179,10 +192,11 @@ class Portfolio:
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
         self.adapters: tuple[Adapter, ...] = topology.adapters
-        underlyings = tuple(
+        self.underlyings = tuple(
             dict.fromkeys(underlying for adapter in self.adapters for underlying in adapter.underlyings())
         )
-        self._guard = None if topology.guard is None else GuardReader(topology.guard, topology.owner, underlyings)
+        """What the guard's caps are counted in, whatever it is held as."""
+        self._guard = None if topology.guard is None else GuardReader(topology.guard, topology.owner, self.underlyings)
         multicall = interface("Multicall3")
         parts = [
             [Call(MULTICALL3, multicall["getCurrentBlockTimestamp"].encode())],
@@ -222,6 +236,16 @@ class Portfolio:
             for underlying, a_token in adapter.a_tokens().items()
         }
 
+    def tokens(self) -> list[Token]:
+        """All that an allowance may be of: what is named, aTokens and shares of vaults."""
+        named = (token for adapter in self.adapters for token in adapter.tokens())
+        found = dict.fromkeys(token for token in named if not is_currency(token.address))
+        found.update(dict.fromkeys(self.a_tokens().values()))
+        for adapter in self.topology.adapters:
+            if isinstance(adapter, EulerV2):
+                found.update(dict.fromkeys(vault.share for vault in adapter.topology.vaults))
+        return list(found)
+
     def pairs(self) -> list[Pair]:
         """What the default thresholds of each subaccount depend on, in the order of a snapshot's subaccounts."""
         return [pair for adapter in self.adapters for pair in adapter.pairs()]
@@ -248,8 +272,8 @@ class Portfolio:
             subaccounts += adapter.decode(part, around)
         usd = ((token, usd_price(feed, rounds, readings)) for token, feed in self.topology.usd_feeds.items())
         usd_per_unit: dict[Address, Wad] = {token: price for token, price in usd if price is not None}
-        if any(subaccount.unit and subaccount.unit.address == ZERO_ADDRESS for subaccount in subaccounts):
-            usd_per_unit[ZERO_ADDRESS] = WAD  # the unit of account is the USD itself
+        units = {subaccount.unit.address for subaccount in subaccounts if subaccount.unit}
+        usd_per_unit.update(dict.fromkeys(units & US_DOLLARS, WAD))
         return Snapshot(
             self.topology.chain_id,
             block,

@@ -182,7 +182,7 @@ def _line(
                 f"the guard may take {_shown(allowance, token)} of {_shown(balance, token)} {token.symbol}: "
                 "approve more to make it available"
             )
-    return CollateralLine(token, balance, min(balance, allowance), 0, 0, 0, 0)
+    return CollateralLine(token, balance, min(balance, allowance), 0, 0, 0, 0, form=token.address)
 
 
 def _native_note(result: CallResult, symbol: str) -> list[str]:

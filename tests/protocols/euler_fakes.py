@@ -10,7 +10,6 @@ from keeper.core.snapshot import Fresh, GuardAccount, Reading, Subaccount
 from keeper.core.units import Address
 from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Around, EnrolmentKey
-from keeper.protocols.euler_lines import Permission
 from keeper.protocols.euler_math import PROBE
 from keeper.protocols.euler_v2 import EulerV2, discover
 from tests.protocols.fakes import (
@@ -97,6 +96,7 @@ def add_vault(
         ("liquidationCoolOffTime", 60),
         ("LTVList", list(takes)),
         ("interestRate", 0),
+        ("cash", 2**100),
     ):
         chain.answer(vault, OF_VAULT[function], returns=[answer])
     chain.answer(vault, OF_VAULT["hookConfig"], returns=[ZERO_ADDRESS, 0])
@@ -152,9 +152,8 @@ def resolve(chain: FakeChain, vault: Address, base: Address, oracle: Address, un
 
 
 def set_account(chain: FakeChain, one: Address, shares: Mapping[Address, int]) -> None:
-    """Shares, all of them allowed to the guard; last checked an hour ago, the guard is no operator."""
+    """Shares, all of them allowed to the guard; last checked an hour ago."""
     chain.answer(EVC, OF_EVC["getLastAccountStatusCheckTimestamp"], one, returns=[NOW - 3_600])
-    chain.answer(EVC, OF_EVC["isAccountOperatorAuthorized"], one, GUARD, returns=[False])
     for vault in (E_WETH, E_USDC):
         set_shares(chain, one, vault, shares.get(vault, 0))
 
@@ -190,11 +189,10 @@ def set_liquidity(
 
 def found(
     chain: FakeChain,
-    permission: Permission = "allowance",
     guard: Address | None = GUARD,
     vaults: Sequence[Address] = (E_WETH, E_USDC),
 ) -> EulerV2:
-    adapter, _ = chain.run(discover(EVC, OWNER, guard, vaults, permission))
+    adapter, _ = chain.run(discover(EVC, OWNER, guard, vaults))
     return adapter
 
 

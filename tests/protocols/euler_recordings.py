@@ -17,7 +17,6 @@ from keeper.core.snapshot import Block, Fresh, Reading, Subaccount
 from keeper.core.units import Address
 from keeper.protocols.abi import ZERO_ADDRESS, Function, interface
 from keeper.protocols.base import Around, Call, CallResult
-from keeper.protocols.euler_lines import Permission
 from keeper.protocols.euler_math import PROBE, EulerMargin, account
 from keeper.protocols.euler_v2 import EulerV2, discover
 from tests.protocols.fakes import FakeChain
@@ -99,15 +98,12 @@ class Recording(FakeChain):
     def around(self, feeds: Mapping[Address, Reading] | None = None) -> Around:
         return Around(self.block, None, {}, feeds or {feed: Fresh() for feed in FEEDS})
 
-    def adapter(self, permission: Permission = "allowance") -> EulerV2:
-        guard = _address(ADDRESSES["spender" if permission == "allowance" else "operator"])
-        adapter, _ = self.run(discover(EVC, OWNER, guard, list(VAULTS.values()), permission))
+    def adapter(self) -> EulerV2:
+        adapter, _ = self.run(discover(EVC, OWNER, _address(ADDRESSES["spender"]), list(VAULTS.values())))
         return adapter
 
-    def subaccounts(
-        self, permission: Permission = "allowance", feeds: Mapping[Address, Reading] | None = None
-    ) -> dict[int, Subaccount]:
-        adapter = self.adapter(permission)
+    def subaccounts(self, feeds: Mapping[Address, Reading] | None = None) -> dict[int, Subaccount]:
+        adapter = self.adapter()
         found = adapter.decode(self.results(adapter.read_calls()), self.around(feeds))
         return {int(one.id.key): one for one in found}
 

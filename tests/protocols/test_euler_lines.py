@@ -33,7 +33,7 @@ from tests.protocols.euler_fakes import (
     set_shares,
     set_totals,
 )
-from tests.protocols.fakes import GUARD, NOW, OWNER, WETH, FakeChain, address
+from tests.protocols.fakes import GUARD, NOW, OWNER, USDC, WETH, FakeChain, address
 
 OF_WETH = Token(WETH, "WETH", 18)
 KEY_3 = "0x" + "3".zfill(64)
@@ -77,34 +77,6 @@ def test_without_a_guard_accounts_are_still_read() -> None:
     assert one.margin.risk().health_factor == 1_168_750_000_000_000_000
 
 
-def test_an_operator_needs_no_allowance_and_may_move_everything() -> None:
-    chain, adapter = an_euler_chain(), found(an_euler_chain(), "operator")
-    set_shares(chain, SUB_3, E_WETH, 10 * WAD, allowance=0)
-    assert read(chain, adapter=adapter).cannot_give == (
-        f"the guard is no operator of {SUB_3}; the owner has to send setAccountOperator to the EVC"
-    )
-    chain.answer(EVC, OF_EVC["isAccountOperatorAuthorized"], SUB_3, GUARD, returns=[True])
-    one = read(chain, adapter=adapter)
-    assert one.cannot_give is None
-    assert one.collateral[0].movable_raw_max == 11 * WAD
-    chain.revert(EVC, OF_EVC["isAccountOperatorAuthorized"], SUB_3, GUARD)
-    assert read(chain, adapter=adapter).cannot_give == (
-        "whether the guard is operator of euler 3 WETH/USDC cannot be read: stale"
-    )
-
-
-def test_lockdown_stops_an_operator_also_when_it_cannot_be_read() -> None:
-    chain, adapter = an_euler_chain(), found(an_euler_chain(), "operator")
-    chain.answer(EVC, OF_EVC["isAccountOperatorAuthorized"], SUB_3, GUARD, returns=[True])
-    prefix = bytes.fromhex(OWNER[2:40])
-    chain.answer(EVC, OF_EVC["isLockdownMode"], prefix, returns=[True])
-    reason = read(chain, adapter=adapter).cannot_give
-    assert reason == "the owner's EVC lockdown mode is on, so no operator may act; the owner has to switch it off"
-    chain.revert(EVC, OF_EVC["isLockdownMode"], prefix)
-    assert read(chain, adapter=adapter).cannot_give == "whether the EVC is in lockdown mode cannot be read"
-    assert read(chain).cannot_give is None
-
-
 def test_switched_off_permits_are_mentioned() -> None:
     chain = an_euler_chain()
     chain.answer(EVC, OF_EVC["isPermitDisabledMode"], bytes.fromhex(OWNER[2:40]), returns=[True])
@@ -131,12 +103,53 @@ def test_hooks_that_cannot_be_read_close_the_vault() -> None:
 
 def test_a_vault_that_is_not_enrolled_cannot_give() -> None:
     key = (GuardProtocol.EULER, OWNER, EVC, KEY_3)
-    account = GuardAccount(7, GuardProtocol.EULER, OWNER, EVC, KEY_3, (E_USDC,), 1, 1, 1, 1, is_live=True)
+    account = GuardAccount(
+        7, GuardProtocol.EULER, OWNER, EVC, KEY_3, (USDC,), 1, 1, 1, 1, is_live=True, forms=(E_USDC,)
+    )
     one = read(an_euler_chain(), enrolled={key: account})
     assert one.guard_index == 7
-    assert one.cannot_give == "eWETH is not enrolled in the guard, so it cannot be given"
-    enrolled = replace(account, assets=(E_WETH,))
-    assert read(an_euler_chain(), enrolled={key: enrolled}).cannot_give is None
+    assert one.cannot_give == "eWETH is not enrolled in the guard, so it cannot move; `keeper setup` enrols it"
+    assert one.collateral[0].receivable_raw_max == 0
+    enrolled = replace(account, assets=(USDC, WETH), forms=(E_USDC, E_WETH))
+    one = read(an_euler_chain(), enrolled={key: enrolled})
+    assert (one.cannot_give, one.cannot_receive) == (None, None)
+
+
+def test_an_account_whose_controller_is_not_enrolled_takes_no_part() -> None:
+    key = (GuardProtocol.EULER, OWNER, EVC, KEY_3)
+    account = GuardAccount(
+        7, GuardProtocol.EULER, OWNER, EVC, KEY_3, (WETH,), 1, 1, 1, 1, is_live=True, forms=(E_WETH,)
+    )
+    one = read(an_euler_chain(), enrolled={key: account})
+    why = "its controller eUSDC is not enrolled in the guard; `keeper setup` enrols it anew"
+    assert (one.cannot_give, one.cannot_receive) == (why, why)
+
+
+@pytest.mark.parametrize(
+    ("cash", "operations", "withdrawable", "suppliable"),
+    [
+        (11 * WAD, 0, None, None),
+        (11 * WAD - 1, 0, 11 * WAD - 1, None),
+        (11 * WAD, 1 << 2, 0, None),
+        (11 * WAD, 1 << 0, None, 0),
+    ],
+)
+def test_what_is_lent_out_or_closed_moves_within_euler_alone(
+    cash: int, operations: int, withdrawable: int | None, suppliable: int | None
+) -> None:
+    chain = an_euler_chain()
+    chain.answer(E_WETH, OF_VAULT["cash"], returns=[cash])
+    chain.answer(E_WETH, OF_VAULT["hookConfig"], returns=[ZERO_ADDRESS, operations])
+    (line,) = read(chain).collateral
+    assert (line.withdrawable_raw_max, line.suppliable_raw_max) == (withdrawable, suppliable)
+    assert (line.movable_raw_max, line.receivable_raw_max) == (11 * WAD, 2**112 - 1 - 11 * WAD)
+
+
+def test_cash_that_cannot_be_read_is_none() -> None:
+    chain = an_euler_chain()
+    chain.revert(E_WETH, OF_VAULT["cash"])
+    (line,) = read(chain).collateral
+    assert (line.movable_raw_max, line.withdrawable_raw_max) == (11 * WAD, 0)
 
 
 @pytest.mark.parametrize(("borrow", "is_said"), [(20_000, True), (20_001, False)])

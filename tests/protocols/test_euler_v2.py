@@ -71,7 +71,7 @@ def test_an_account_with_debt_is_read_to_the_wei() -> None:
     assert (line.token, line.amount_raw, line.movable_raw_max) == (OF_WETH, 11 * WAD, 11 * WAD)
     assert line.receivable_raw_max == 2**112 - 1 - 11 * WAD
     assert (line.price, line.maintenance_weight, line.initial_weight) == (2_500 * WAD, 2_125 * WAD, 2_000 * WAD)
-    assert one.debts == (Debt(OF_USDC, 20_000 * 10**6, WAD + 1),)
+    assert one.debts == (Debt(OF_USDC, 20_000 * 10**6, WAD + 1, E_USDC),)
     assert one.margin.risk().health_factor == 1_168_750_000_000_000_000
     assert one.margin.risk().initial_free_collateral == 2_000 * WAD - 1
     assert one.penalty_bps == 1_765
@@ -329,10 +329,10 @@ def test_where_each_number_comes_from() -> None:
 
 
 def test_the_list_of_calls_is_fixed() -> None:
-    """2 for the owner, 4 for each vault, an LTV, 2 for each route; 3 for each account, 2 for each vault, 3 a lender."""
+    """2 for the owner, 5 for each vault, an LTV, 2 for each route; 3 for each account, 2 for each vault, 3 a lender."""
     adapter = found(an_euler_chain())
-    assert len(adapter.read_calls()) == 2 + 8 + 1 + 4 + 2 * (3 + 4 + 3)
-    assert len(found(an_euler_chain(), "operator").read_calls()) == 2 + 8 + 1 + 4 + 2 * (4 + 2 + 3)
+    assert len(adapter.read_calls()) == 2 + 10 + 1 + 4 + 2 * (3 + 4 + 3)
+    assert len(found(an_euler_chain(), guard=None).read_calls()) == 2 + 10 + 1 + 4 + 2 * (3 + 2 + 3)
     assert adapter.read_calls() == adapter.read_calls()
 
 

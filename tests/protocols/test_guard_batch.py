@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from keeper.core.plan import Effect, Kind, Lane, Plan, Rescue, Stage, Transfer
 from keeper.core.snapshot import Snapshot, SubaccountId, Token
+from keeper.core.units import Address
 from keeper.errors import ProtocolError
 from keeper.protocols.guard_batch import (
     encode_rebalance,
@@ -88,6 +89,26 @@ def test_a_repayment_names_the_debt_by_its_place_among_the_recipients_assets() -
     rescue = replace(a_rescue(), transfers=(transfer,))
     data = encode_rebalance(a_plan(rescue), snapshot, ID, 1_700_000_060, [500_000])
     assert data[4:] == encode(TYPES, [ID, 1_700_000_060, [(1, 11 * 10**17, 500_000, [(2, 0, 0, 1, 10**9)])]])
+
+
+def test_of_two_assets_with_one_underlying_the_one_that_is_held_is_named() -> None:
+    """The recipient's WETH is in its second vault; before the vault is enrolled, that cannot be expressed."""
+    guard = SNAPSHOT.guard
+    assert guard is not None
+    wallet, market = guard.accounts
+    first, second = Address("0x" + "e1" * 20), Address("0x" + "e2" * 20)
+    recipient = SNAPSHOT.subaccount(MORPHO_ID)
+    in_second = replace(recipient, collateral=(replace(recipient.collateral[0], form=second),))
+    subaccounts = tuple(in_second if one is recipient else one for one in SNAPSHOT.subaccounts)
+
+    def a_snapshot_with(*vaults: Address) -> Snapshot:
+        enrolled = replace(market, assets=(WETH,) * len(vaults), forms=vaults)
+        return replace(SNAPSHOT, subaccounts=subaccounts, guard=replace(guard, accounts=(wallet, enrolled)))
+
+    data = encode_rebalance(a_plan(a_rescue(10**18)), a_snapshot_with(first, second), ID, 1_700_000_060, [500_000])
+    assert data[4:] == encode(TYPES, [ID, 1_700_000_060, [(1, 11 * 10**17, 500_000, [(1, 0, 0, 1, 10**18)])]])
+    with pytest.raises(ProtocolError, match=f"does not have {WETH} held as {second} as an asset"):
+        encode_rebalance(a_plan(a_rescue(10**18)), a_snapshot_with(first), ID, 0, [500_000])
 
 
 AMOUNTS = st.lists(st.lists(st.integers(1, 2**128 - 1), max_size=8), max_size=16)
