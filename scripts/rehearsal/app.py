@@ -37,7 +37,7 @@ from scripts.localchain.abi import ArtefactMissingError
 from scripts.localchain.anvil import Anvil, AnvilError
 from scripts.localchain.node import Node, NodeError
 from scripts.rehearsal.crash import RehearsalError, play
-from scripts.rehearsal.falls import Falls
+from scripts.rehearsal.falls import Falls, base_of
 from scripts.rehearsal.liquidators import Liquidators
 from scripts.rehearsal.oracles import Oracles, prices_of, symbols_of
 from scripts.rehearsal.outcome import measure
@@ -132,7 +132,8 @@ def _on_fork(
 
 
 def default_changes(portfolio: Portfolio, snapshot: Snapshot) -> dict[str, int]:
-    """A fall of all that backs a debt it does not move together with. Raises ConfigError when there is nothing."""
+    """A fall of all that backs a debt it does not move together with, by what has a feed of its own in USD: what is
+    built on it follows. Raises ConfigError when there is nothing."""
     held = {line.token.symbol: line.token for each in snapshot.subaccounts for line in each.collateral}
     volatile = {
         symbol
@@ -147,7 +148,9 @@ def default_changes(portfolio: Portfolio, snapshot: Snapshot) -> dict[str, int]:
     ]
     if not fall:
         raise ConfigError("No account here owes anything that its collateral could fall against; say what with --fall.")
-    return dict.fromkeys(fall, DEFAULT_FALL_BPS)
+    pairs = [feed.name.partition("/") for feed in portfolio.topology.feeds]
+    in_usd = [base.strip() for base, _, quote in pairs if quote.strip().upper() == "USD"]
+    return dict.fromkeys((base_of(symbol, in_usd) or symbol for symbol in fall), DEFAULT_FALL_BPS)
 
 
 def _how_they_move(falls: Falls, symbols: Sequence[str], oracles: Oracles) -> list[str]:

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,8 +100,3 @@ def _keeper_acts(config: Path) -> Mapping[str, Any]:
     if "error" in answer:
         raise RehearsalError(f"the keeper refused to run: {answer['error']}")
     return answer
-
-
-def verdicts_at(step: Step) -> Sequence[Mapping[str, Any]]:
-    """What the keeper decided about each account at this step; nothing without a keeper."""
-    return () if step.cycle is None else step.cycle.get("verdicts", ())

@@ -65,7 +65,7 @@ class Oracles:
         # Aggregators first: others may be built on them.
         aggregators = {feed.address for feed in self.feeds}
         for price in sorted(self.prices, key=lambda price: price.oracle not in aggregators):
-            if not self._is_as_wished(price, before[price], self.falls.steps):
+            if before[price] and self._read(price) and not self._is_as_wished(price, before[price], self.falls.steps):
                 self._own.append(price)
                 self._correct(price, before[price], self.falls.steps)
         for price in self.prices:

@@ -173,6 +173,24 @@ def test_an_oracle_that_names_no_feed_is_scaled_itself_and_one_that_fails_is_sai
     assert not by_label(result["without_keeper"])["WBTC/USDC 86%"]["is_known"]
 
 
+def test_without_a_wish_all_volatile_collateral_falls_and_what_is_built_on_it_follows(
+    devnet: Devnet,
+) -> None:
+    aave.open_account(
+        devnet.node, devnet.deployment.aave, STRANGER, {"wstETH": 10 * 10**18}, {"USDC": 18_000 * 10**6}
+    )  # fmt: skip
+    finished = fork(
+        STRANGER.address, "--aave-pool", devnet.deployment.aave.pool, "--steps", "1", "--json", url=devnet.url
+    )  # fmt: skip
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    result = json.loads(finished.stdout)
+    assert result["falls_bps"] == {"ETH": -3_000}
+    assert result["falls_with"] == {"wstETH": "ETH"}
+    # Alone it has nobody who could give.
+    assert result["with_keeper"]["liquidated_accounts"] == result["without_keeper"]["liquidated_accounts"] == 1
+    assert result["with_keeper"]["rescues"] == 0
+
+
 # What cannot be rehearsed ---------------------------------------------------------------------------------------------
 
 
