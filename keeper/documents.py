@@ -39,7 +39,7 @@ def subaccount_document(
     verdict: Verdict | None,
     spare_raw: Mapping[Address, int],
 ) -> Document:
-    lacking = {} if settings is None else shortages(subaccount, settings)
+    lacking = shortages(subaccount, settings)
     document: Document = {
         "id": str(subaccount.id),
         "label": subaccount.label,

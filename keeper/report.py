@@ -345,14 +345,12 @@ def spares(snapshot: Snapshot, policy: Policy) -> Mapping[SubaccountId, Mapping[
     }
 
 
-def shortages(subaccount: Subaccount, settings: SubaccountPolicy) -> Mapping[Address, int]:
+def shortages(subaccount: Subaccount, settings: SubaccountPolicy | None) -> Mapping[Address, int]:
     """What it lacks to its target, raw units of each collateral, any one of which suffices; empty if nothing."""
-    if not subaccount.has_debt:
+    if settings is None or not subaccount.has_debt:
         return {}
-    target = settings.thresholds.target
-    lacking = (
-        (line.token.address, shortage_raw(subaccount, line.token.address, target)) for line in subaccount.collateral
-    )
+    target, tokens = settings.thresholds.target, [line.token.address for line in subaccount.collateral]
+    lacking = ((token, shortage_raw(subaccount, token, target)) for token in tokens)
     return {token: amount for token, amount in lacking if amount}
 
 
@@ -361,13 +359,13 @@ def shortage_sentences(snapshot: Snapshot, policy: Policy) -> list[str]:
     lines: list[str] = []
     for subaccount in snapshot.subaccounts:
         settings = policy.subaccounts.get(subaccount.id)
-        lacking = {} if settings is None else shortages(subaccount, settings)
-        if settings is not None and lacking:
-            amounts = [
-                amount_text(lacking[line.token.address], line.token)
-                for line in subaccount.collateral
-                if line.token.address in lacking
-            ]
+        lacking = shortages(subaccount, settings)
+        amounts = [
+            amount_text(lacking[line.token.address], line.token)
+            for line in subaccount.collateral
+            if line.token.address in lacking
+        ]
+        if settings is not None and amounts:
             target = health_text(settings.thresholds.target)
             lines.append(f"{name_of(subaccount)} needs {' or '.join(amounts)} more to reach its target of {target}")
     return lines
