@@ -63,7 +63,7 @@ class Alarm(Enum):
     UNKNOWN = ("unknown", Severity.CRITICAL)
     """A subaccount could not be read or priced."""
     NOT_PROTECTED = ("not_protected", Severity.WARNING)
-    """A position with debt is not enrolled in the guard."""
+    """A position with debt is not enrolled in the guard, or not in keeper.toml."""
     STALE_PRICE = ("stale_price", Severity.WARNING)
     """A feed's answer is older than its heartbeat allows, or its age cannot be read."""
     GUARD_PROBLEM = ("guard_problem", Severity.CRITICAL)

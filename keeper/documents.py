@@ -12,7 +12,7 @@ from keeper.core.risk import cushion
 from keeper.core.snapshot import FeedRound, GuardState, Snapshot, Subaccount, SubaccountId, Unknown
 from keeper.core.units import INFINITE_HEALTH, Address, Wad
 from keeper.core.verdict import Verdict
-from keeper.report import liquidation_price, reading_text, verdict_text
+from keeper.report import liquidation_price, reading_text, shortages, verdict_text
 
 Document = dict[str, Any]
 
@@ -39,6 +39,7 @@ def subaccount_document(
     verdict: Verdict | None,
     spare_raw: Mapping[Address, int],
 ) -> Document:
+    lacking = shortages(subaccount, settings)
     document: Document = {
         "id": str(subaccount.id),
         "label": subaccount.label,
@@ -53,6 +54,7 @@ def subaccount_document(
                 "amount_raw": str(line.amount_raw),
                 "price_wad": str(line.price),
                 "spare_raw": str(spare_raw.get(line.token.address, 0)),
+                "needs_raw": str(lacking.get(line.token.address, 0)),
             }
             for line in subaccount.collateral
         ],

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from keeper.core import verdict as verdicts
 from keeper.core.plan import Effect, Plan, Rescue, Stage
-from keeper.core.policy import Policy
+from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.risk import cushion
 from keeper.core.snapshot import (
     CollateralLine,
@@ -28,7 +28,7 @@ from keeper.core.snapshot import (
     Token,
     Unknown,
 )
-from keeper.core.spare import spare_raw
+from keeper.core.spare import shortage_raw, spare_raw
 from keeper.core.units import INFINITE_HEALTH, WAD, Address, Wad
 from keeper.core.verdict import Verdict
 
@@ -353,3 +353,29 @@ def spares(snapshot: Snapshot, policy: Policy) -> Mapping[SubaccountId, Mapping[
         for subaccount in snapshot.subaccounts
         if (settings := policy.subaccounts.get(subaccount.id)) is not None
     }
+
+
+def shortages(subaccount: Subaccount, settings: SubaccountPolicy | None) -> Mapping[Address, int]:
+    """What it lacks to its target, raw units of each collateral, any one of which suffices; empty if nothing."""
+    if settings is None or not subaccount.has_debt:
+        return {}
+    target, tokens = settings.thresholds.target, [line.token.address for line in subaccount.collateral]
+    lacking = ((token, shortage_raw(subaccount, token, target)) for token in tokens)
+    return {token: amount for token, amount in lacking if amount}
+
+
+def shortage_sentences(snapshot: Snapshot, policy: Policy) -> list[str]:
+    """`… needs 1.2 WETH or 0.05 WBTC more to reach its target of 1.2500`, one for each that lacks something."""
+    lines: list[str] = []
+    for subaccount in snapshot.subaccounts:
+        settings = policy.subaccounts.get(subaccount.id)
+        lacking = shortages(subaccount, settings)
+        amounts = [
+            amount_text(lacking[line.token.address], line.token)
+            for line in subaccount.collateral
+            if line.token.address in lacking
+        ]
+        if settings is not None and amounts:
+            target = health_text(settings.thresholds.target)
+            lines.append(f"{name_of(subaccount)} needs {' or '.join(amounts)} more to reach its target of {target}")
+    return lines

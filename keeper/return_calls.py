@@ -15,6 +15,7 @@ from keeper.protocols.abi import interface
 from keeper.protocols.guard_setup import OwnerCall
 from keeper.protocols.morpho_blue import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio
+from keeper.protocols.wallet import NAME as WALLET
 from keeper.report import amount_text, health_text, name_of
 
 
@@ -40,7 +41,7 @@ _Spot = _Market | _Account | _Wallet
 
 
 def return_calls(portfolio: Portfolio, snapshot: Snapshot, policy: Policy, returning: Returning) -> list[OwnerCall]:
-    """In the order to send them."""
+    """In the order to send them; none for a protocol whose transactions are not known here."""
     calls: list[OwnerCall] = []
     for one in returning.returns:
         giver, taker = snapshot.subaccount(one.giver), snapshot.subaccount(one.taker)
@@ -59,7 +60,7 @@ def _why(one: Return, giver: Subaccount, policy: Policy) -> str:
     return f"a rescue had brought it there, and {spares}"
 
 
-def _spot(portfolio: Portfolio, subaccount: Subaccount, token: Token) -> _Spot:
+def _spot(portfolio: Portfolio, subaccount: Subaccount, token: Token) -> _Spot | None:
     for adapter in portfolio.topology.adapters:
         match adapter:
             case MorphoBlue():
@@ -71,11 +72,16 @@ def _spot(portfolio: Portfolio, subaccount: Subaccount, token: Token) -> _Spot:
                     return _Account(adapter.pool.address, adapter.a_tokens()[token.address].address)
             case _:
                 pass
-    return _Wallet()
+    return _Wallet() if subaccount.id.protocol == WALLET else None
 
 
 def _calls(
-    one: Return, owner: Address, giver: Subaccount, taker: Subaccount, spots: tuple[_Spot, _Spot], why: str
+    one: Return,
+    owner: Address,
+    giver: Subaccount,
+    taker: Subaccount,
+    spots: tuple[_Spot | None, _Spot | None],
+    why: str,
 ) -> Sequence[OwnerCall]:
     what = amount_text(one.amount_raw, one.token)
     sender = None if giver.holder == owner else giver.holder
@@ -93,6 +99,19 @@ def _calls(
         case _:
             # Into a wallet nothing is ever moved, so nothing has to come back from there.
             return []
+
+
+def by_hand_sentences(portfolio: Portfolio, snapshot: Snapshot, returning: Returning) -> list[str]:
+    """What should go back and for which `return_calls` has no transactions."""
+    says: list[str] = []
+    for one in returning.returns:
+        giver, taker = snapshot.subaccount(one.giver), snapshot.subaccount(one.taker)
+        if None in (_spot(portfolio, giver, one.token), _spot(portfolio, taker, one.token)):
+            what = amount_text(one.amount_raw, one.token)
+            says.append(
+                f"{what} of {name_of(giver)} would go back to {name_of(taker)}: move it in the protocol's own app"
+            )
+    return says
 
 
 def _out(source: _Market | _Account, one: Return, owner: Address, says: str, sender: Address | None) -> OwnerCall:

@@ -61,6 +61,7 @@ def test_a_subaccount_with_debt() -> None:
             "amount_raw": "10000000000000000000",
             "price_wad": "2000000000000000000000",
             "spare_raw": "3000000000000000000",
+            "needs_raw": "0",
         }
     ]
     assert document["debts"] == [

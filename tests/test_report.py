@@ -1,6 +1,7 @@
 """What people read: numbers with sensible digits, times, names, the status table and the sentences of a plan."""
 
 import io
+import re
 from dataclasses import replace
 from typing import get_args
 
@@ -11,7 +12,7 @@ from keeper.core import verdict
 from keeper.core.plan import History, Plan
 from keeper.core.planner import make_plan
 from keeper.core.snapshot import Fresh, FreshnessUnverified, Reading, Snapshot, Stale, Subaccount, Unknown
-from keeper.core.units import INFINITE_HEALTH, WAD, Wad
+from keeper.core.units import INFINITE_HEALTH, WAD, Address, Wad
 from keeper.core.verdict import Verdict
 from keeper.report import (
     VERDICT_STYLE,
@@ -31,6 +32,8 @@ from keeper.report import (
     rescue_paragraph,
     rescue_sentences,
     short,
+    shortage_sentences,
+    shortages,
     spares,
     status_table,
     time_text,
@@ -273,6 +276,36 @@ def test_what_is_spare_is_what_may_leave_before_the_floor() -> None:
     account = a_subaccount(weth="10", health="2")
     spare = spares(a_snapshot(account), a_policy(account))[account.id][WETH.address]
     assert raw(WETH, "3.499") < spare <= raw(WETH, "3.5")
+
+
+@pytest.mark.parametrize(
+    ("health", "lacks"),
+    [
+        ("1.30", {}),
+        ("1.25", {}),  # its target
+        ("1.20", {WETH.address: "0.41666"}),  # 10 x 1.25 / 1.20 less the 10 that are there
+        ("1.00", {WETH.address: "2.5"}),
+    ],
+)
+def test_what_is_lacking_is_what_brings_it_to_its_target(health: str, lacks: dict[Address, str]) -> None:
+    account = a_subaccount(weth="10", health=health)
+    found = shortages(account, a_policy(account).subaccounts[account.id])
+    assert found == {token: pytest.approx(raw(WETH, amount), rel=1e-4) for token, amount in lacks.items()}
+
+
+def test_any_one_of_several_collaterals_suffices() -> None:
+    """20,000 of WETH and 12,000 of WBTC at 1.0 lack a quarter: 8,000 of either."""
+    account = a_subaccount("a", collateral={WETH: "10", WBTC: "0.2"}, health="1")
+    snapshot = a_snapshot(account, a_wallet())
+    (says,) = shortage_sentences(snapshot, a_policy(*snapshot.subaccounts))
+    assert re.fullmatch(
+        r"morpho a \(morpho:a\) needs (4|3\.9999\d*) WETH or 0\.13333\d? WBTC more to reach its target of 1\.2500", says
+    )
+
+
+def test_nobody_knows_what_the_unknown_lacks() -> None:
+    account = a_subaccount("a", debt="1", reading=Unknown("it reverts"))
+    assert shortages(account, a_policy(account).subaccounts[account.id]) == {}
 
 
 # The status table -----------------------------------------------------------------------------------------------------

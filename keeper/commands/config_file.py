@@ -11,9 +11,10 @@ from keeper.core.policy import Pair, Thresholds, default_thresholds
 from keeper.core.snapshot import Snapshot, Subaccount, Token, Unknown
 from keeper.core.units import Address
 from keeper.protocols.aave_v3 import AaveV3
+from keeper.protocols.euler_v2 import EulerV2
 from keeper.protocols.morpho_blue import MorphoBlue
 from keeper.protocols.oracles import Feed
-from keeper.protocols.portfolio import Portfolio
+from keeper.protocols.portfolio import AnyAdapter, Portfolio
 from keeper.protocols.wallet import Wallet
 
 GUESSED_HEARTBEAT = "1d"
@@ -58,7 +59,7 @@ def render(found: Found, owner: Address, rpc_url: str) -> str:
     return "\n\n".join([head, *blocks]) + "\n"
 
 
-def _protocol(adapter: MorphoBlue | AaveV3 | Wallet) -> str:
+def _protocol(adapter: AnyAdapter) -> str:
     """One [[protocols]] section, each of its entries with its name."""
     lines = ["[[protocols]]", f'kind = "{adapter.kind}"']
     match adapter:
@@ -70,6 +71,9 @@ def _protocol(adapter: MorphoBlue | AaveV3 | Wallet) -> str:
             lines += _list("accounts", {account.address: account.label for account in adapter.pool.accounts})
             symbols = {reserve.token.address: reserve.token.symbol for reserve in adapter.pool.reserves}
             lines += _list("assets", {asset: symbols[asset] for asset in adapter.assets})
+        case EulerV2():
+            lines.append(f'evc = "{adapter.evc}"')
+            lines += _list("vaults", {vault.address: vault.share.symbol for vault in adapter.topology.vaults})
         case Wallet():
             lines += _list("tokens", {token.address: token.symbol for token in adapter.held})
     return "\n".join(lines)

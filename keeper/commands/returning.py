@@ -15,7 +15,7 @@ from keeper.documents import Document, block_document
 from keeper.journal_reader import open_reader
 from keeper.ledger import Recorded, recorded_ledger
 from keeper.report import amount_text, counted, name_of
-from keeper.return_calls import return_calls
+from keeper.return_calls import by_hand_sentences, return_calls
 from keeper.session import open_session
 
 NOT_BY_THE_HOT_KEY = "The keeper cannot do this: its hot key only fills who is in need."
@@ -31,20 +31,22 @@ async def _plan_returning(config: Config, form: Form) -> Answer:
         snapshot = await session.look()
     returning = plan_return(snapshot, session.policy, recorded.ledger)
     calls = return_calls(session.portfolio, snapshot, session.policy, returning)
-    exit_code = THERE_IS_SOMETHING_TO_DO if calls else 0
+    by_hand = by_hand_sentences(session.portfolio, snapshot, returning)
+    exit_code = THERE_IS_SOMETHING_TO_DO if returning.returns else 0
     if form == "safe":
         safe = safe_document("Return after rescues", calls, config.chain.chain_id)
         return Answer([Verbatim(json.dumps(safe, indent=2))], safe, exit_code)
     document: Document = {
         **_document(snapshot, returning),
         "transactions": [call_document(call) for call in calls],
+        "by_hand": by_hand,
         "problems": list(recorded.problems),
     }
     if form == "cast":
         return Answer(cast_lines(calls, config.guard.owner) or ["# Nothing to return."], document, exit_code)
     lines: list[RenderableType] = [_first_line(snapshot, returning, recorded.ledger)]
     lines += ["", *list_lines(calls)] if calls else []
-    said = [*(_kept_sentence(each, snapshot) for each in returning.kept), *recorded.problems]
+    said = [*by_hand, *(_kept_sentence(each, snapshot) for each in returning.kept), *recorded.problems]
     lines += ["", *said] if said else []
     lines += ["", f"Nothing was sent. {NOT_BY_THE_HOT_KEY} {SIGN_THESE}."] if calls else []
     return Answer(lines, document, exit_code)

@@ -22,6 +22,7 @@ from keeper.report import (
     name_of,
     reasons,
     short,
+    shortage_sentences,
     spares,
     status_table,
     time_text,
@@ -102,6 +103,7 @@ def _footer(seen: View, unlisted: Unlisted) -> list[RenderableType]:
         if not isinstance(each.reading, Unknown) and each.margin.risk().is_liquidatable
     ]
     lines += reasons(snapshot, seen.plan)
+    lines += shortage_sentences(snapshot, seen.session.policy)
     lines += _cannot_give(snapshot.subaccounts)
     lines += [f"{name_of(each)}: {note}" for each in snapshot.subaccounts for note in each.notes]
     if snapshot.guard is not None:

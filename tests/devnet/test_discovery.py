@@ -19,7 +19,7 @@ from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import OWNER, STRANGER, UNPROTECTED
 from tests.commands.shell import Ran, keeper
 from tests.fakes import FakeClock
-from tests.wire import wire
+from tests.wire import Fault, wire
 
 pytestmark = pytest.mark.devnet
 
@@ -217,6 +217,18 @@ async def test_the_daemon_tells_of_a_new_position_once_and_reads_no_more_in_a_cy
         node.requests.clear()
         await running.cycle(head)
         assert node.methods == ["eth_call"]
+
+
+async def test_a_node_that_refuses_its_logs_is_a_note_and_hides_nothing_else(devnet: Devnet, fewer: Path) -> None:
+    async with (
+        wire(devnet.url) as node,
+        open_keeper(load_config(through(node.url, fewer)), is_dry_run=True) as running,
+    ):
+        node.inject("eth_getLogs", *[Fault.UNAUTHORISED] * 10)
+        found = await Lookout(running, FakeClock()).look()
+        assert found.positions == ()
+        assert found.notes[0].startswith("new positions on Morpho could not be looked for: ")
+        assert found.tokens == (devnet.deployment.tokens["WBTC"].lower(),)
 
 
 async def test_an_account_that_uses_another_asset_is_judged_again_after_the_daemons_next_look(devnet: Devnet) -> None:
