@@ -24,7 +24,9 @@ LTVS = {
     ("WETH", "wstETH"): (9_000, 9_300),
 }
 """By loan and collateral: to borrow, to be liquidated; basis points."""
-FEEDS = {"WETH": ("ETH/USD",), "USDC": ("USDC/USD",), "wstETH": ("wstETH/ETH", "ETH/USD")}
+FEEDS = {"WETH": "ETH/USD", "USDC": "USDC/USD"}
+RATIO = ("wstETH", "WETH", "wstETH/ETH")
+"""What is priced by way of another token, that token, and the feed between them."""
 LENT_RAW = {"WETH": 2_000 * 10**18, "USDC": 5_000_000 * 10**6, "wstETH": 1_000 * 10**18}
 BORROWED_RAW = {"USDC": 1_500_000 * 10**6, "WETH": 400 * 10**18}
 """By the deployer, so that a share earns interest."""
@@ -46,7 +48,12 @@ class EulerDeployment:
 def deploy(node: Node, tokens: Mapping[str, str], feeds: Mapping[str, str]) -> EulerDeployment:
     """Raises NodeError where the chain refuses."""
     evc, router = create(node, "StandInEVC"), create(node, "StandInRouter")
-    vaults = {symbol: _vault(node, evc, router, tokens[symbol], _feed(node, symbol, feeds)) for symbol in FEEDS}
+    adapters = {symbol: _adapter(node, tokens[symbol], USD, feeds[feed]) for symbol, feed in FEEDS.items()}
+    token, cross, feed = RATIO
+    ratio = _adapter(node, tokens[token], tokens[cross], feeds[feed])
+    legs = encode_arguments(["address"] * 5, tokens[token], tokens[cross], USD, ratio, adapters[cross])
+    adapters[token] = create(node, "StandInCrossAdapter", legs)
+    vaults = {symbol: _vault(node, evc, router, tokens[symbol], adapter) for symbol, adapter in adapters.items()}
     euler = EulerDeployment(evc, router, {symbol: tokens[symbol] for symbol in vaults}, vaults)
     for (loan, collateral), ltvs in LTVS.items():
         send_as(
@@ -60,22 +67,14 @@ def deploy(node: Node, tokens: Mapping[str, str], feeds: Mapping[str, str]) -> E
     return euler
 
 
-def _feed(node: Node, symbol: str, feeds: Mapping[str, str]) -> str:
-    match [feeds[name] for name in FEEDS[symbol]]:
-        case [ratio, base]:
-            arguments = encode_arguments(["string", "address", "address"], f"{symbol}/USD", ratio, base)
-            return create(node, "RatioFeed", arguments)
-        case [feed, *_]:
-            return feed
-        case _:
-            raise AssertionError(f"{symbol} has no price")
-
-
-def _vault(node: Node, evc: str, router: str, token: str, feed: str) -> str:
-    adapter = create(
-        node, "StandInAdapter",
-        encode_arguments(["address", "address", "address", "uint256"], token, USD, feed, MAX_STALENESS_SECONDS),
+def _adapter(node: Node, token: str, unit: str, feed: str) -> str:
+    arguments = encode_arguments(
+        ["address", "address", "address", "uint256"], token, unit, feed, MAX_STALENESS_SECONDS
     )  # fmt: skip
+    return create(node, "StandInAdapter", arguments)
+
+
+def _vault(node: Node, evc: str, router: str, token: str, adapter: str) -> str:
     send_as(node, DEPLOYER, router, "govSetConfig(address,address,address)", token, USD, adapter)
     vault = create(node, "StandInVault", encode_arguments(["address"] * 4, evc, token, router, USD))
     send_as(node, DEPLOYER, router, "govSetResolvedVault(address,bool)", vault, True)

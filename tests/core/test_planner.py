@@ -125,6 +125,16 @@ def test_a_rescue_brings_the_recipient_to_its_target_and_says_what_it_does() -> 
     assert rescue.loss_avoided_usd == wad("781.8181818")
 
 
+def test_what_both_hold_in_one_form_moves_natively_and_in_two_forms_across() -> None:
+    """Two vaults of one protocol may hold the same token."""
+    needy, donor = a_subaccount("a", health="1.1", protocol="euler"), a_subaccount("b", protocol="euler")
+    (line,) = donor.collateral
+    in_another = replace(donor, collateral=(replace(line, form=Address("another vault")),))
+    for giver, kind in ((donor, Kind.NATIVE), (in_another, Kind.CROSS)):
+        (rescue,) = plan_for(needy, giver).rescues
+        assert [transfer.kind for transfer in rescue.transfers] == [kind]
+
+
 def test_the_guard_lets_a_whole_shock_pass_before_it_refuses_a_rescue() -> None:
     """A minimum right below the planned health would refuse rescues in the crash that they are for."""
     (to_target,) = plan_for(a_subaccount("a", health="1.1"), a_wallet()).rescues

@@ -4,7 +4,7 @@ import pytest
 from eth_abi.abi import decode
 
 from keeper.core.snapshot import GuardProtocol, SubaccountId, Token
-from keeper.core.units import WAD
+from keeper.core.units import WAD, Address
 from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Enrolment
 from keeper.protocols.guard_setup import (
@@ -15,6 +15,7 @@ from keeper.protocols.guard_setup import (
     approve,
     approve_a_token,
     approve_on_aave,
+    approve_shares,
     authorise_on_morpho,
     deploy_guard,
     enrol,
@@ -27,6 +28,7 @@ from keeper.protocols.guard_setup import (
     set_policy,
     unpause,
 )
+from keeper.protocols.permissions import Place
 from tests.protocols.fakes import GUARD, KEEPER, MARKET, MORPHO, OWNER, WETH
 
 WETH_TOKEN = Token(WETH, "WETH", 18)
@@ -162,6 +164,24 @@ def test_an_atoken_is_allowed_to_an_amount_and_the_allowance_taken_back() -> Non
     assert (given.to, given.data) == (WETH, interface("ERC20")["approve"].encode(GUARD, 4 * 10**18))
     assert taken.says == "Takes the guard's allowance of aWETH back."
     assert taken.data == interface("ERC20")["approve"].encode(GUARD, 0)
+
+
+def test_shares_of_a_sub_account_are_allowed_through_the_connector_and_the_owners_own_at_the_vault() -> None:
+    share = Token(WETH, "eWETH", 18)
+    approval = interface("ERC20")["approve"].encode(GUARD, 25 * 10**17)
+    first = approve_shares(GUARD, Place(GuardProtocol.WALLET, WETH, OWNER), share, "euler 0 WETH", 25 * 10**17)
+    assert (first.to, first.data) == (WETH, approval)
+    evc, third = Address("0x" + "e5" * 20), Address("0x" + "33" * 20)
+    place = Place(GuardProtocol.EULER, WETH, third, evc)
+    given = approve_shares(GUARD, place, share, "euler 3 WETH/USDC", 25 * 10**17)
+    assert (given.to, given.value_wei) == (evc, 0)
+    assert given.data == interface("EVC")["call"].encode(WETH, third, 0, approval)
+    assert given.says == (
+        "Lets the guard take at most 2.5 eWETH (shares) from euler 3 WETH/USDC, into the enrolled accounts only, "
+        "and as long as its vault finds the account healthy."
+    )
+    taken = approve_shares(GUARD, place, share, "euler 3", 0)
+    assert taken.says == "Takes the guard's allowance of eWETH from euler 3 back."
 
 
 @pytest.mark.parametrize("is_approved", [True, False])

@@ -2,11 +2,19 @@
 
 import pytest
 
-from keeper.core.snapshot import GuardAccount, GuardProtocol, GuardState
+from keeper.core.snapshot import GuardAccount, GuardProtocol, GuardState, SubaccountId
 from keeper.core.units import Address
 from keeper.protocols.abi import ZERO_ADDRESS, interface
-from keeper.protocols.base import Call, CallResult
-from keeper.protocols.permissions import Permission, Place, decode_permissions, permission_calls, places, questions
+from keeper.protocols.base import Call, CallResult, Enrolment
+from keeper.protocols.permissions import (
+    UNLIMITED_RAW,
+    Permission,
+    Place,
+    decode_permissions,
+    permission_calls,
+    places,
+    questions,
+)
 from tests.protocols.fakes import GUARD, KEEPER, MARKET, MORPHO, OWNER, WBTC, WETH, address
 
 FRIEND = address(0xF1)
@@ -132,3 +140,55 @@ def test_a_position_manager_is_left_behind_when_no_live_account_is_there(
     found = decode_permissions(a_guard(an_aave_account(is_live=is_live)), [MANAGER], [answer], A_TOKENS)
     assert found == (() if permission is None else (permission,))
     assert [each.is_left_behind for each in found] == ([] if is_left_behind is None else [is_left_behind])
+
+
+# Euler ----------------------------------------------------------------------------------------------------------------
+
+EVC, E_WETH, E_USDC = address(0xE5C), address(0xE4E1), address(0xE4E2)
+SUB_3 = address(0xA11CD)
+"""The owner is 0x…a11ce."""
+SHARES_3 = Place(GuardProtocol.EULER, E_WETH, SUB_3, EVC)
+SHARES_0 = Place(GuardProtocol.WALLET, E_WETH, OWNER)
+
+
+def a_sub_account(number: int, *, is_live: bool = True) -> GuardAccount:
+    key = f"0x{number:064x}"
+    return GuardAccount(
+        0, GuardProtocol.EULER, OWNER, EVC, key, (WETH, WETH), 0, 0, 0, 0, is_live=is_live, forms=(E_WETH, E_USDC)
+    )
+
+
+def test_a_sub_account_needs_an_allowance_of_each_vaults_shares() -> None:
+    assert places([a_sub_account(3)]) == (SHARES_3, Place(GuardProtocol.EULER, E_USDC, SUB_3, EVC))
+    key = f"0x{3:064x}"
+    enrolment = Enrolment(SubaccountId("euler", "3"), "euler 3", GuardProtocol.EULER, OWNER, EVC, key, (E_WETH,))
+    assert places([enrolment]) == (SHARES_3,)
+    assert permission_calls(a_guard(), [SHARES_3]) == [
+        Call(E_WETH, interface("ERC20")["allowance"].encode(SUB_3, GUARD))
+    ]
+
+
+def test_the_first_sub_account_is_the_owner_and_asked_about_once() -> None:
+    assert places([a_sub_account(0)])[0] == SHARES_0
+    assert questions(a_guard(a_sub_account(0)), [E_WETH]) == places([a_sub_account(0)])
+
+
+@pytest.mark.parametrize(
+    ("place", "is_owners"),
+    [
+        (SHARES_0, True),
+        (SHARES_3, True),
+        (Place(GuardProtocol.EULER, E_WETH, address(0xA1100), EVC), True),
+        (Place(GuardProtocol.EULER, E_WETH, address(0xA12CD), EVC), False),
+        (Place(GuardProtocol.WALLET, E_WETH, SUB_3), False),
+    ],
+)
+def test_the_owner_permits_for_all_256_sub_accounts(place: Place, is_owners: bool) -> None:
+    assert place.is_permitted_by(OWNER) is is_owners
+
+
+@pytest.mark.parametrize(("is_live", "is_left_behind"), [(True, False), (False, True)])
+def test_shares_that_a_retired_sub_account_allowed_are_left_behind(is_live: bool, is_left_behind: bool) -> None:
+    guard = a_guard(a_sub_account(3, is_live=is_live))
+    (found,) = decode_permissions(guard, [SHARES_3], [word(UNLIMITED_RAW)])
+    assert (found.is_left_behind, found.is_unlimited) == (is_left_behind, True)

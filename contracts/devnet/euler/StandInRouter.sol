@@ -44,9 +44,32 @@ contract StandInAdapter {
     }
 }
 
+/// @title A stand-in for Euler's CrossAdapter; only for tests and local chains.
+/// @notice The worth of a token in a unit by way of another token: two adapters, one after the other.
+contract StandInCrossAdapter {
+    address public immutable base;
+    address public immutable cross;
+    address public immutable quote;
+    address public immutable oracleBaseCross;
+    address public immutable oracleCrossQuote;
+
+    error PriceOracle_NotSupported(address base, address quote);
+
+    constructor(address base_, address cross_, address quote_, address baseCross, address crossQuote) {
+        (base, cross, quote) = (base_, cross_, quote_);
+        (oracleBaseCross, oracleCrossQuote) = (baseCross, crossQuote);
+    }
+
+    function getQuote(uint256 amount, address of_, address in_) external view returns (uint256) {
+        if (of_ != base || in_ != quote) revert PriceOracle_NotSupported(of_, in_);
+        amount = StandInAdapter(oracleBaseCross).getQuote(amount, base, cross);
+        return StandInAdapter(oracleCrossQuote).getQuote(amount, cross, quote);
+    }
+}
+
 /// @title A stand-in for the EulerRouter; only for tests and local chains.
 /// @notice Finds the adapter of a token, and values shares of a vault as the tokens that they are worth.
-/// @dev Left out: a fallback oracle, adapters over two feeds, and who may configure it.
+/// @dev Left out: a fallback oracle, and who may configure it.
 contract StandInRouter {
     address public constant fallbackOracle = address(0);
 

@@ -1,0 +1,176 @@
+"""The commands for a wallet with Euler sub-accounts, on our stand-in for Euler v2: from `setup` to a rescue."""
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts.localchain import euler
+from scripts.localchain.abi import decode_words, encode_call
+from scripts.localchain.devnet import Devnet
+from scripts.localchain.euler import EulerDeployment
+from scripts.localchain.world import OWNER
+from tests.commands.shell import keeper, keeper_process
+
+pytestmark = pytest.mark.devnet
+
+
+@pytest.fixture
+def deployed(devnet: Devnet) -> EulerDeployment:
+    """Sub-account 1 has 20 WETH against 32,000 USDC (health 1.328), number 3 has 4 WETH and owes nothing."""
+    node = devnet.node
+    node.set_next_timestamp(max(int(time.time()), node.timestamp() + 1))
+    found = euler.deploy(node, devnet.deployment.tokens, devnet.deployment.feeds)
+    euler.deposit(node, found, OWNER, 1, "WETH", 20 * 10**18)
+    euler.borrow(node, found, OWNER, 1, "USDC", 32_000 * 10**6, ("WETH",))
+    euler.deposit(node, found, OWNER, 3, "WETH", 4 * 10**18)
+    return found
+
+
+@pytest.fixture
+def config(devnet: Devnet, deployed: EulerDeployment) -> Path:
+    """keeper.toml of the protected wallet with its sub-accounts."""
+    vaults = ", ".join(f'"{vault}"' for vault in deployed.vaults.values())
+    section = f'[[protocols]]\nkind = "euler_v2"\nevc = "{deployed.evc}"\nvaults = [{vaults}]\n\n'
+    path = devnet.config.with_name("euler.toml")
+    path.write_text(devnet.config.read_text().replace("[[protocols]]", f"{section}[[protocols]]", 1))
+    return path
+
+
+@pytest.fixture
+def protected(config: Path) -> Path:
+    """The same, after the owner sent what `setup` asks for."""
+    ran = keeper("setup --send --impersonate", config=config)
+    assert ran.code == 0, ran.err
+    return config
+
+
+def allowance(devnet: Devnet, deployed: EulerDeployment, number: int) -> int:
+    """Shares of eWETH that the guard may take."""
+    data = encode_call(
+        "allowance(address,address)", euler.sub_account(OWNER, number), devnet.deployment.guard
+    )  # fmt: skip
+    return decode_words(["uint256"], devnet.node.call(deployed.vaults["WETH"], data))[0]
+
+
+def test_a_sub_account_is_shown_with_where_its_numbers_come_from(deployed: EulerDeployment, config: Path) -> None:
+    ran = keeper("explain euler:1", config=config)
+    assert ran.code == 0, ran.err
+    assert "at 2,500 USD each, of which 85 % counts." in ran.out
+    assert "= health 1.3281." in ran.out
+    assert "prices: fresh" in ran.out
+    one = euler.sub_account(OWNER, 1)
+    assert f"values at the liquidation LTV: {deployed.vaults['USDC'].lower()} accountLiquidity({one}, true)" in ran.out
+
+
+def test_the_owner_enrols_them_and_allows_shares_through_the_connector(
+    devnet: Devnet, deployed: EulerDeployment, config: Path
+) -> None:
+    calls = keeper("setup --json", config=config).document["transactions"]
+    assert [call["to"] for call in calls] == [devnet.deployment.guard.lower(), *[deployed.evc.lower()] * 2]
+    enrols, *allows = (call["says"] for call in calls)
+    assert enrols.startswith("Enrols euler 1 WETH/USDC, euler 3 WETH (")
+    assert [says.partition(", into")[0].split(" eWETH")[1] for says in allows] == [
+        " (shares) from euler 1 WETH/USDC",
+        " (shares) from euler 3 WETH",
+    ]
+
+
+def test_all_shares_are_allowed_and_check_names_what_was_granted(
+    devnet: Devnet, deployed: EulerDeployment, protected: Path
+) -> None:
+    assert keeper("setup --json", config=protected).document["transactions"] == []
+    for number in (1, 3):
+        assert allowance(devnet, deployed, number) == euler.shares(devnet.node, deployed, OWNER, number, "WETH")
+    checked = keeper("check", config=protected)
+    assert f"Euler's connector at {deployed.evc.lower()} has code" in checked.out
+    assert "euler 1 WETH/USDC (euler:1) may receive while its health is below 1.2000" in checked.out
+    one = euler.sub_account(OWNER, 3)
+    assert f"its allowance from {one[:6]}…{one[-4:]} is " in checked.out
+
+
+def test_an_allowance_is_changed_for_one_sub_account_or_for_all(
+    devnet: Devnet, deployed: EulerDeployment, protected: Path
+) -> None:
+    ran = keeper("setup --send --impersonate --allowance eWETH=2 --allowance euler:3/eWETH=1.5", config=protected)
+    assert ran.code == 0, ran.err
+    assert allowance(devnet, deployed, 1) == 2 * 10**18
+    assert allowance(devnet, deployed, 3) == 15 * 10**17
+    ran = keeper("setup --allowance euler:9/eWETH=1", config=protected)
+    assert ran.error.startswith(
+        "--allowance names 'euler:9', which is no enrolled sub-account of Euler; there are euler"
+    )
+
+
+def test_what_a_retired_sub_account_allowed_is_taken_back(
+    devnet: Devnet, deployed: EulerDeployment, protected: Path
+) -> None:
+    """Account 8 of the guard is sub-account 3: a wallet and six markets were enrolled before."""
+    ran = keeper("setup --send --impersonate --retire 8", config=protected)
+    assert ran.code == 0, ran.err
+    assert "Takes the guard's allowance of eWETH from euler 3 back." in ran.out
+    assert allowance(devnet, deployed, 3) == 0
+    assert allowance(devnet, deployed, 1) > 0
+
+
+TARGET = pytest.approx(1_250_000_000_000_000_000, rel=1e-6)
+"""To the second it is met; interest takes a little until it is looked at."""
+
+
+def test_a_rescue_brings_collateral_from_morpho_and_shares_go_to_accounts_on_morpho(
+    devnet: Devnet, deployed: EulerDeployment, protected: Path
+) -> None:
+    """At 2,050 USD sub-account 1 is at 1.0891 and lacks 2.955 WETH, and two accounts on Morpho are in need too."""
+    devnet.chain.set_price("WETH", "-18%")
+    before = euler.health(devnet.node, deployed, OWNER, 1, "USDC")
+    assert before == pytest.approx(1_089_060_000_000_000_000, rel=1e-4)
+    ran = keeper_process("run --once", config=protected)
+    assert "Rescue euler 1 WETH/USDC (euler:1): health 1.0890 is below its trigger of 1.1500." in ran.out
+    assert re.search(r"Move 2\.767\d* WETH from euler 3 WETH \(euler:3\)\.", ran.out)
+    assert "euler 1 WETH/USDC (euler:1) was rescued: health 1.0890 → 1.2" in ran.err
+    assert "WETH/DAI 77% (morpho:0xebe9…a65b) was rescued" in ran.err
+    assert euler.health(devnet.node, deployed, OWNER, 1, "USDC") == TARGET
+    assert euler.shares(devnet.node, deployed, OWNER, 3, "WETH") < 10**15
+
+
+@pytest.fixture
+def without_morpho(config: Path) -> Path:
+    """Sub-accounts and the wallet alone, set up."""
+    text = config.read_text()
+    for start, end in (('[[protocols]]\nkind = "morpho_blue"', "[[protocols]]"), ("[policy.overrides.", "[fees]")):
+        at = text.index(start)
+        text = text[:at] + text[text.index(end, at + 1) :]
+    path = config.with_name("euler-alone.toml")
+    path.write_text(text)
+    ran = keeper("setup --send --impersonate", config=path)
+    assert ran.code == 0, ran.err
+    return path
+
+
+def cash(devnet: Devnet, deployed: EulerDeployment) -> int:
+    return decode_words(["uint256"], devnet.node.call(deployed.vaults["WETH"], encode_call("cash()")))[0]
+
+
+def test_between_sub_accounts_shares_move_and_no_liquidity_does(
+    devnet: Devnet, deployed: EulerDeployment, without_morpho: Path
+) -> None:
+    devnet.chain.set_price("WETH", "-18%")
+    before = cash(devnet, deployed)
+    ran = keeper_process("run --once", config=without_morpho)
+    assert re.search(r"Move 2\.955\d* WETH from euler 3 WETH \(euler:3\)\.", ran.out)
+    assert euler.health(devnet.node, deployed, OWNER, 1, "USDC") == TARGET
+    assert cash(devnet, deployed) == before
+
+
+def test_what_shares_do_not_suffice_for_comes_from_the_wallet(
+    devnet: Devnet, deployed: EulerDeployment, without_morpho: Path
+) -> None:
+    """At 1,950 USD it lacks 4.133 WETH: more than the 4 of sub-account 3."""
+    devnet.chain.set_price("WETH", "-22%")
+    before = cash(devnet, deployed)
+    ran = keeper_process("run --once", config=without_morpho)
+    assert "WETH from euler 3 WETH (euler:3)" in ran.out
+    assert "WETH from wallet" in ran.out
+    assert euler.health(devnet.node, deployed, OWNER, 1, "USDC") == TARGET
+    assert 0 < cash(devnet, deployed) - before <= 2 * 10**18
