@@ -27,6 +27,7 @@ TOKEN: Final = "src/Token.sol"
 MORPHO: Final = "src/protocols/MorphoBlue.sol"
 WALLET: Final = "src/protocols/Wallet.sol"
 AAVE: Final = "src/protocols/AaveV3.sol"
+EULER: Final = "src/protocols/EulerV2.sol"
 
 NOBODY_ASKED: Final = "external onlyOwner"
 """The modifier goes with the function's own line, which is what makes `find` unique."""
@@ -490,4 +491,34 @@ MUTANTS: Final = (
     Mutant("P2", "a loan is given", GUARD, "if (source.form == address(0))", "if (false)"),
     Mutant("P1", "put in where it only is owed", GUARD, "} else if (into.form == address(0)) {", "} else if (false) {"),
     Mutant("P1", "repaid where nothing is owed", GUARD, "if (into.debt == address(0))", "if (false)"),
+    # Euler
+    Mutant("P7", "a vault of any connector", EULER, "if (IEulerVault(vault).EVC() != evc)", "if (evc == address(0))"),
+    Mutant("P1", "more sub-accounts than there are", EULER, "if (uint256(key) > type(uint8).max)", "if (false)"),
+    Mutant("P3", "believes unfinished batches", EULER, "if (IEVC(evc).areChecksDeferred())", "if (false)"),
+    Mutant("P3", "believes any controller", EULER, "_requireAmong(assets, controllers[0]);", ""),
+    Mutant(
+        "P3", "judged at the borrow LTV", EULER, "accountLiquidity(account, true)", "accountLiquidity(account, false)"
+    ),
+    Mutant("P9", "breaks even at nothing", EULER, "if (ltv > highest) highest = ltv;", ""),
+    Mutant(
+        "P1",
+        "withdrawn to the sub-account",
+        EULER,
+        "withdraw(amount, address(this), account);",
+        "withdraw(amount, account, account);",
+    ),
+    Mutant("P1", "deposited for the guard", EULER, "deposit(amount, account);", "deposit(amount, address(this));"),
+    Mutant("P1", "shares to the guard", EULER, "asset.form.pullTo(from, to,", "asset.form.pullTo(from, address(this),"),
+    Mutant("P1", "as many shares as assets", EULER, "IEulerVault(asset.form).previewWithdraw(amount)", "amount"),
+    Mutant("P1", "repays for nobody", EULER, "repay(amount, account);", "repay(amount, address(this));"),
+    Mutant(
+        "P1", "allows the vault one more", EULER, "approve(asset.form, amount);", "approve(asset.form, amount + 1);"
+    ),
+    Mutant(
+        "P1",
+        "allows the vault more to repay",
+        EULER,
+        "approve(asset.debt, amount);",
+        "approve(asset.debt, amount + 1);",
+    ),
 )
