@@ -96,7 +96,7 @@ def init(
     owner: Annotated[str, typer.Option(help="The wallet to keep.", metavar="ADDRESS")],
     rpc_url: Annotated[str, typer.Option(help="The node: a URL, env:NAME or file:PATH.", metavar="URL")],
     discover: Annotated[
-        bool, typer.Option("--discover", help="Find the owner's positions in the chain's logs.")
+        bool, typer.Option("--discover", help="Find the owner's positions: Morpho's logs, Aave's lists.")
     ] = False,
     morpho: Annotated[
         str | None, typer.Option(help="Morpho Blue, where it is not at its usual address.", metavar="ADDRESS")
@@ -104,7 +104,14 @@ def init(
     market: Annotated[
         list[str] | None, typer.Option(help="A market id to include; may be repeated.", metavar="ID")
     ] = None,
-    from_block: Annotated[int, typer.Option(help="Where discovery starts.", min=0)] = 0,
+    aave_pool: Annotated[
+        str | None, typer.Option(help="An Aave v3 pool that is not the chain's main one.", metavar="ADDRESS")
+    ] = None,
+    account: Annotated[
+        list[str] | None,
+        typer.Option(help="Another Aave account to keep, beside the owner's; may be repeated.", metavar="ADDRESS"),
+    ] = None,
+    from_block: Annotated[int, typer.Option(help="Where the search through the logs starts.", min=0)] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.", metavar="FILE")] = DEFAULT_CONFIG,
     force: Annotated[bool, typer.Option("--force", help="Overwrite it if it exists.")] = False,
     json: JsonOption = False,
@@ -119,6 +126,8 @@ def init(
             find_positions=discover,
             morpho=morpho,
             markets=market or [],
+            aave_pool=aave_pool,
+            accounts=account or [],
             from_block=from_block,
             output=output,
             force=force,
@@ -214,12 +223,22 @@ def plan(
         str | None, typer.Option(help="Price changes to assume first.", metavar="WETH=-12%,WBTC=-5%")
     ] = None,
     gas: Annotated[str | None, typer.Option(help="Another price of gas to assume.", metavar="200gwei")] = None,
+    is_return: Annotated[
+        bool,
+        typer.Option(
+            "--return", help="The owner's transactions that undo what rescues moved, as far as can be spared."
+        ),
+    ] = False,
+    form: Annotated[
+        Literal["list", "safe", "cast"],
+        typer.Option(help="With --return: list, Safe Transaction Builder JSON, or cast send lines."),
+    ] = "list",
     json: JsonOption = False,
 ) -> None:
     """What would be sent now, why, and what it costs; exits 3 when there is something to do."""
     from keeper.commands import plan as verb
 
-    answer(lambda: verb.plan(config, shock=shock, gas=gas), json)
+    answer(lambda: verb.plan(config, shock=shock, gas=gas, is_return=is_return, form=form), json)
 
 
 @app.command()

@@ -123,7 +123,19 @@ class Keeper:
         self._unnoted: deque[Change] = deque()
         """What happened to batches and is not told yet; a read that fails in between loses nothing of it."""
         self._topology = session.portfolio.to_json()
+        self.is_outdated = False
+        """Whether the last cycle met with something that is read rarely and has changed."""
         self._history = history_from_journal(journal, (), 0)
+
+    @property
+    def session(self) -> Session:
+        return self._session
+
+    def adopt(self, session: Session) -> None:
+        """From the next cycle on; not in the middle of one."""
+        self._session = session
+        self._topology = session.portfolio.to_json()
+        self.is_outdated = False
 
     async def run_cycle(self, head: Block, *, blocks_may_be_gone: bool = False) -> CycleReport:
         """One block from its reading to its record; `blocks_may_be_gone` after a reorganisation or missed heads.
@@ -138,6 +150,7 @@ class Keeper:
         finally:
             await settling
         snapshot = self._session.portfolio.decode(head, answer)
+        self.is_outdated = snapshot.is_outdated
         self._vitals.saw(head.hash)
         self._note_sent(snapshot)
         history = self._history_at(snapshot)

@@ -205,6 +205,17 @@ class JournalReader:
             for row in rows
         )
 
+    def rescued(self) -> Mapping[str, frozenset[str]]:
+        """Who was rescued by each plan that took effect and is still held with its reads, oldest first."""
+        rows = self._all(
+            "SELECT r.plan_id, r.recipient FROM rescues r JOIN plans p ON p.plan_id = r.plan_id"
+            " JOIN cycles c ON c.id = p.cycle_id WHERE r.succeeded ORDER BY c.block_number, c.id"
+        )
+        found: dict[str, set[str]] = {}
+        for row in rows:
+            found.setdefault(row["plan_id"], set()).add(row["recipient"])
+        return {plan_id: frozenset(recipients) for plan_id, recipients in found.items()}
+
     def events(self, since: int = 0, after_id: int = 0, limit: int = 1_000) -> tuple[Event, ...]:
         """The latest `limit` events at `since` (unix seconds) or later and after an id, oldest first."""
         rows = self._all(

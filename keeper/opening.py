@@ -40,7 +40,6 @@ class Running:
     """A keeper with all that it holds open."""
 
     config: Config
-    session: Session
     journal: Journal
     keeper: Keeper
     fees: FeeOracle
@@ -51,6 +50,11 @@ class Running:
     """Held while a cycle runs: one at a time, whoever asks for it."""
     stopping: asyncio.Event
     """Set once the process was told to stop: nothing begins any more."""
+
+    @property
+    def session(self) -> Session:
+        """The one that cycles look through: another one once something was found out anew."""
+        return self.keeper.session
 
     @asynccontextmanager
     async def turn(self) -> AsyncGenerator[None]:
@@ -104,7 +108,7 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
             await fees.refresh(snapshot.block)
         keeper = Keeper(session, simulator, dispatcher, journal, alerts, metrics, vitals)
         await keeper.settle(snapshot)
-        yield Running(config, session, journal, keeper, fees, alerts, metrics, vitals, asyncio.Lock(), asyncio.Event())
+        yield Running(config, journal, keeper, fees, alerts, metrics, vitals, asyncio.Lock(), asyncio.Event())
 
 
 async def _require_own_guard(session: Session, snapshot: Snapshot, guard: Address) -> None:

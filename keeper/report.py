@@ -142,8 +142,8 @@ def verdict_text(verdict: Verdict) -> str:
             return f"blocked: {reason}"
         case verdicts.Unknown(reason):
             return f"unknown: {reason}"
-        case verdicts.NotProtected():
-            return "not protected: not enrolled in the guard"
+        case verdicts.NotProtected(reason):
+            return f"not protected: {reason}"
 
 
 def verdict_word(verdict: Verdict) -> str:

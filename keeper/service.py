@@ -24,6 +24,7 @@ from keeper.daemon import CycleReport
 from keeper.documents import plan_document
 from keeper.errors import ChainError, JournalError, KeeperError, ProtocolError
 from keeper.journal import Journal
+from keeper.lookout import Lookout
 from keeper.noting import journal_alarm
 from keeper.opening import Running, Stopping, open_keeper
 from keeper.pausing import Mode, PauseFile
@@ -134,6 +135,8 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
         stack.push_async_callback(control.stop)
         deliveries = asyncio.create_task(kept_up(running.alerts, "delivery of alarms", running.alerts.run))
         stack.push_async_callback(end, deliveries)
+        lookout = asyncio.create_task(kept_up(running.alerts, "looks for new positions", Lookout(running).run))
+        stack.push_async_callback(end, lookout)
         _stop_on_signal(running.stopping)
         what = "dry run: nothing is signed" if is_dry_run or config.signer is None else "protecting"
         says = f"The keeper of {config.guard.owner} started ({what})."

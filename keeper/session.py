@@ -6,7 +6,7 @@ Every verb starts here, and so does the daemon: what it takes to read a snapshot
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from keeper.chain.connect import connect
@@ -55,6 +55,11 @@ class Session:
         block = block or await self.rpc.head()
         return self.portfolio.decode(block, await self.reader.read(self.portfolio.calldata, block))
 
+    async def found_out_anew(self) -> "Session":
+        """The same with what is read rarely read again, at the newest block. Raises what `open_session` raises."""
+        portfolio, policy = await _found_out(self.config, self.reader, await self.rpc.head())
+        return replace(self, portfolio=portfolio, policy=policy)
+
 
 @asynccontextmanager
 async def open_session(config: Config, observe: Observer = ignore) -> AsyncGenerator[Session]:
@@ -65,9 +70,13 @@ async def open_session(config: Config, observe: Observer = ignore) -> AsyncGener
     async with connect(config, observe) as rpc:
         reader = Reader(rpc)
         head = await rpc.head()
-        portfolio = await reader.discover(discover(portfolio_settings(config)), head)
-        policy = resolve(policy_settings(config), portfolio.pairs())
+        portfolio, policy = await _found_out(config, reader, head)
         yield Session(config, rpc, reader, portfolio, policy)
+
+
+async def _found_out(config: Config, reader: Reader, head: Block) -> tuple[Portfolio, Policy]:
+    portfolio = await reader.discover(discover(portfolio_settings(config)), head)
+    return portfolio, resolve(policy_settings(config), portfolio.pairs())
 
 
 # What the file says, in the words of the core -------------------------------------------------------------------------

@@ -5,8 +5,8 @@ from typing import assert_never
 
 from keeper.alerts import Alarm, Raised
 from keeper.core import verdict
-from keeper.core.economics import BATCH_GAS, RESCUE_GAS, TRANSFER_GAS
-from keeper.core.plan import Kind, Plan
+from keeper.core.economics import USUAL_RESCUE_GAS
+from keeper.core.plan import Plan
 from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.snapshot import FreshnessUnverified, GuardState, Snapshot, Stale, Subaccount, Unknown
 from keeper.core.units import Address
@@ -97,7 +97,7 @@ def _alarm_of(decided: Verdict, has_debt: bool) -> Alarm | None:
 def _gas(snapshot: Snapshot) -> Iterator[Raised]:
     balance = snapshot.keeper_balance_wei
     fee_wei = max(2 * snapshot.block.base_fee_wei, STRESS_FEE_WEI_MIN)
-    enough = GAS_LOW_RESCUES * (BATCH_GAS + RESCUE_GAS + TRANSFER_GAS[Kind.NATIVE]) * fee_wei
+    enough = GAS_LOW_RESCUES * USUAL_RESCUE_GAS * fee_wei
     if balance is not None and balance < enough:
         yield Alarm.GAS_LOW, "keeper", f"The hot key has {balance / 10**18:.4f} left for gas; send it some."
 

@@ -139,7 +139,6 @@ class World:
 
         parts: Any = (
             self.session.config,
-            self.session,
             self.journal,
             self.keeper,
             SimpleNamespace(refresh=refresh),

@@ -101,6 +101,13 @@ contract RepayTest is Setting {
         );
     }
 
+    function test_RevertIf_WhatOnlyIsOwedIsToBePutIn() public {
+        IMarginGuard.Transfer memory transfer = IMarginGuard.Transfer(IMarginGuard.Kind.Cross, CASH, 0, LOAN, 1_000e6);
+        assertEq(
+            _refusal(_rescue(A, transfer)), abi.encodeWithSelector(IMarginGuard.AssetDoesNotMove.selector, A, LOAN)
+        );
+    }
+
     function test_RevertIf_AnotherTokenThanTheOwedOneRepays() public {
         assertEq(
             _refusal(_rescue(A, _repay(D, 1 ether))),

@@ -23,8 +23,7 @@ from keeper.commands.check_guard import (
 from keeper.commands.finding import Finding, Grade, finding_document, findings_table, summary
 from keeper.config import Config, load_config
 from keeper.control import ask_daemon
-from keeper.core.economics import BATCH_GAS, RESCUE_GAS, TRANSFER_GAS
-from keeper.core.plan import Kind
+from keeper.core.economics import USUAL_RESCUE_GAS
 from keeper.core.snapshot import FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
 from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
 from keeper.journal_reader import open_reader
@@ -229,7 +228,7 @@ def _gas(config: Config, snapshot: Snapshot) -> Iterator[Finding]:
     if balance is None:
         return
     price = 2 * snapshot.block.base_fee_wei + config.fees.tip
-    rescues = balance // ((BATCH_GAS + RESCUE_GAS + TRANSFER_GAS[Kind.NATIVE]) * price)
+    rescues = balance // (USUAL_RESCUE_GAS * price)
     says = (
         f"the hot key has {number_text(balance / 10**18)} of the native coin, for about {rescues:,} rescues at twice "
         "today's fees"

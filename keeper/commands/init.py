@@ -2,9 +2,8 @@
 
 import asyncio
 import os
-import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,49 +15,43 @@ from keeper.chain.provider import HttpProvider
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.commands.answer import Answer
-from keeper.commands.measure import block_milliseconds, feed_volatilities, pair_volatility
-from keeper.config_sections import Key, all_keys
-from keeper.config_values import (
-    config_folder,
-    parse_address,
-    parse_http_endpoint,
-    parse_market_id,
-    render_bps,
-    render_health,
-)
-from keeper.core.policy import Pair, Thresholds, default_thresholds
-from keeper.core.snapshot import Block, Snapshot, Subaccount, Unknown
+from keeper.commands.config_file import Found, render
+from keeper.commands.measure import block_milliseconds, feed_volatilities
+from keeper.config_values import config_folder, parse_address, parse_http_endpoint, parse_market_id
+from keeper.core.snapshot import Block, Subaccount, Unknown
 from keeper.core.units import Address
-from keeper.errors import ChainError, ConfigError
+from keeper.errors import ChainError, ConfigError, ProtocolError
+from keeper.protocols import aave_find, aave_v3
 from keeper.protocols.guard_setup import guard_address
-from keeper.protocols.morpho_blue import market_ids_in, position_log_filter
-from keeper.protocols.oracles import Feed
-from keeper.protocols.portfolio import MorphoSettings, Portfolio, PortfolioSettings, WalletSettings, discover
+from keeper.protocols.portfolio import (
+    AaveSettings,
+    MorphoSettings,
+    PortfolioSettings,
+    ProtocolSettings,
+    WalletSettings,
+)
+from keeper.protocols.whereabouts import AAVE_USUAL, MORPHO_USUAL
 from keeper.report import amount_text, debts_text, health_text, name_of
-
-MORPHO_USUAL = Address("0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb")
-"""Where Morpho Blue is on Ethereum and Base; elsewhere it has to be named."""
-GUESSED_HEARTBEAT = "1d"
-"""The longest that a feed of a major pair promises. The file says that it is a guess."""
+from keeper.search import Usable, held_markets, held_tokens, look, market_ids_in_logs, usable_markets
+from keeper.sightings import Sighting, SightingsFile
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    chain_id: int
-    morpho: Address
-    portfolio: Portfolio
-    snapshot: Snapshot
-    volatility: Mapping[Address, int]
-    """Basis points a day, of the feeds that could be measured."""
-    block_ms: int | None
-    """The usual time between two blocks, if the chain is old enough to tell."""
+class Asked:
+    """Where to look, and what to take without looking."""
 
-    @property
-    def positions(self) -> list[Subaccount]:
-        """What exists: the wallet, and every market with collateral or debt."""
-        return [each for each in self.snapshot.subaccounts if each.has_debt or _holds_something(each)]
+    owner: Address
+    morpho: Address | None
+    """None: at its usual address, if it is there."""
+    markets: tuple[str, ...]
+    aave_pool: Address | None
+    """None: the main pool of the chain, if there is one."""
+    accounts: tuple[Address, ...]
+    """On Aave, beside the owner's own."""
+    from_block: int | None
+    """Where to start looking through the logs; None: believe what is named alone."""
 
 
 def init(
@@ -68,37 +61,49 @@ def init(
     find_positions: bool,
     morpho: str | None,
     markets: Sequence[str],
+    aave_pool: str | None,
+    accounts: Sequence[str],
     from_block: int,
     output: Path,
     force: bool,
 ) -> Answer:
     if output.exists() and not force:
         raise ConfigError(f"{output} exists already; write another with --output, or overwrite it with --force.")
-    if not find_positions and not markets:
-        raise ConfigError("Nothing says which positions there are: use --discover, or name markets with --market.")
-    wallet = _parsed(parse_address, owner, "--owner")
-    named = [_parsed(parse_market_id, market, "--market") for market in markets]
-    target = MORPHO_USUAL if morpho is None else _parsed(parse_address, morpho, "--morpho")
+    if not find_positions and not markets and aave_pool is None:
+        raise ConfigError(
+            "Nothing says which positions there are: use --discover, or name markets with --market or a pool with "
+            "--aave-pool."
+        )
+    asked = Asked(
+        _parsed(parse_address, owner, "--owner"),
+        None if morpho is None else _parsed(parse_address, morpho, "--morpho"),
+        tuple(_parsed(parse_market_id, market, "--market") for market in markets),
+        None if aave_pool is None else _parsed(parse_address, aave_pool, "--aave-pool"),
+        tuple(_parsed(parse_address, account, "--account") for account in accounts),
+        from_block if find_positions else None,
+    )
     token = config_folder.set(output.absolute().parent)
     try:
         url = _parsed(parse_http_endpoint, rpc_url, "--rpc-url").reveal()
     finally:
         config_folder.reset(token)
-    found = asyncio.run(_find(url, wallet, target, named, from_block if find_positions else None))
-    text = _render(found, wallet, rpc_url)
-    _write(output, text)
+    found = asyncio.run(_find(url, asked))
+    _write(output, render(found, asked.owner, rpc_url))
+    _remember(output, found, asked)
     lines = [
-        f"{output} is written: {len(found.positions)} positions of {wallet} on chain {found.chain_id}.",
+        f"{output} is written: {len(found.positions)} positions of {asked.owner} on chain {found.chain_id}.",
         *(f"  {_position_sentence(each)}" for each in found.positions),
+        *(f"  left out: {problem}" for problem in found.problems),
         "",
         "Next: look through the file and add [signer]; then run `keeper setup` and `keeper check`.",
     ]
     document = {
         "path": str(output),
         "chain_id": found.chain_id,
-        "owner": wallet,
-        "guard": guard_address(wallet),
+        "owner": asked.owner,
+        "guard": guard_address(asked.owner),
         "positions": [str(each.id) for each in found.positions],
+        "left_out": list(found.problems),
     }
     return Answer(lines, document)
 
@@ -106,39 +111,33 @@ def init(
 # Finding --------------------------------------------------------------------------------------------------------------
 
 
-async def _find(url: str, owner: Address, morpho: Address, named: Sequence[str], from_block: int | None) -> Found:
-    """`from_block`: where to start looking through the logs; None to believe `named` alone."""
+async def _find(url: str, asked: Asked) -> Found:
+    """Raises ConfigError when there is nothing to keep, saying where it was looked for."""
     chain_id = await _chain_id(url)
     async with open_pool(url, chain_id) as pool:
         rpc = Rpc(pool)
-        head = await rpc.head()
-        if not await rpc.code(morpho, head.hash):
-            raise ConfigError(
-                f"There is no Morpho Blue at {morpho} on chain {chain_id}; name its address with --morpho."
+        reader, head = Reader(rpc), await rpc.head()
+        morpho, nothing_there = await _on_morpho(rpc, reader, head, chain_id, asked)
+        used = [market.collateral.address for market in morpho.markets]
+        pools, problems, nothing_on_aave = await _on_aave(rpc, reader, head, chain_id, asked, used)
+        if not morpho.markets and not pools:
+            why = "; ".join([*morpho.problems, *problems] or filter(None, (nothing_there, nothing_on_aave)))
+            raise ConfigError(f"{asked.owner} has nothing that could be kept: {why}.")
+        used += [asset for each in pools for asset in each.assets]
+        tokens = await held_tokens(reader, head, asked.owner, tuple(dict.fromkeys(used)))
+        protocols: list[ProtocolSettings] = []
+        if morpho.markets:
+            protocols.append(
+                MorphoSettings(asked.morpho or MORPHO_USUAL, tuple(market.id for market in morpho.markets))
             )
-        ids = list(named)
-        if from_block is not None:
-            ids += await _markets_in_logs(rpc, morpho, owner, from_block, head.number)
-        ids = list(dict.fromkeys(ids))
-        if not ids:
-            raise ConfigError(f"{owner} never supplied collateral to Morpho at {morpho} since block {from_block}.")
-        reader = Reader(rpc)
-        _, markets = await _look(reader, head, _settings(chain_id, owner, morpho, ids, ()))
-        held = [
-            str(each.id.key)
-            for each in markets.subaccounts
-            if each.has_debt or _holds_something(each) or each.id.key in named
-        ]
-        tokens = tuple(
-            dict.fromkeys(
-                line.token.address for each in markets.subaccounts if each.id.key in held for line in each.collateral
-            )
-        )
-        if not held:
-            raise ConfigError(f"{owner} has no position left on Morpho at {morpho}.")
-        portfolio, snapshot = await _look(reader, head, _settings(chain_id, owner, morpho, held, tokens))
+        protocols += pools
+        if tokens:
+            protocols.append(WalletSettings(tokens))
+        settings = PortfolioSettings(chain_id, asked.owner, guard_address(asked.owner), None, tuple(protocols))
+        portfolio, snapshot = await look(reader, head, settings)
         volatility = await feed_volatilities(reader, portfolio.topology.feeds, head)
-        return Found(chain_id, morpho, portfolio, snapshot, volatility, await block_milliseconds(rpc, head))
+        milliseconds = await block_milliseconds(rpc, head)
+        return Found(chain_id, portfolio, snapshot, volatility, milliseconds, (*morpho.problems, *problems))
 
 
 async def _chain_id(url: str) -> int:
@@ -150,171 +149,56 @@ async def _chain_id(url: str) -> int:
         await provider.disconnect()
 
 
-async def _markets_in_logs(rpc: Rpc, morpho: Address, owner: Address, first: int, last: int) -> Sequence[str]:
-    wanted = position_log_filter(morpho, owner)
-    topics = [None if topic is None else bytes.fromhex(topic[2:]) for topic in wanted.topics]
+async def _on_morpho(rpc: Rpc, reader: Reader, head: Block, chain_id: int, asked: Asked) -> tuple[Usable, str]:
+    """What can be kept there, and why there is nothing if there is nothing. Raises ConfigError for a wrong address."""
+    morpho = asked.morpho or MORPHO_USUAL
+    if not await rpc.code(morpho, head.hash):
+        says = f"there is no Morpho Blue at {morpho} on chain {chain_id}"
+        if asked.morpho is not None or asked.markets:
+            raise ConfigError(f"T{says[1:]}; name its address with --morpho.")
+        return Usable((), ()), f"{says} (name its address with --morpho)"
+    ids = list(asked.markets)
+    if asked.from_block is not None:
+        try:
+            logged = await market_ids_in_logs(rpc, morpho, asked.owner, asked.from_block, head.number)
+        except ChainError as fault:
+            raise ChainError(
+                f"The logs could not be searched ({fault}); narrow it with --from-block, or name --market."
+            ) from None
+        ids += await held_markets(reader, head, morpho, asked.owner, logged)
+    usable = await usable_markets(reader, head, morpho, asked.owner, tuple(dict.fromkeys(ids)))
+    if asked.markets and usable.problems and not usable.markets:
+        raise ConfigError(f"{usable.problems[0]}.")
+    return usable, f"it has no collateral on Morpho at {morpho} of any since block {asked.from_block}"
+
+
+async def _on_aave(
+    rpc: Rpc, reader: Reader, head: Block, chain_id: int, asked: Asked, used: Sequence[Address]
+) -> tuple[list[AaveSettings], list[str], str]:
+    """The pool to keep with what may move there (`used`: what other positions hold), what of it cannot be kept, and why
+    there is nothing if there is nothing. Raises ConfigError for a pool that was named and cannot be kept."""
+    pool = asked.aave_pool or (AAVE_USUAL.get(chain_id) if asked.from_block is not None else None)
+    if pool is None or (asked.aave_pool is None and not await rpc.code(pool, head.hash)):
+        return [], [], f"no pool of Aave is known on chain {chain_id} (name it with --aave-pool)"
     try:
-        logs = await rpc.logs(wanted.address, topics, first, last)
-    except ChainError as fault:
-        raise ChainError(
-            f"The logs could not be searched ({fault}); narrow it with --from-block, or name --market."
-        ) from None
-    return market_ids_in(["0x" + topic.hex() for topic in log.topics] for log in logs)
+        found = await reader.discover(aave_find.uses(pool, tuple(dict.fromkeys((asked.owner, *asked.accounts)))), head)
+        kept = [use for use in found.accounts if use.is_any or use.account in asked.accounts]
+        supplied = {asset for use in kept for asset in use.supplied}
+        # Whoever owes may be saved with what the others hold.
+        wanted = supplied | (set(used) if any(use.owed for use in kept) else set[Address]())
+        assets = tuple(asset for asset in found.listed if asset in wanted)
+        if not assets:
+            return [], [], f"it has nothing on Aave at {pool}"
+        settings = AaveSettings(pool, tuple(use.account for use in kept), assets)
+        await reader.discover(aave_v3.discover(pool, settings.accounts, None, assets), head)
+    except ProtocolError as problem:
+        if asked.aave_pool is not None:
+            raise ConfigError(f"{problem}.") from None
+        return [], [str(problem)], ""
+    return [settings], [], ""
 
 
-def _settings(
-    chain_id: int, owner: Address, morpho: Address, ids: Sequence[str], tokens: tuple[Address, ...]
-) -> PortfolioSettings:
-    protocols: list[MorphoSettings | WalletSettings] = [MorphoSettings(morpho, tuple(ids))]
-    if tokens:
-        protocols.append(WalletSettings(tokens))
-    return PortfolioSettings(chain_id, owner, guard_address(owner), None, tuple(protocols))
-
-
-async def _look(reader: Reader, head: Block, settings: PortfolioSettings) -> tuple[Portfolio, Snapshot]:
-    portfolio = await reader.discover(discover(settings), head)
-    return portfolio, portfolio.decode(head, await reader.read(portfolio.calldata, head))
-
-
-def _holds_something(subaccount: Subaccount) -> bool:
-    return isinstance(subaccount.reading, Unknown) or any(line.amount_raw for line in subaccount.collateral)
-
-
-# Writing --------------------------------------------------------------------------------------------------------------
-
-
-def _render(found: Found, owner: Address, rpc_url: str) -> str:
-    keys = all_keys()
-    usd = _usd_feeds(found)
-    labels = {each.id.key: each.label for each in found.snapshot.subaccounts}
-    wallet = found.snapshot.subaccounts[-1]
-    blocks = [
-        _section("[chain]", keys, _chain(found, rpc_url)),
-        _commented("[signer]", keys, {"keystore": '"keystore.json"', "password": '"env:KEEPER_PASSWORD"'}),
-        _section("[guard]", keys, {"owner": f'"{owner}"'}),
-        "\n".join(
-            [
-                "[[protocols]]",
-                'kind = "morpho_blue"',
-                f'address = "{found.morpho}"',
-                "markets = [",
-                *(f'    "{each.id.key}",  # {labels[each.id.key]}' for each in found.snapshot.subaccounts[:-1]),
-                "]",
-            ]
-        ),
-        "\n".join(
-            [
-                "[[protocols]]",
-                'kind = "wallet"',
-                "tokens = [",
-                *(f'    "{line.token.address}",  # {line.token.symbol}' for line in wallet.collateral),
-                "]",
-            ]
-        ),
-        _prices(found, keys, usd),
-        _policy(found, keys),
-        *(_commented(section, keys, {}) for section in ("[fees]", "[journal]", "[telemetry]", "[alerts]")),
-    ]
-    head = "# The margin keeper's configuration. What is commented out shows its default."
-    return "\n\n".join([head, *blocks]) + "\n"
-
-
-def _chain(found: Found, rpc_url: str) -> dict[str, str]:
-    values = {"rpc_url": f'"{rpc_url}"', "chain_id": str(found.chain_id)}
-    if found.block_ms is not None:
-        values["block_time"] = f'"{found.block_ms}ms"  # measured on its last blocks'
-    return values
-
-
-def _of(section: str, keys: Sequence[Key]) -> list[Key]:
-    return [key for key in keys if key.section == section]
-
-
-def _section(section: str, keys: Sequence[Key], values: dict[str, str]) -> str:
-    """A section with these values; its other keys commented out with their defaults."""
-    lines = [section]
-    for key in _of(section, keys):
-        lines.append(f"# {key.description}")
-        if key.name in values:
-            lines.append(f"{key.name} = {values[key.name]}")
-        else:
-            lines.append(f"# {key.name} = {key.default or '…'}")
-    return "\n".join(lines)
-
-
-def _commented(section: str, keys: Sequence[Key], values: dict[str, str]) -> str:
-    """A whole section commented out, with values that show the form where there is no default."""
-    lines = [f"# {section}"]
-    for key in _of(section, keys):
-        lines += [f"# {key.description}", f"# {key.name} = {values.get(key.name) or key.default or '…'}"]
-    return "\n".join(lines)
-
-
-def _usd_feeds(found: Found) -> dict[str, Feed]:
-    """A feed in USD for each token, told by what the aggregators call themselves: `ETH / USD` prices ETH and WETH."""
-    in_usd = {
-        base.strip().upper(): feed
-        for feed in found.portfolio.topology.feeds
-        for base, slash, quote in [feed.name.partition("/")]
-        if slash and quote.strip().upper() == "USD"
-    }
-    symbols = {
-        token.symbol
-        for each in found.snapshot.subaccounts
-        for token in (*(line.token for line in each.collateral), each.unit)
-        if token is not None
-    }
-    chosen: dict[str, Feed] = {}
-    for symbol in sorted(symbols):
-        feed = in_usd.get(symbol.upper()) or in_usd.get(symbol.upper().removeprefix("W"))
-        if feed is not None:
-            chosen[symbol] = feed
-    return chosen
-
-
-def _prices(found: Found, keys: Sequence[Key], usd: dict[str, Feed]) -> str:
-    native = usd.get("WETH") or usd.get("ETH")
-    lines = ["[prices]"]
-    for key in _of("[prices]", keys):
-        if key.name == "feeds":
-            continue
-        lines.append(f"# {key.description}")
-        if key.name == "native" and native is not None:
-            lines.append(f'native = "{native.address}"  # {native.name}')
-        elif key.name == "usd" and usd:
-            pairs = ", ".join(f'{symbol} = "{feed.address}"' for symbol, feed in usd.items())
-            lines.append(f"usd = {{ {pairs} }}")
-        else:
-            lines.append(f"# {key.name} = {key.default or '…'}")
-    for feed in found.portfolio.topology.feeds:
-        lines += [
-            "",
-            "[[prices.feeds]]",
-            f'address = "{feed.address}"',
-            f'name = "{feed.name}"',
-            "# a guess: put in what this feed's operator promises",
-            f'heartbeat = "{GUESSED_HEARTBEAT}"',
-        ]
-    return "\n".join(lines)
-
-
-def _policy(found: Found, keys: Sequence[Key]) -> str:
-    """The keys of [policy] with their defaults, then each position's thresholds with the reason for them."""
-    blocks = [
-        _section("[policy]", [key for key in keys if key.name != "overrides"], {}),
-        *(_override(pair, found) for pair in found.portfolio.pairs() if pair.lltv is not None),
-    ]
-    return "\n\n".join(blocks)
-
-
-def _override(pair: Pair, found: Found) -> str:
-    subaccount = found.snapshot.subaccount(pair.id)
-    volatility = None if pair.moves_together else pair_volatility(subaccount.feeds, found.volatility)
-    settings = default_thresholds(pair if volatility is None else replace(pair, volatility_bps_per_day=volatility.bps))
-    why = f"{subaccount.label}: {settings.why}" + (f"; {volatility}" if volatility is not None else "")
-    lines = [f'[policy.overrides."{pair.id}"]', *textwrap.wrap(why, 110, initial_indent="# ", subsequent_indent="# ")]
-    lines += [f"{one.name} = {render_health(getattr(settings.thresholds, one.name))}" for one in fields(Thresholds)]
-    return "\n".join([*lines, f'shock = "{render_bps(settings.shock_bps)}"'])
+# Telling --------------------------------------------------------------------------------------------------------------
 
 
 def _position_sentence(subaccount: Subaccount) -> str:
@@ -325,6 +209,16 @@ def _position_sentence(subaccount: Subaccount) -> str:
         return f"{name_of(subaccount)}: {held or 'nothing'}, no debt"
     health = health_text(subaccount.margin.risk().health_factor)
     return f"{name_of(subaccount)}: {held}, owes {debts_text(subaccount)}, health {health}"
+
+
+def _remember(output: Path, found: Found, asked: Asked) -> None:
+    """So that `status` goes on where this search ended."""
+    if asked.from_block is None:
+        return
+    morpho = asked.morpho or MORPHO_USUAL
+    journal = output.absolute().with_name("keeper.sqlite")
+    head = found.snapshot.block.number
+    SightingsFile(journal).write(found.chain_id, morpho, asked.owner, Sighting(head, ()))
 
 
 def _write(output: Path, text: str) -> None:

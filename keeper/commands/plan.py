@@ -9,6 +9,8 @@ from rich.console import RenderableType
 from rich.padding import Padding
 
 from keeper.commands.answer import THERE_IS_SOMETHING_TO_DO, Answer
+from keeper.commands.owner_calls import Form
+from keeper.commands.returning import plan_returning
 from keeper.commands.view import View, by_hand_document, by_hand_lines, require_known, view, with_companions
 from keeper.config import load_config
 from keeper.config_values import parse_bps, parse_wei
@@ -37,7 +39,13 @@ from keeper.session import open_session
 _CHANGE = re.compile(r"\s*([A-Za-z0-9._-]+)\s*=\s*([+-]?)\s*([0-9.]+\s*%)\s*")
 
 
-def plan(config_path: Path, *, shock: str | None, gas: str | None) -> Answer:
+def plan(config_path: Path, *, shock: str | None, gas: str | None, is_return: bool, form: Form) -> Answer:
+    if is_return and (shock is not None or gas is not None):
+        raise ConfigError("--return looks at the chain as it is: leave --shock and --gas out.")
+    if is_return:
+        return plan_returning(config_path, form)
+    if form != "list":
+        raise ConfigError("--form is for --return: what the keeper itself would send, nobody has to sign.")
     changes_bps = {} if shock is None else parse_shock(shock)
     return asyncio.run(_plan(config_path, changes_bps, None if gas is None else parse_gas(gas)))
 
@@ -50,24 +58,24 @@ def parse_gas(text: str) -> int:
         raise ConfigError(f"--gas {text!r}: {problem}.") from None
 
 
-def parse_shock(text: str) -> dict[str, int]:
+def parse_shock(text: str, option: str = "--shock") -> dict[str, int]:
     """`WETH=-12%,USDC=-1%` as basis points by symbol. Raises ConfigError for anything else."""
     changes: dict[str, int] = {}
     for part in filter(str.strip, text.split(",")):
         match = _CHANGE.fullmatch(part)
         if match is None:
-            raise ConfigError(f"--shock {part.strip()!r} is not of the form WETH=-12%.")
+            raise ConfigError(f"{option} {part.strip()!r} is not of the form WETH=-12%.")
         try:
             size = parse_bps(match[3])
         except ValueError as problem:
-            raise ConfigError(f"--shock {part.strip()!r}: {problem}.") from None
+            raise ConfigError(f"{option} {part.strip()!r}: {problem}.") from None
         if match[1] in changes:
-            raise ConfigError(f"--shock names {match[1]} twice.")
+            raise ConfigError(f"{option} names {match[1]} twice.")
         changes[match[1]] = -size if match[2] == "-" else size
         if changes[match[1]] <= -BPS:
-            raise ConfigError(f"--shock {part.strip()!r}: a price cannot fall by 100 % or more.")
+            raise ConfigError(f"{option} {part.strip()!r}: a price cannot fall by 100 % or more.")
     if not changes:
-        raise ConfigError("--shock is empty; say for example WETH=-12%.")
+        raise ConfigError(f"{option} is empty; say for example WETH=-12%.")
     return changes
 
 

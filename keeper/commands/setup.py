@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Literal
 
 from pydantic_core import PydanticCustomError
 from rich.console import RenderableType
@@ -14,6 +13,7 @@ from rich.console import RenderableType
 from keeper.chain.owner import impersonated, open_owner_keystore, send_all, unlocked
 from keeper.commands.answer import Answer, Verbatim
 from keeper.commands.missing import missing_calls
+from keeper.commands.owner_calls import SIGN_THESE, Form, call_document, cast_lines, list_lines, safe_document
 from keeper.commands.wanted import Wanted
 from keeper.config import load_config
 from keeper.config_values import config_folder, parse_address, parse_seconds, parse_secret
@@ -23,11 +23,7 @@ from keeper.errors import ChainError, ConfigError
 from keeper.protocols.guard_setup import OwnerCall, guard_address
 from keeper.session import Session, open_session
 
-Form = Literal["list", "safe", "cast"]
-NOTHING_WAS_SENT = (
-    "Nothing was sent. Sign these with the owner's key: --form safe prints them for the Safe Transaction Builder, "
-    "--form cast as `cast send` lines, --send sends them with the owner's keystore."
-)
+NOTHING_WAS_SENT = f"Nothing was sent. {SIGN_THESE}, --send sends them with the owner's keystore."
 
 _CAP = re.compile(r"([^=]+)=([0-9_.]+)/([0-9]+[a-z]+)")
 _ALLOWANCE = re.compile(r"([^=]+)=([0-9_.]+)")
@@ -86,14 +82,15 @@ async def _setup(
         "chain_id": config.chain.chain_id,
         "owner": owner,
         "guard": guard,
-        "transactions": [_call_document(call) for call in calls],
+        "transactions": [call_document(call) for call in calls],
         "sent": hashes,
     }
     if form == "safe":
-        safe = _safe_document(calls, config.chain.chain_id)
+        safe = safe_document("Margin guard set-up", calls, config.chain.chain_id)
         return Answer([Verbatim(json.dumps(safe, indent=2))], safe)
-    parts = _cast_lines(calls, owner) if form == "cast" else _list_lines(calls, guard, hashes)
-    return Answer(parts, document)
+    if form == "cast":
+        return Answer(cast_lines(calls, owner) or ["# Nothing is missing."], document)
+    return Answer(_list_lines(calls, guard, hashes), document)
 
 
 async def _require_nothing_missing(session: Session, wanted: Wanted) -> None:
@@ -160,51 +157,10 @@ def _allowance(text: str) -> tuple[str, Decimal]:
 # What it answers ------------------------------------------------------------------------------------------------------
 
 
-def _call_document(call: OwnerCall) -> Document:
-    return {"to": call.to, "data": f"0x{call.data.hex()}", "value_wei": str(call.value_wei), "says": call.says}
-
-
-def _safe_document(calls: Sequence[OwnerCall], chain_id: int) -> Document:
-    """The Safe Transaction Builder's batch file, version 1.0."""
-    return {
-        "version": "1.0",
-        "chainId": str(chain_id),
-        "meta": {"name": "Margin guard set-up", "description": " ".join(call.says for call in calls)},
-        "transactions": [
-            {
-                "to": call.to,
-                "value": str(call.value_wei),
-                "data": f"0x{call.data.hex()}",
-                "contractMethod": None,
-                "contractInputsValues": None,
-            }
-            for call in calls
-        ],
-    }
-
-
-def _cast_lines(calls: Sequence[OwnerCall], owner: Address) -> list[RenderableType]:
-    lines: list[RenderableType] = []
-    for call in calls:
-        lines += [
-            Verbatim(f"# {call.says}"),
-            Verbatim(f"cast send --rpc-url $ETH_RPC_URL --from {owner} {call.to} 0x{call.data.hex()}"),
-        ]
-    return lines or ["# Nothing is missing."]
-
-
 def _list_lines(calls: Sequence[OwnerCall], guard: Address, hashes: Sequence[str]) -> list[RenderableType]:
     if not calls:
         return [f"Nothing is missing: the guard {guard} has everything that the configuration says."]
-    lines: list[RenderableType] = []
-    for number, call in enumerate(calls, 1):
-        lines += [f"{number}. {call.says}", f"   to {call.to}, {len(call.data)} bytes of data"]
-        if hashes:
-            lines.append(f"   sent: {hashes[number - 1]}")
+    lines = list_lines(calls, hashes)
     if hashes:
         return [*lines, "", "All of it took effect, and nothing is missing any more. `keeper check` looks at the rest."]
-    return [
-        *lines,
-        "",
-        NOTHING_WAS_SENT,
-    ]
+    return [*lines, "", NOTHING_WAS_SENT]

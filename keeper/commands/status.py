@@ -27,6 +27,7 @@ from keeper.report import (
     time_text,
 )
 from keeper.session import open_session
+from keeper.unlisted import Unlisted, find_unlisted
 
 
 def status(config_path: Path) -> Answer:
@@ -36,17 +37,32 @@ def status(config_path: Path) -> Answer:
 async def _status(config_path: Path) -> Answer:
     async with open_session(load_config(config_path)) as session:
         seen = await view(session)
+        unlisted = await find_unlisted(session, seen.snapshot.block)
     if seen.mode is Mode.PAUSED:
         seen = replace(seen, plan=seen.plan.held("the keeper is paused (`keeper resume` undoes it)"))
+    seen = _with(seen, unlisted)
     spare_raw = spares(seen.snapshot, seen.session.policy)
     document = {
         "mode": seen.mode.value,
         "daemon": seen.daemon,
         **status_document(seen.snapshot, session.policy, seen.plan, spare_raw),
+        "not_in_configuration": [
+            {"id": str(id), "what_to_do": verdict.reason} for id, verdict in unlisted.verdicts.items()
+        ],
+        "wallet_tokens_not_in_configuration": list(unlisted.tokens),
         "by_hand": by_hand_document(seen),
     }
     table = status_table(seen.snapshot, session.policy, seen.plan, spare_raw)
-    return Answer([*_header(seen), "", table, *_footer(seen), *by_hand_lines(seen)], document)
+    return Answer([*_header(seen), "", table, *_footer(seen, unlisted), *by_hand_lines(seen)], document)
+
+
+def _with(seen: View, unlisted: Unlisted) -> View:
+    """Beside what is kept, what is not: for showing alone, the plan knows nothing of it."""
+    return replace(
+        seen,
+        snapshot=replace(seen.snapshot, subaccounts=(*seen.snapshot.subaccounts, *unlisted.positions)),
+        plan=replace(seen.plan, verdicts={**seen.plan.verdicts, **unlisted.verdicts}),
+    )
 
 
 def _header(seen: View) -> list[RenderableType]:
@@ -78,7 +94,7 @@ def _header(seen: View) -> list[RenderableType]:
     return lines
 
 
-def _footer(seen: View) -> list[RenderableType]:
+def _footer(seen: View, unlisted: Unlisted) -> list[RenderableType]:
     snapshot = seen.snapshot
     lines = [
         f"{name_of(each)} CAN BE LIQUIDATED NOW"
@@ -105,7 +121,7 @@ def _footer(seen: View) -> list[RenderableType]:
     ]
     if stale:
         lines.append(f"older than their heartbeat: {', '.join(stale)}")
-    lines += seen.plan.notes
+    lines += [*unlisted.notes, *seen.plan.notes]
     return ["", *lines] if lines else []
 
 

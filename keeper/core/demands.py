@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from keeper.core.book import Account, Book, Keep, Way
-from keeper.core.economics import TRANSFER_GAS
+from keeper.core.economics import HANDOVER_GAS, TRANSFER_GAS, transfer_gas
 from keeper.core.plan import Stage, Transfer
 from keeper.core.policy import DonorsOrder
 from keeper.core.snapshot import SubaccountId
@@ -167,7 +167,7 @@ def demands_of(
                 if donor.id in recipients:
                     continue
                 indebted = capital if is_debt_free_first and donor.has_debt else 0
-                gas = TRANSFER_GAS[kind_between(donor, served.recipient, way)]
+                gas = transfer_gas(donor.id, kind_between(donor, served.recipient, way))
                 keep = served.keep(donor, least.get(donor.id, 0), bar, is_one_way=len(usable) == 1)
                 arcs.append(Arc(donor, way, keep, gas, full, capital, indebted))
         if is_debt_free_first:
@@ -196,7 +196,7 @@ def spent_on(rescues: Sequence[Served], indebted: frozenset[SubaccountId], order
     for served, transfer in ((each, transfer) for each in rescues for transfer in each.transfers):
         capital = served.recipient.capital(served.way(transfer), transfer.amount_raw) * UNIT
         counts = order is DonorsOrder.DEBT_FREE_FIRST and transfer.donor in indebted
-        spent = spent.plus(Spent(capital if counts else 0, TRANSFER_GAS[transfer.kind], capital))
+        spent = spent.plus(Spent(capital if counts else 0, transfer_gas(transfer.donor, transfer.kind), capital))
     return spent
 
 
@@ -223,8 +223,8 @@ def least_spent(demands: Sequence[Demand], alone: Sequence[int]) -> Spent:
 
 def _least_gas_together(demands: Sequence[Demand], alone: Sequence[int]) -> int:
     """No more demands are placed whole at donors whose transfers are cheap than have room there, the smallest first;
-    any other takes two such transfers, or a dear one. Only of those that have but one token to take."""
-    cheap, dear = min(TRANSFER_GAS.values()), max(TRANSFER_GAS.values())
+    any other takes two such transfers, or a dearer one. Only of those that have but one token to take."""
+    cheap, dear, *_ = sorted({*TRANSFER_GAS.values(), *HANDOVER_GAS.values()})
     rooms: dict[Address, int] = {}
     candidates: list[tuple[int, Address]] = []
     for demand, gas in zip(demands, alone, strict=True):

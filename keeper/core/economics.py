@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 
 from keeper.core.plan import Kind, Lane, Rescue
-from keeper.core.snapshot import Snapshot, Subaccount, Token
+from keeper.core.snapshot import Snapshot, Subaccount, SubaccountId, Token
 from keeper.core.units import BPS, WAD, Wad, mul_div_up
 
 DAY_SECONDS = 86_400
@@ -80,17 +80,30 @@ def probability_bps(health: Wad, volatility_bps: int, seconds: int) -> int:
 
 BATCH_GAS = 30_000
 """A transaction's own 21k, its calldata, and what the guard does once per batch."""
-RESCUE_GAS = 120_000
-"""What a rescue takes besides its transfers: the recipient's two healths, the supply, every check on either. Rounded up
-from contracts/snapshots/Gas.json: one rescue from one donor less BATCH_GAS and a transfer."""
-TRANSFER_GAS = {Kind.NATIVE: 80_000, Kind.CROSS: 40_000, Kind.REPAY: 40_000}
-"""What a transfer takes. Native: a withdrawal from Morpho, the donor's collateral and health; a third and second donor
-with debt add 76k each, one without debt takes 17k less. From the wallet: 37k less than the former."""
+RESCUE_GAS = {"morpho": 120_000, "aave": 250_000, "euler": 250_000}
+"""What a rescue takes besides its transfers, by the recipient's protocol: its two healths, the supply, every check on
+either. Rounded up from contracts/snapshots/GasPairs.json: one rescue from the wallet less BATCH_GAS and its transfer.
+Euler's, whose real contracts are not measured here, are taken to be Aave's."""
+TRANSFER_GAS = {"wallet": 40_000, "morpho": 80_000, "aave": 140_000, "euler": 140_000}
+"""What a transfer takes that passes through the guard, by the donor's protocol: its collateral, its health, the
+withdrawal. Rounded up from the same: what a second transfer adds, from donors with debt; from others it is less."""
+HANDOVER_GAS = {"aave": 110_000, "euler": 110_000}
+"""The same where the token is handed over in the form in which both hold it."""
+USUAL_RESCUE_GAS = BATCH_GAS + RESCUE_GAS["morpho"] + TRANSFER_GAS["morpho"]
+"""To say for how many rescues there is gas."""
+
+
+def transfer_gas(donor: SubaccountId, kind: Kind) -> int:
+    """About what a transfer out of an account adds to a batch; of a protocol not known as much as of the dearest."""
+    if kind is Kind.NATIVE and donor.protocol in HANDOVER_GAS:
+        return HANDOVER_GAS[donor.protocol]
+    return TRANSFER_GAS.get(donor.protocol, max(TRANSFER_GAS.values()))
 
 
 def rescue_gas(rescue: Rescue) -> int:
     """About what a rescue adds to a batch; a limit for sending comes from a simulation instead."""
-    return RESCUE_GAS + sum(TRANSFER_GAS[transfer.kind] for transfer in rescue.transfers)
+    fixed = RESCUE_GAS.get(rescue.recipient.protocol, max(RESCUE_GAS.values()))
+    return fixed + sum(transfer_gas(transfer.donor, transfer.kind) for transfer in rescue.transfers)
 
 
 def plan_gas(rescues: Sequence[Rescue]) -> int:

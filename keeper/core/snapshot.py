@@ -63,6 +63,8 @@ class FreshnessUnverified:
     """Read, but the age of a price cannot be known (`reason` names the oracle or feed)."""
 
     reason: str
+    is_outdated: bool = False
+    """Whether that is because something changed that is read rarely: finding it out anew may mend it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Unknown:
     """Not read, or read as nonsense. Never healthy."""
 
     reason: str
+    is_outdated: bool = False
+    """As of `FreshnessUnverified`."""
 
 
 Reading = Fresh | FreshnessUnverified | Stale | Unknown
@@ -278,6 +282,12 @@ class Snapshot:
     usd_per_native: Wad | None = None
     keeper_balance_wei: int | None = None
     """The hot key's gas money; None without a signer or when it could not be read."""
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether what is read rarely has to be found out anew."""
+        readings = (each.reading for each in self.subaccounts)
+        return any(isinstance(one, FreshnessUnverified | Unknown) and one.is_outdated for one in readings)
 
     def subaccount(self, id: SubaccountId) -> Subaccount:
         """Raises KeyError for one that is not in this snapshot."""

@@ -14,7 +14,7 @@ Wanted is, in this order, with v(j,w) what a raw unit is worth:
 
     1. donors_order = "debt-free first": the least sum of v(j,w) x(i,j,w) over all i with debt, to the cent; a debt-free
        donor with less than a hundredth of d(j,w) is not asked. "least gas": left out
-    2. the least sum of TRANSFER_GAS over all x > 0
+    2. the least sum of `economics.transfer_gas` over all x > 0
     3. the least sum of v(j,w) x(i,j,w), to the cent
     4. the highest lowest health that a donor with debt has after its own shock, in buckets of 100 bp
     5. the lowest ids
@@ -50,7 +50,7 @@ from keeper.core.snapshot import SubaccountId
 from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX, transfer_between
 from keeper.core.units import WAD, Address, Wad
 
-TRIES_MAX = 1_000
+TRIES_MAX = 2_000
 """How often a search for a lower cost may try a donor for a demand, in each of its orders."""
 BAR_TRIES_MAX = 400
 """The same for a search at the same cost that leaves donors better off."""

@@ -64,7 +64,10 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class NotProtected:
-    """Exists on the chain and is not enrolled in the guard: an alarm when it has debt."""
+    """Exists on the chain and is not enrolled in the guard, or not even configured: an alarm when it has debt."""
+
+    reason: str = "not enrolled in the guard"
+    """What is missing, and where it is not plain, what to do."""
 
 
 Verdict = Healthy | Watching | Rescue | Unfunded | Uneconomic | CoolingDown | Blocked | Unknown | NotProtected

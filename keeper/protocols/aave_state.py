@@ -15,6 +15,12 @@ from keeper.protocols.abi import interface, short, word_address
 from keeper.protocols.base import Call, CallResult
 
 CALLS_PER_RESERVE = 7
+FOUND_OUT_ANEW = "the daemon finds out anew within a minute or two"
+
+
+def outdated(changed: str) -> Unknown:
+    """What cannot be judged until the pool is discovered again."""
+    return Unknown(f"{changed}; {FOUND_OUT_ANEW}", is_outdated=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ def decode_reserve(pool: Pool, reserve: Reserve, results: Sequence[CallResult]) 
         reserve.a_token,
         reserve.debt_token,
     ):
-        return Unknown(f"the Aave pool listed {symbol} anew since the keeper started; restart the keeper")
+        return outdated(f"the Aave pool listed {symbol} anew since the keeper started")
     flags = ReserveFlags(int.from_bytes(words[0]))
     price = number(of_price) or 0
     problem = None

@@ -1,7 +1,7 @@
 """What is fixed about an Aave pool and the accounts on it, and how it is found out.
 
 Only the reserves that the accounts use and those that may move are kept; an account that later uses another one cannot
-be judged until the keeper reads the pool anew, and says so.
+be judged until the pool is discovered again, and says so.
 """
 
 from collections.abc import Iterable, Sequence

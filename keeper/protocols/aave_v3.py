@@ -26,7 +26,15 @@ from keeper.core.snapshot import (
 from keeper.core.units import WAD, Address
 from keeper.protocols.aave_account import AccountState, entries_of, lines_of, manager_note
 from keeper.protocols.aave_math import AaveMargin
-from keeper.protocols.aave_state import CALLS_PER_RESERVE, ReserveState, decode_reserve, number, reserve_calls
+from keeper.protocols.aave_state import (
+    CALLS_PER_RESERVE,
+    FOUND_OUT_ANEW,
+    ReserveState,
+    decode_reserve,
+    number,
+    outdated,
+    reserve_calls,
+)
 from keeper.protocols.aave_topology import Account, Pool, Reserve, category_calls, decode_category, discover_pool
 from keeper.protocols.aave_versions import VERSIONS, Version
 from keeper.protocols.aave_words import AccountFlags, Category, Terms, terms
@@ -177,9 +185,11 @@ class AaveV3:
         revision = number(results[0])
         changed = None
         if revision is None:
-            changed = f"the Aave pool {short(pool.address)} does not answer: {results[0].problem('its revision')}"
+            changed = Unknown(
+                f"the Aave pool {short(pool.address)} does not answer: {results[0].problem('its revision')}"
+            )
         elif revision != pool.revision:
-            changed = f"the Aave pool was upgraded to revision {revision} since the keeper started; restart the keeper"
+            changed = outdated(f"the Aave pool was upgraded to revision {revision} since the keeper started")
         start = 1
         states: list[ReserveState | Unknown] = []
         for reserve in pool.reserves:
@@ -203,17 +213,16 @@ class AaveV3:
         states: Sequence[ReserveState | Unknown],
         categories: Mapping[int, Category | None],
         around: Around,
-        changed: str | None,
+        changed: Unknown | None,
     ) -> Subaccount:
         enrolment = around.enrolled.get((GuardProtocol.AAVE, account.address, self.pool.address, NO_KEY))
         first = 4 if self._asks_for_manager else 3
         state = self._account_state(account, results[:first], results[first:], states, categories)
         if isinstance(state, Unknown):
-            return self._described(account, None, Unknown(changed or state.reason), enrolment)
-        of_data = results[2]
-        problem = changed or self._problem(state, of_data)
-        reading = Unknown(problem) if problem else self._reading(state, around)
-        return self._described(account, state, reading, enrolment, is_margin_known=problem is None)
+            return self._described(account, None, changed or state, enrolment)
+        problem = None if changed else self._problem(state, results[2])
+        reading = changed or (Unknown(problem) if problem else self._reading(state, around))
+        return self._described(account, state, reading, enrolment, is_margin_known=changed is None and problem is None)
 
     def _account_state(
         self,
@@ -230,11 +239,9 @@ class AaveV3:
             return Unknown(f"Aave does not answer for {account.label}: {failed.problem('its configuration')}")
         flags = AccountFlags(flags_word)
         if set(flags.ids()) - {reserve.id for reserve in self.pool.reserves}:
-            return Unknown(
-                f"{account.label} uses an asset that it did not use when the keeper started; restart the keeper"
-            )
+            return outdated(f"{account.label} uses an asset that it did not use when the keeper started")
         if mode and mode not in categories:
-            return Unknown(f"{account.label} entered e-mode {mode} after the keeper started; restart the keeper")
+            return outdated(f"{account.label} entered e-mode {mode} after the keeper started")
         category = categories[mode] if mode else None
         if mode and category is None:
             return Unknown(f"the e-mode category {mode} of {account.label} cannot be read or has a price of its own")
@@ -310,7 +317,8 @@ class AaveV3:
                 readings.append(
                     FreshnessUnverified(
                         f"the oracle asks another price source for {symbol} than {source}, which it asked when the "
-                        "keeper started; restart the keeper"
+                        f"keeper started; {FOUND_OUT_ANEW}",
+                        is_outdated=True,
                     )
                 )
             elif reserve.feeds is None:

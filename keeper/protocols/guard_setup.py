@@ -33,6 +33,8 @@ class OwnerCall:
     value_wei: int
     says: str
     """What it does and what it allows, a sentence."""
+    sender: Address | None = None
+    """Who has to send it, where that is not the owner: the holder of another account."""
 
 
 # The code -------------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ is never lent, so all of it can always be paid out, and a position is checked at
 initial are the same.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -357,25 +357,3 @@ def _decode_totals(market: Market, results: Sequence[CallResult], now: int) -> t
     elapsed = now - int.from_bytes(before.data[128:160])
     rate = rate_seen(int.from_bytes(before.data[64:96]), total, elapsed) if elapsed else 0
     return total, int.from_bytes(after.data[96:128]), rate
-
-
-# Finding positions ----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class LogFilter:
-    """What `eth_getLogs` is asked for, but for the range of blocks; a topic that is None may be anything."""
-
-    address: Address
-    topics: tuple[str | None, ...]
-
-
-def position_log_filter(morpho: Address, owner: Address) -> LogFilter:
-    """Logs that name every market that the owner can have a position in: without collateral there is no debt."""
-    topic = interface("Morpho").events["SupplyCollateral"].topic
-    return LogFilter(morpho, (f"0x{topic.hex()}", None, None, f"0x{owner[2:]:0>64}"))
-
-
-def market_ids_in(log_topics: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """The market ids in the topics of such logs, each once, in order of first appearance."""
-    return tuple(dict.fromkeys(topics[1].lower() for topics in log_topics))

@@ -12,7 +12,6 @@ from highspy import Highs, HighsModelStatus
 from highspy.highs import highs_var
 
 from keeper.core import economics
-from keeper.core.economics import TRANSFER_GAS
 from keeper.core.imagined import after_transfers
 from keeper.core.plan import Kind, Plan, Rescue, Stage, Transfer
 from keeper.core.planner import RESCUES_PER_BATCH_MAX
@@ -262,7 +261,7 @@ class LeastCost:
 
 
 def transfer_gas(plan: Plan) -> int:
-    return sum(TRANSFER_GAS[transfer.kind] for transfer in _transfers(plan))
+    return sum(economics.transfer_gas(transfer.donor, transfer.kind) for transfer in _transfers(plan))
 
 
 def indebted_capital(instance: Instance, plan: Plan) -> float:
@@ -329,7 +328,9 @@ def least_cost(instance: Instance, plan: Plan, seconds: float = 60) -> LeastCost
             return LeastCost(float("inf"), float("inf"), 0)
         indebted = highs.val(worth)
         highs.addConstr(worth <= indebted * (1 + SLACK) + CENTS)
-    gas = highs.qsum([TRANSFER_GAS[_kind(way)] / 1000 * used for way, used in program.is_used.items()])
+    gas = highs.qsum(
+        [economics.transfer_gas(way[0], _kind(way)) / 1000 * used for way, used in program.is_used.items()]
+    )
     highs.minimize(gas)
     info = highs.getInfo()
     if not program.is_optimal() and info.primal_solution_status != 2:
@@ -414,7 +415,8 @@ def greedy(instance: Instance, plan: Plan, *, is_best_fit: bool) -> Greedy:
                 given = min(room, rest)
                 taken[donor.id, token] = taken.get((donor.id, token), 0) + given
                 rest -= given
-                gas += TRANSFER_GAS[_kind((donor.id, rescue.recipient, token, is_repayment))]
+                way = (donor.id, rescue.recipient, token, is_repayment)
+                gas += economics.transfer_gas(donor.id, _kind(way))
     return Greedy(gas, short)
 
 

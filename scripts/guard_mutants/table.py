@@ -464,6 +464,20 @@ MUTANTS: Final = (
     Mutant("P1", "repays the guard's debt", AAVE, "VARIABLE_RATE, holder);", "VARIABLE_RATE, address(this));"),
     Mutant("P4", "what is new does not count", AAVE, "if (isApproved) IAavePool", "if (false) IAavePool"),
     Mutant(
+        "P4",
+        "dust keeps it from counting",
+        AAVE,
+        "Token.balance(asset.form, to) < amount",
+        "Token.balance(asset.form, to) == 0",
+    ),
+    Mutant(
+        "P4",
+        "dust keeps a supply from counting",
+        AAVE,
+        "Token.balance(asset.form, holder) < amount",
+        "Token.balance(asset.form, holder) == 0",
+    ),
+    Mutant(
         "P9",
         "breaks even a threshold lower",
         AAVE,

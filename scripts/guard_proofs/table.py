@@ -32,6 +32,13 @@ PROOFS: Final = (
         ("the debit is not looked at",),
     ),
     Proof(
+        "check_P1_WhatIsRepaidIsBooked",
+        "P1: of a repayment, whatever the protocol takes and books, a rescue counts only if what it took was exact and "
+        "the debt fell by as much, but for the rounding of shares",
+        f"{BOOK}; one repayment out of the wallet; any amount, any donation below 2^200",
+        ("the repayment is not looked at",),
+    ),
+    Proof(
         "check_P1_AccountsAddUp",
         "P1: what two transfers took from each account arrived, in a protocol that is honest; no setting changed",
         f"{BOOK}; one rescue by two transfers; any amounts, any donation below 2^200",

@@ -14,7 +14,7 @@ from scripts.localchain.node import Node, NodeError
 
 ROOT = Path(__file__).resolve().parents[2]
 CHAIN_ID = 31337
-START_SECONDS_MAX = 20.0
+START_SECONDS_MAX, FORK_SECONDS_MAX = 20.0, 90.0
 STOP_SECONDS_MAX = 5.0
 
 
@@ -72,19 +72,31 @@ class Anvil:
         self.stop()
 
 
-def start(log: Path, *, port: int = 0) -> Anvil:
+def start(log: Path, *, port: int = 0, fork_url: str | None = None) -> Anvil:
     """Starts anvil on loopback, mining each transaction at once, and waits until it answers. Port 0 is any free one.
 
-    Raises AnvilError with the end of its own output when it does not start.
+    With `fork_url` it goes on from the newest block of that chain, and keeps nothing of it on disk. Raises AnvilError
+    with the end of its own output when it does not start.
     """
-    command = [str(find_anvil()), "--host", "127.0.0.1", "--port", str(port), "--chain-id", str(CHAIN_ID)]
+    command = [str(find_anvil()), "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--chain-id", str(CHAIN_ID)] if fork_url is None else ["--fork-url", fork_url, "--no-storage-caching"]
+    seconds_max = START_SECONDS_MAX if fork_url is None else FORK_SECONDS_MAX
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
         # Its own session: Ctrl-C reaches only us, and we stop it when we are done with it.
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
         )
-    deadline = time.monotonic() + START_SECONDS_MAX
+    try:
+        return _listening(process, log, seconds_max)
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _listening(process: subprocess.Popen[bytes], log: Path, seconds_max: float) -> Anvil:
+    deadline = time.monotonic() + seconds_max
     while time.monotonic() < deadline:
         text = log.read_text(errors="replace")
         listening = re.search(r"Listening on 127\.0\.0\.1:(\d+)", text)
@@ -95,9 +107,7 @@ def start(log: Path, *, port: int = 0) -> Anvil:
         if process.poll() is not None:
             raise AnvilError(f"anvil did not start: {_last_line(text)}")
         time.sleep(0.01)
-    process.kill()
-    process.wait()
-    raise AnvilError(f"anvil did not answer within {START_SECONDS_MAX:.0f} seconds; its output is in {log}")
+    raise AnvilError(f"anvil did not answer within {seconds_max:.0f} seconds; its output is in {log}")
 
 
 def stop_pid(pid: int) -> None:

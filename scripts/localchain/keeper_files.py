@@ -15,7 +15,7 @@ from scripts.localchain.world import KEEPER, OWNER
 
 SCRYPT_COST = 1024
 """Low, because the key is public anyway and tests decrypt it often."""
-OF_AN_EARLIER_CHAIN = ("keeper.sqlite*", "keeper.sock*", "keeper.pause")
+OF_AN_EARLIER_CHAIN = ("keeper.sqlite*", "keeper.sock*", "keeper.pause", "keeper.seen*")
 
 
 def write(folder: Path, port: int, deployment: Deployment, block_seconds: float) -> None:

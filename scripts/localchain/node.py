@@ -191,6 +191,16 @@ class Node:
     def set_code(self, address: str, code: bytes) -> None:
         self.request("anvil_setCode", address, "0x" + code.hex())
 
+    def storage(self, address: str, slot: bytes) -> int:
+        return int(self.request("eth_getStorageAt", address, "0x" + slot.hex(), "latest"), 16)
+
+    def set_storage(self, address: str, slot: bytes, value: int) -> None:
+        self.request("anvil_setStorageAt", address, "0x" + slot.hex(), f"0x{value:064x}")
+
+    def let_anybody_send(self) -> None:
+        """From now on a transaction needs no key of its sender, contracts included."""
+        self.request("anvil_autoImpersonateAccount", True)
+
     def snapshot(self) -> str:
         return self.request("evm_snapshot")
 

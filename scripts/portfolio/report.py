@@ -64,9 +64,10 @@ def _described(event: Event) -> Text:
 
 def report(console: Console, seen: Sequence[Seen], events: Sequence[Event], work: Work) -> None:
     """Every account of both wallets, and what the keeper did."""
+    columns = ("protected", "lowest", "end", "unprotected", "lowest", "end")
     table = Table(
-        "account",
-        *(Column(name, justify="right") for name in ("protected", "lowest", "end", "unprotected", "lowest", "end")),
+        Column("account", no_wrap=True),
+        *(Column(name, justify="right", no_wrap=True) for name in columns),
         box=None,
     )
     for account in seen[0].accounts[PROTECTED.name]:
@@ -86,15 +87,15 @@ def report(console: Console, seen: Sequence[Seen], events: Sequence[Event], work
     console.print(losses)
     across, repaid = _by_kind(events)
     console.print(
-        f"\nThe keeper saved {MORPHO} {across} times with collateral from Aave and {OTHER} {repaid} times by repaying, "
-        f"in {work.transactions} transactions for {work.gas:,} gas ({_usd(work.cost_usd)}).",
+        f"\nThe keeper saved {MORPHO} {across} times with collateral from Aave and {OTHER} {repaid} times by repaying: "
+        f"{work.transactions} transactions, {work.gas:,} gas ({_usd(work.cost_usd)}).",
         highlight=False,
     )
 
 
 def _end(events: Sequence[Event], wallet: Wallet, account: str, health: int) -> str:
     if any(one.account == account for one in _liquidations(events, wallet)):
-        return "liquidated"
+        return "seized"
     return health_text(health)
 
 

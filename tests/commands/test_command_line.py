@@ -176,7 +176,10 @@ def test_init_does_not_overwrite(config: Path) -> None:
     [
         (
             f"--owner {OWNER} --rpc-url http://127.0.0.1:1",
-            "Nothing says which positions there are: use --discover, or name markets with --market.",
+            (
+                "Nothing says which positions there are: use --discover, or name markets with --market or a pool with "
+                "--aave-pool."
+            ),
         ),
         (
             f"--owner {OWNER[:-1]} --rpc-url http://127.0.0.1:1 --discover",

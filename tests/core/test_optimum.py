@@ -6,7 +6,7 @@ from math import inf
 import pytest
 
 from keeper.core.economics import TRANSFER_GAS
-from keeper.core.plan import History, Kind
+from keeper.core.plan import History
 from keeper.core.planner import make_plan
 from keeper.core.policy import DonorsOrder
 from scripts.benchmarks.books import Instance, instance
@@ -70,4 +70,4 @@ def test_with_several_ways_to_help_debt_free_donors_come_first(part: int) -> Non
         least = least_cost(book, plan)
         if least.gas < inf:
             assert indebted_capital(book, plan) <= least.indebted * 1.001 + CENTS, seed
-            assert transfer_gas(plan) <= least.gas + TRANSFER_GAS[Kind.CROSS], seed
+            assert transfer_gas(plan) <= least.gas + TRANSFER_GAS["wallet"], seed

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from keeper.core.economics import TRANSFER_GAS
+from keeper.core.economics import transfer_gas
 from keeper.core.plan import History, Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import DonorsOrder
@@ -19,7 +19,7 @@ def planned(*book: Subaccount, order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST)
 
 
 def gas(plan: Plan) -> int:
-    return sum(TRANSFER_GAS[transfer.kind] for rescue in plan.rescues for transfer in rescue.transfers)
+    return sum(transfer_gas(one.donor, one.kind) for rescue in plan.rescues for one in rescue.transfers)
 
 
 def givers(plan: Plan) -> dict[str, list[str]]:

@@ -93,6 +93,7 @@ def test_init_finds_the_positions_and_writes_a_file_that_the_keeper_takes(devnet
         "owner": OWNER.address.lower(),
         "guard": devnet.deployment.guard.lower(),
         "positions": [*(id_of(devnet, position.market) for position in world.POSITIONS), "wallet"],
+        "left_out": [],
     }
     assert path.stat().st_mode & 0o777 == 0o600
     text = path.read_text()
@@ -109,8 +110,9 @@ def test_init_says_who_has_nothing(devnet: Devnet, tmp_path: Path) -> None:
     )
     assert ran.code == 2
     assert ran.error == (
-        f"{KEEPER.address.lower()} never supplied collateral to Morpho at {devnet.deployment.morpho.lower()} since "
-        "block 0."
+        f"{KEEPER.address.lower()} has nothing that could be kept: it has no collateral on Morpho at "
+        f"{devnet.deployment.morpho.lower()} of any since block 0; no pool of Aave is known on chain 31337 (name it "
+        "with --aave-pool)."
     )
 
 
@@ -118,8 +120,9 @@ def test_init_asks_for_morphos_address_where_it_is_not_at_its_usual_one(devnet: 
     ran = keeper(f"init --owner {OWNER.address} --rpc-url {devnet.url} --discover --output {tmp_path / 'keeper.toml'}")
     assert ran.code == 2
     assert ran.error == (
-        "There is no Morpho Blue at 0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb on chain 31337; name its address with "
-        "--morpho."
+        f"{OWNER.address.lower()} has nothing that could be kept: there is no Morpho Blue at "
+        "0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb on chain 31337 (name its address with --morpho); no pool of Aave "
+        "is known on chain 31337 (name it with --aave-pool)."
     )
 
 

@@ -22,7 +22,8 @@ from keeper.core.units import INFINITE_HEALTH, Address
 from keeper.errors import ProtocolError
 from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Around, CallResult, Enrolment
-from keeper.protocols.morpho_blue import Market, MorphoBlue, discover, market_ids_in, position_log_filter
+from keeper.protocols.morpho_blue import Market, MorphoBlue, discover
+from keeper.protocols.morpho_find import market_ids_in, position_log_filter
 from tests.protocols.fakes import (
     BLOCK,
     ETH_FEED,

@@ -60,6 +60,16 @@ def test_the_readme_shows_what_each_check_costs() -> None:
     assert [row[0] for row in shown] == [mutant.safety for mutant in MUTANTS if mutant.safety]
 
 
+def test_the_readme_shows_the_gas_of_every_pair_of_protocols() -> None:
+    measured = json.loads((CONTRACTS / "snapshots" / "GasPairs.json").read_text())
+    shown = {
+        f"{pair}, {what}": gas.replace(",", "")
+        for pair, *costs in rows("| from, to | one rescue | three in a batch | another transfer |")
+        for what, gas in zip(("one rescue", "three rescues", "another transfer"), costs, strict=True)
+    }
+    assert shown == measured
+
+
 def test_every_refusal_of_the_guard_is_seen_in_a_test() -> None:
     abi = json.loads((ROOT / "abis" / "MarginGuard.json").read_text())
     errors = {entry["name"] for entry in abi["abi"] if entry["type"] == "error"}

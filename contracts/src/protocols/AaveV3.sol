@@ -39,7 +39,7 @@ library AaveV3 {
     }
 
     function supply(address pool, Asset memory asset, address holder, uint256 amount) internal {
-        bool isNew = Token.balance(asset.form, holder) == 0;
+        bool isNew = Token.balance(asset.form, holder) < amount;
         asset.underlying.approve(pool, amount);
         IAavePool(pool).supply(asset.underlying, amount, holder, 0);
         asset.underlying.requireNoAllowance(pool);
@@ -48,7 +48,7 @@ library AaveV3 {
 
     /// @notice From one account of a pool to another, which takes neither liquidity nor room under a supply cap.
     function transfer(address pool, Asset memory asset, address from, address to, uint256 amount) internal {
-        bool isNew = Token.balance(asset.form, to) == 0;
+        bool isNew = Token.balance(asset.form, to) < amount;
         asset.form.pullTo(from, to, amount);
         if (isNew) _count(pool, asset, to);
     }
@@ -60,6 +60,7 @@ library AaveV3 {
     }
 
     /// @dev What an account receives for the first time backs it only if it says so, from 3.6 on, or the guard may say so.
+    /// Whoever had less than what came counts as new: else dust that anybody sent would keep it from counting.
     function _count(address pool, Asset memory asset, address holder) private {
         try IAavePool(pool).isApprovedPositionManager(holder, address(this)) returns (bool isApproved) {
             if (isApproved) IAavePool(pool).setUserUseReserveAsCollateralOnBehalfOf(asset.underlying, true, holder);

@@ -195,6 +195,38 @@ contract AaveTest is Setting, AaveMarket {
         assertApproxEqAbs(result.healthAfter, 1.5509e18, 1e14); // (15,400 + 1,660) / 11,000
     }
 
+    /// @dev aTokens that somebody sends back nothing either, and the account is not new to them any more.
+    function test_DustDoesNotKeepWhatIsNewFromCounting() public {
+        address bare = makeAddr("account with DAI");
+        _supplyFor(bare, dai, 20_000e18);
+        _borrowFor(bare, usdc, 11_000e6);
+        vm.startPrank(bare);
+        guard.join();
+        pool.approvePositionManager(address(guard), true);
+        vm.stopPrank();
+        _enrolAave(bare);
+        vm.prank(lender);
+        aWeth.transfer(bare, 2);
+        uint256 state = vm.snapshotState();
+        IMarginGuard.Result memory result =
+            _assertSaved(_rescue(FREE + 1, _transfer(IMarginGuard.Kind.Native, FREE, WETH, WETH, 1 ether)));
+        assertApproxEqAbs(result.healthAfter, 1.5509e18, 1e14);
+        vm.revertToState(state);
+        result = _assertSaved(_rescue(FREE + 1, _transfer(IMarginGuard.Kind.Cross, D, 0, WETH, 1 ether)));
+        assertApproxEqAbs(result.healthAfter, 1.5509e18, 1e14);
+    }
+
+    function test_WhatCountsAlreadyGoesOnCounting() public {
+        _supplyFor(owner, usdc, 100e6);
+        _supplyFor(free, usdc, 1_000e6);
+        TestToken aUsdc = _aToken(usdc);
+        vm.prank(free);
+        aUsdc.approve(address(guard), 1_000e6);
+        vm.prank(owner);
+        pool.approvePositionManager(address(guard), true);
+        _assertSaved(_rescue(MAIN, _transfer(IMarginGuard.Kind.Native, FREE, USDC, USDC, 1_000e6)));
+    }
+
     /* CROSS */
 
     function test_MovesFromAaveToMorpho() public {

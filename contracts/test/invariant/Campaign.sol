@@ -4,25 +4,45 @@ pragma solidity 0.8.34;
 import {IMarginGuard} from "../../src/interfaces/IMarginGuard.sol";
 import {MarketParams} from "../../src/interfaces/IMorpho.sol";
 import {TestToken} from "../../devnet/TestToken.sol";
+import {AaveMarket} from "../aave/AaveMarket.sol";
 import {Setting} from "../Setting.sol";
 
-/// @notice The world of the campaign: a book of ten accounts of three holders on the real Morpho, two underlyings, and a
-/// thief who holds the keeper's key. It keeps its own account of everything, and measures without asking the guard.
-abstract contract Campaign is Setting {
-    uint256 internal constant PLACES = 10;
+/// @notice The world of the campaign: a book of thirteen accounts of four holders on the real Morpho and the real Aave v3.6,
+/// four underlyings, and a thief who holds the keeper's key, lends in both and liquidates in both.
+abstract contract Campaign is Setting, AaveMarket {
+    uint256 internal constant PLACES = 13;
     uint256 internal constant OWNER_WALLET = 4;
     uint256 internal constant STRANGER = 8;
     uint256 internal constant FRIEND_WALLET = 9;
+    uint256 internal constant OWNER_AAVE = 10; // ether for dollars
+    uint256 internal constant FRIEND_AAVE = 11; // ether and dollars for dollars, once it borrows
+    uint256 internal constant SISTER_AAVE = 12; // dollars for ether
+
+    /// @dev Underlyings by number.
+    uint256 internal constant TOKENS = 4;
+    uint256 internal constant WETH = 0;
+    uint256 internal constant WSTETH = 1;
+    uint256 internal constant USDC = 2;
+    uint256 internal constant DAI = 3;
+
+    /// @dev Of Aave's listings, in basis points.
+    uint16 internal constant WETH_THRESHOLD = 8_300;
+    uint16 internal constant USDC_THRESHOLD = 7_800;
 
     address internal friend = makeAddr("friend"); // joins and leaves
+    address internal sister = makeAddr("sister"); // joined
     address internal stranger = makeAddr("stranger"); // permitted the guard by mistake, was enrolled, never joined
     TestToken internal wsteth;
+    TestToken[TOKENS] internal tokens;
+    TestToken[TOKENS] internal aTokens; // of those that Aave lists
+    TestToken[TOKENS] internal debtTokens;
 
     /// @dev A place in the book; its enrolment index changes when the owner retires it and enrols it again.
     struct Place {
+        IMarginGuard.Protocol protocol;
         address holder;
-        MarketParams market; // empty for a wallet
-        address[] tokens;
+        MarketParams market; // of Morpho only
+        uint8[] tokens; // underlyings by asset; of Morpho the collateral and the loan
         uint16 index;
         IMarginGuard.Policy policy;
     }
@@ -32,85 +52,136 @@ abstract contract Campaign is Setting {
     /// @dev One place in each market: the thief owns half of the loans there, and would not mind to see them covered.
     uint256[6] internal lentTo = [0, 1, 2, 3, 5, 6];
 
-    /// @dev Everything that a call of the keeper could touch.
-    struct Books {
-        uint256[2][PLACES] holdings; // WETH, wstETH: collateral of a position, balance of a wallet
-        uint256[2][PLACES] allowances; // of a wallet to the guard
-        uint256[PLACES] debtShares;
-        uint256[PLACES] supplyShares;
-        uint256[PLACES] healths;
-        uint256[4] guardBalances;
-        uint256[4] thiefBalances;
-        bool[6] authorised; // the guard by each holder, and the thief by each holder
-    }
-
     function setUp() public virtual override {
         super.setUp();
         wsteth = new TestToken("Wrapped staked Ether", "wstETH", 18);
+        tokens = [weth, wsteth, usdc, dai];
+        Listing[] memory listings = new Listing[](2);
+        listings[0] = Listing(weth, ethFeed, 8_050, WETH_THRESHOLD, 10_500);
+        listings[1] = Listing(usdc, usdcFeed, 7_500, USDC_THRESHOLD, 10_450);
+        _deployAave(listings, lender, 1_000_000);
+        (aTokens[WETH], aTokens[USDC]) = (_aToken(weth), _aToken(usdc));
+        debtTokens[WETH] = TestToken(pool.getReserveData(address(weth)).variableDebtTokenAddress);
+        debtTokens[USDC] = TestToken(pool.getReserveData(address(usdc)).variableDebtTokenAddress);
+
+        _openOnMorpho();
+        _openOnAave();
+        _fillWallets();
+        _setCap(address(weth), 20 ether, 1 days);
+        _setCap(address(wsteth), 10 ether, 6 hours);
+        _setCap(address(usdc), 40_000e6, 1 days);
+        _setCap(address(dai), 20_000e18, 12 hours);
+        _letTheThiefIn();
+    }
+
+    function _openOnMorpho() private {
         MarketParams memory e = _createMarket(address(usdc), address(wsteth), address(usdcOracle), 0.86e18);
         MarketParams memory f = _createMarket(address(dai), address(wsteth), address(daiOracle), 0.86e18);
         _open(e, 10 ether, 13_000e6);
         _open(f, 10 ether, 5_000e18);
         _openFor(friend, usdc86, 10 ether, 6_000e6);
         _openFor(stranger, dai86, 10 ether, 6_000e18);
-        TestToken(weth).mint(friend, 10 ether);
-        wsteth.mint(friend, 10 ether);
         vm.prank(friend);
         morpho.setAuthorization(address(guard), true);
+        vm.prank(friend);
+        guard.join();
         vm.prank(stranger);
         morpho.setAuthorization(address(guard), true);
-        vm.startPrank(friend);
-        guard.join();
-        weth.approve(address(guard), 8 ether);
-        wsteth.approve(address(guard), 8 ether);
-        vm.stopPrank();
+        _place(0, owner, usdc86);
+        _place(1, owner, usdc77);
+        _place(2, owner, dai86);
+        _place(3, owner, dai77);
+        _place(5, owner, e);
+        _place(6, owner, f);
+        _place(7, friend, usdc86);
+        _place(STRANGER, stranger, dai86);
+        (places[0].index, places[1].index, places[2].index, places[3].index) = (A, B, C, D);
+        for (uint256 place = 5; place < FRIEND_WALLET; ++place) {
+            places[place].index = _enrol(_enrolment(place));
+        }
+    }
 
-        _place(0, owner, usdc86, A);
-        _place(1, owner, usdc77, B);
-        _place(2, owner, dai86, C);
-        _place(3, owner, dai77, D);
-        _place(5, owner, e, _enrol(_morphoAccount(e)));
-        _place(6, owner, f, _enrol(_morphoAccount(f)));
-        _place(7, friend, usdc86, _enrol(_morphoAccountOf(friend, usdc86)));
-        _place(STRANGER, stranger, dai86, _enrol(_morphoAccountOf(stranger, dai86)));
-        places[OWNER_WALLET].holder = owner;
-        places[OWNER_WALLET].index = WALLET;
-        places[OWNER_WALLET].tokens.push(address(weth));
-        places[FRIEND_WALLET].holder = friend;
-        places[FRIEND_WALLET].tokens.push(address(weth));
-        places[FRIEND_WALLET].tokens.push(address(wsteth));
+    function _openOnAave() private {
+        _supplyFor(owner, weth, 10 ether);
+        _borrowFor(owner, usdc, 12_000e6); // 1.3833
+        _supplyFor(friend, weth, 10 ether);
+        _supplyFor(friend, usdc, 20_000e6);
+        _supplyFor(sister, usdc, 40_000e6);
+        _borrowFor(sister, weth, 10 ether); // 1.56
+        address[3] memory holders = [owner, friend, sister];
+        for (uint256 i; i < 3; ++i) {
+            vm.startPrank(holders[i]);
+            aTokens[WETH].approve(address(guard), 20 ether);
+            aTokens[USDC].approve(address(guard), 30_000e6);
+            if (holders[i] != owner) pool.approvePositionManager(address(guard), true);
+            if (holders[i] == sister) guard.join();
+            vm.stopPrank();
+            Place storage p = places[OWNER_AAVE + i];
+            (p.protocol, p.holder, p.policy) = (IMarginGuard.Protocol.Aave, holders[i], _policy());
+            p.tokens.push(uint8(WETH));
+            p.tokens.push(uint8(USDC));
+            p.index = _enrol(_enrolment(OWNER_AAVE + i));
+        }
+    }
+
+    /// @dev They hold what may be put in, and what is owed.
+    function _fillWallets() private {
+        (places[OWNER_WALLET].holder, places[FRIEND_WALLET].holder) = (owner, friend);
+        for (uint8 token; token < TOKENS; ++token) {
+            places[FRIEND_WALLET].tokens.push(token);
+            if (token != WSTETH) places[OWNER_WALLET].tokens.push(token);
+            uint256 unit = 10 ** tokens[token].decimals() * (token < USDC ? 1 : 2_000);
+            tokens[token].mint(friend, 10 * unit);
+            vm.prank(friend);
+            tokens[token].approve(address(guard), 8 * unit);
+            vm.prank(owner);
+            tokens[token].approve(address(guard), 5 * unit);
+        }
+        _retire(WALLET); // which holds less
+        places[OWNER_WALLET].index = _enrol(_enrolment(OWNER_WALLET));
         places[FRIEND_WALLET].index = _enrol(_enrolment(FRIEND_WALLET));
-        _setCap(address(weth), 20 ether, 1 days);
-        _setCap(address(wsteth), 10 ether, 6 hours);
+    }
 
+    function _letTheThiefIn() private {
+        weth.mint(thief, 10_000 ether);
         usdc.mint(thief, 10_000_000e6);
         dai.mint(thief, 10_000_000e18);
         vm.startPrank(thief);
+        weth.approve(address(pool), type(uint256).max);
+        usdc.approve(address(pool), type(uint256).max);
         usdc.approve(address(morpho), type(uint256).max);
         dai.approve(address(morpho), type(uint256).max);
         for (uint256 i; i < lentTo.length; ++i) {
             MarketParams memory market = places[lentTo[i]].market;
             morpho.supply(market, 1_000_000 * 10 ** TestToken(market.loanToken).decimals(), 0, thief, "");
         }
+        pool.supply(address(weth), 1_000 ether, thief, 0);
+        pool.supply(address(usdc), 1_000_000e6, thief, 0);
         vm.stopPrank();
         vm.prank(owner);
         guard.setKeeper(thief);
         keeper = thief;
     }
 
-    function _place(uint256 place, address holder, MarketParams memory market, uint16 index) private {
-        places[place].holder = holder;
-        places[place].market = market;
-        places[place].tokens.push(market.collateralToken);
-        places[place].index = index;
-        places[place].policy = _policy();
+    function _place(uint256 place, address holder, MarketParams memory market) private {
+        Place storage p = places[place];
+        (p.protocol, p.holder, p.market, p.policy) = (IMarginGuard.Protocol.Morpho, holder, market, _policy());
+        p.tokens.push(uint8(market.collateralToken == address(weth) ? WETH : WSTETH));
+        p.tokens.push(uint8(market.loanToken == address(usdc) ? USDC : DAI));
     }
 
     function _enrolment(uint256 place) internal view returns (IMarginGuard.Enrolment memory enrolment) {
         Place memory p = places[place];
-        if (!_isWallet(place)) enrolment = _morphoAccountOf(p.holder, p.market);
-        else enrolment = _walletAccount(p.holder, p.tokens[0]);
-        if (_isWallet(place)) enrolment.assets = p.tokens;
+        if (_isOnMorpho(place)) {
+            enrolment = _morphoAccountOf(p.holder, p.market);
+        } else {
+            address[] memory assets = new address[](p.tokens.length);
+            for (uint256 i; i < assets.length; ++i) {
+                assets[i] = address(tokens[p.tokens[i]]);
+            }
+            address target = _isOnAave(place) ? address(pool) : address(0);
+            enrolment = IMarginGuard.Enrolment(p.protocol, p.holder, target, 0, assets, p.policy);
+        }
         enrolment.policy = p.policy;
     }
 
@@ -118,75 +189,29 @@ abstract contract Campaign is Setting {
         return place == OWNER_WALLET || place == FRIEND_WALLET;
     }
 
-    function _underlying(uint256 which) internal view returns (TestToken) {
-        return which == 0 ? weth : wsteth;
+    function _isOnAave(uint256 place) internal pure returns (bool) {
+        return place >= OWNER_AAVE;
     }
 
-    /* MEASURING */
-
-    function _accrueAll() internal {
-        for (uint256 place; place < PLACES; ++place) {
-            if (!_isWallet(place)) morpho.accrueInterest(places[place].market);
-        }
+    function _isOnMorpho(uint256 place) internal pure returns (bool) {
+        return !_isWallet(place) && !_isOnAave(place);
     }
 
-    /// @dev Interest must be accrued.
-    function _books() internal view returns (Books memory books) {
-        for (uint256 place; place < PLACES; ++place) {
-            address holder = places[place].holder;
-            if (_isWallet(place)) {
-                for (uint256 i; i < 2; ++i) {
-                    books.holdings[place][i] = _underlying(i).balanceOf(holder);
-                    books.allowances[place][i] = _underlying(i).allowance(holder, address(guard));
-                }
-                books.healths[place] = NO_DEBT;
-            } else {
-                uint256 which = places[place].tokens[0] == address(weth) ? 0 : 1;
-                MarketParams memory market = places[place].market;
-                (books.supplyShares[place], books.debtShares[place], books.holdings[place][which]) =
-                    morpho.position(_id(market), holder);
-                books.healths[place] = _healthOf(market, books.debtShares[place], books.holdings[place][which]);
-            }
-        }
-        (books.guardBalances, books.thiefBalances) = (_balances(address(guard)), _balances(thief));
-        books.authorised = [
-            morpho.isAuthorized(owner, address(guard)),
-            morpho.isAuthorized(friend, address(guard)),
-            morpho.isAuthorized(stranger, address(guard)),
-            morpho.isAuthorized(owner, thief),
-            morpho.isAuthorized(friend, thief),
-            morpho.isAuthorized(stranger, thief)
-        ];
-    }
+    /* PRICES */
 
-    function _balances(address of_) internal view returns (uint256[4] memory) {
-        return [weth.balanceOf(of_), wsteth.balanceOf(of_), usdc.balanceOf(of_), dai.balanceOf(of_)];
-    }
-
-    /// @dev In USD; the loan tokens are at one dollar here.
-    function _debtOf(MarketParams memory market, uint256 shares) internal view returns (uint256 debt) {
-        (,, uint256 assets, uint256 allShares,,) = morpho.market(_id(market));
-        debt = (shares * (assets + 1) + allShares + 1e6 - 1) / (allShares + 1e6);
-    }
-
+    /// @dev Of WETH and wstETH, 8 decimals.
     function _price() internal view returns (uint256) {
         (, int256 answer,,,) = ethFeed.latestRoundData();
         return uint256(answer);
     }
 
-    /// @dev Collateral at the feeds' prices; 0 where Morpho cannot know it either, because a feed is broken.
-    function _healthOf(MarketParams memory market, uint256 shares, uint256 collateral) internal view returns (uint256) {
-        if (shares == 0) return NO_DEBT;
-        (, int256 quote,,,) = (market.loanToken == address(usdc) ? usdcFeed : daiFeed).latestRoundData();
-        if (quote <= 0) return 0;
-        uint256 value = _valueOf(market, collateral);
-        return value * market.lltv / 1e18 * 1e18 / _debtOf(market, shares);
+    /// @dev In 18 decimals of a dollar; what is lent is at one dollar here.
+    function _inDollars(uint256 token, uint256 amount) internal view returns (uint256) {
+        return token < USDC ? amount * _price() / 1e8 : token == USDC ? amount * 1e12 : amount;
     }
 
-    /// @dev In the loan token, which is at one dollar here.
-    function _valueOf(MarketParams memory market, uint256 collateral) internal view returns (uint256 value) {
-        value = collateral * _price() / 1e8;
-        if (market.loanToken == address(usdc)) value /= 1e12;
+    function _fromDollars(uint256 token, uint256 dollars) internal view returns (uint256) {
+        return token < USDC ? dollars * 1e8 / _price() : token == USDC ? dollars / 1e12 : dollars;
     }
 
     /* RANDOMNESS */

@@ -32,10 +32,12 @@ contract GuardProofs is Test {
     IMarginGuard private guard;
     AbstractProtocol private protocol;
     AbstractToken private token;
+    AbstractToken private loan;
     bytes32[3] private ids;
 
     function setUp() public {
         token = new AbstractToken();
+        loan = new AbstractToken();
         protocol = new AbstractProtocol();
         bytes memory code = abi.encodePacked(vm.getCode("MarginGuard.sol:MarginGuard"), abi.encode(OWNER));
         address made;
@@ -46,8 +48,9 @@ contract GuardProofs is Test {
         IMarginGuard.Enrolment[] memory list = new IMarginGuard.Enrolment[](4);
         for (uint256 i; i < 3; ++i) {
             // The protocol is its own oracle.
-            ids[i] =
-                protocol.create(MarketParams(address(1), address(token), address(protocol), address(uint160(i)), LLTV));
+            ids[i] = protocol.create(
+                MarketParams(address(loan), address(token), address(protocol), address(uint160(i)), LLTV)
+            );
             list[i] = IMarginGuard.Enrolment({
                 protocol: IMarginGuard.Protocol.Morpho,
                 holder: OWNER,
@@ -58,10 +61,11 @@ contract GuardProofs is Test {
             });
         }
         list[3].holder = OWNER;
-        list[3].assets = new address[](1);
-        list[3].assets[0] = address(token);
-        IMarginGuard.Cap[] memory caps = new IMarginGuard.Cap[](1);
+        list[3].assets = new address[](2);
+        (list[3].assets[0], list[3].assets[1]) = (address(token), address(loan));
+        IMarginGuard.Cap[] memory caps = new IMarginGuard.Cap[](2);
         caps[0] = IMarginGuard.Cap(address(token), 1_000 ether, 1 days);
+        caps[1] = IMarginGuard.Cap(address(loan), 1_000 ether, 1 days);
         vm.startPrank(OWNER);
         guard.enrol(list);
         guard.setCaps(caps);
@@ -101,6 +105,25 @@ contract GuardProofs is Test {
         assert(!protocol.wasAskedForMore() && !token.wasAskedForMore());
         assert(token.balanceOf(address(guard)) == donation);
         assert(token.allowance(address(guard), address(protocol)) == 0);
+    }
+
+    /// @dev Of a repayment: what it takes and leaves of the allowance is exact, and the debt falls by as much but for what
+    /// the guard lets a protocol round.
+    function check_P1_WhatIsRepaidIsBooked(uint128 amount, uint256 donation, AbstractProtocol.Mood calldata mood)
+        public
+    {
+        _fixedBook();
+        vm.assume(donation < 1 << 200);
+        _sharesAreAssets();
+        loan.set(address(guard), donation);
+        protocol.doAsYouPlease(mood);
+        if (!_carriedOut(_repaymentFromWallet(amount))) return;
+        assert(mood.takes == amount && mood.leaves == 0);
+        assert(uint256(mood.credits) + 10 >= amount && mood.credits <= uint256(amount) + 10);
+        assert(loan.balanceOf(OWNER) == 10 ether - uint256(amount));
+        assert(_collateral(0) == 10 ether && token.balanceOf(OWNER) == 10 ether);
+        assert(loan.balanceOf(address(guard)) == donation);
+        assert(loan.allowance(address(guard), address(protocol)) == 0);
     }
 
     /// @dev With a protocol that is honest: to the unit, account by account, and no debt changes.
@@ -264,6 +287,9 @@ contract GuardProofs is Test {
         assertTrue(_carriedOut(_rescue(2, 1 ether, 0)));
         vm.revertToState(state);
         assertTrue(_carriedOut(_rescueFromWallet(1 ether)));
+        vm.revertToState(state);
+        _sharesAreAssets();
+        assertTrue(_carriedOut(_repaymentFromWallet(1 ether)));
     }
 
     function test_WhoIsAskedForMoreRemembersIt() public {
@@ -283,6 +309,14 @@ contract GuardProofs is Test {
         }
         token.set(OWNER, 10 ether);
         token.setAllowance(OWNER, address(guard), 8 ether);
+        loan.set(OWNER, 10 ether);
+        loan.setAllowance(OWNER, address(guard), 8 ether);
+    }
+
+    /// @dev In account 0's market a share of the debt is an asset, the virtual ones included; of a power of two of each, so
+    /// that a solver need not divide.
+    function _sharesAreAssets() private {
+        protocol.borrowed(ids[0], 2 ** 67 - 1, 2 ** 67 - 1e6);
     }
 
     function _collateral(uint256 i) private view returns (uint256 collateral) {
@@ -309,6 +343,12 @@ contract GuardProofs is Test {
     function _rescueFromWallet(uint128 amount) private pure returns (IMarginGuard.Rescue[] memory) {
         IMarginGuard.Transfer[] memory transfers = new IMarginGuard.Transfer[](1);
         transfers[0] = IMarginGuard.Transfer(IMarginGuard.Kind.Cross, 3, 0, 0, amount);
+        return _batch(transfers, 0);
+    }
+
+    function _repaymentFromWallet(uint128 amount) private pure returns (IMarginGuard.Rescue[] memory) {
+        IMarginGuard.Transfer[] memory transfers = new IMarginGuard.Transfer[](1);
+        transfers[0] = IMarginGuard.Transfer(IMarginGuard.Kind.Repay, 3, 1, 1, amount);
         return _batch(transfers, 0);
     }
 
@@ -347,7 +387,8 @@ contract GuardProofs is Test {
         for (uint16 i; i < 4; ++i) {
             IMarginGuard.Account memory account = guard.account(i);
             assert(!account.retired && account.joined && account.holder == OWNER);
-            assert(account.assets.length == (i == 3 ? 1 : 2) && account.assets[0].underlying == address(token));
+            assert(account.assets.length == 2 && account.assets[0].underlying == address(token));
+            assert(account.assets[1].underlying == address(loan));
             if (i == 3) continue;
             assert(account.target == address(protocol) && account.key == ids[i]);
             assert(account.policy.hardFloor == HARD_FLOOR && account.policy.minAfter == MIN_AFTER);

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.34;
+
+import {MarketParams} from "../../src/interfaces/IMorpho.sol";
+import {Batches} from "./Batches.sol";
+
+interface IDeficit {
+    function getReserveDeficit(address asset) external view returns (uint256);
+}
+
+/// @notice What the thief does to the book beside the guard, and what he is worth.
+abstract contract Liquidations is Batches {
+    uint256 public liquidations;
+    uint256 public liquidationsOnAave;
+
+    function _liquidates(uint256 place) internal returns (bool ok) {
+        if (_isWallet(place)) return false;
+        uint256 part = 1 + _draw(4);
+        vm.startPrank(thief);
+        if (_isOnAave(place)) {
+            (uint256 collateral, uint256 debt) = (_onceIn(2) ? WETH : USDC, place == SISTER_AAVE ? WETH : USDC);
+            uint256 owed = debtTokens[debt].balanceOf(places[place].holder);
+            ok = owed != 0 && _seizesOnAave(place, collateral, debt, owed / part, _onceIn(2));
+            if (ok) ++liquidationsOnAave;
+        } else {
+            MarketParams memory market = places[place].market;
+            (, uint256 shares, uint256 collateral) = morpho.position(_id(market), places[place].holder);
+            ok = shares != 0
+                && (_seizes(market, places[place].holder, 0, shares / part)
+                    || _seizes(market, places[place].holder, collateral / part, 0));
+        }
+        vm.stopPrank();
+        if (ok) ++liquidations;
+    }
+
+    function _seizes(MarketParams memory market, address borrower, uint256 seized, uint256 repaid)
+        private
+        returns (bool)
+    {
+        try morpho.liquidate(market, borrower, seized, repaid, "") {
+            return true;
+        } catch {
+            return false;
+        }
+    }
+
+    function _seizesOnAave(uint256 place, uint256 collateral, uint256 debt, uint256 amount, bool asATokens)
+        private
+        returns (bool)
+    {
+        address borrower = places[place].holder;
+        try pool.liquidationCall(address(tokens[collateral]), address(tokens[debt]), borrower, amount, asATokens) {
+            return true;
+        } catch {
+            return false;
+        }
+    }
+
+    /// @dev What anybody can do to an account of somebody else: give it collateral, pay its debt, fill what it is counted in.
+    function _tamper() internal {
+        uint256 place = _draw(PLACES);
+        uint256 trick = _draw(3);
+        uint256 which = _isOnAave(place) ? places[place].tokens[_draw(2)] : places[place].tokens[0];
+        uint256 amount = 1 + _draw(_onceIn(2) ? 100 : _fromDollars(which, 2_000e18));
+        tokens[which].mint(thief, amount);
+        vm.startPrank(thief);
+        if (_isWallet(place)) tokens[which].transfer(places[place].holder, amount);
+        else if (_isOnAave(place)) _tamperOnAave(place, which, amount, trick);
+        else _tamperOnMorpho(place, which, amount, trick);
+        vm.stopPrank();
+    }
+
+    function _tamperOnMorpho(uint256 place, uint256 which, uint256 amount, uint256 trick) private {
+        (MarketParams memory market, address holder) = (places[place].market, places[place].holder);
+        if (trick == 0) {
+            tokens[which].transfer(address(morpho), amount);
+        } else if (trick == 1) {
+            tokens[which].approve(address(morpho), amount);
+            morpho.supplyCollateral(market, amount, holder, "");
+        } else {
+            (, uint256 shares,) = morpho.position(_id(market), holder);
+            if (shares != 0) morpho.repay(market, 0, 1 + _draw(shares / 20 + 1), holder, "");
+        }
+    }
+
+    function _tamperOnAave(uint256 place, uint256 which, uint256 amount, uint256 trick) private {
+        address holder = places[place].holder;
+        uint256 owed = debtTokens[which].balanceOf(holder);
+        if (trick == 0) {
+            tokens[which].transfer(address(aTokens[which]), amount);
+        } else if (trick == 1 || owed == 0) {
+            if (_onceIn(2)) aTokens[which].transfer(holder, amount % aTokens[which].balanceOf(thief));
+            else pool.supply(address(tokens[which]), 2 + amount, holder, 0);
+        } else {
+            pool.repay(address(tokens[which]), 2 + _draw(owed / 20 + 1), VARIABLE, holder);
+        }
+    }
+
+    /* WHAT THE THIEF IS WORTH */
+
+    /// @dev What a liquidator without the key can make of the book as it stands, which is left as it stands.
+    function _worthAfterLiquidatingAll(Books memory books) internal returns (uint256 worth) {
+        uint256 state = vm.snapshotState();
+        vm.startPrank(thief);
+        for (uint256 place; place < PLACES; ++place) {
+            if (!_isOnMorpho(place)) continue;
+            MarketParams memory market = places[place].market;
+            (, uint256 shares, uint256 collateral) = morpho.position(_id(market), places[place].holder);
+            if (shares == 0) continue;
+            if (!_seizes(market, places[place].holder, 0, shares)) {
+                _seizes(market, places[place].holder, collateral, 0);
+            }
+        }
+        vm.stopPrank();
+        worth = _thiefsWorth(_books()) + _mostFromAave(books);
+        vm.revertToStateAndDelete(state);
+    }
+
+    /// @dev What there is to gain depends on the pieces that a liquidation is cut into, so this is what all of them at once
+    /// would bring: the bonus on whatever can be repaid, of each account that can be liquidated.
+    function _mostFromAave(Books memory books) private view returns (uint256 sum) {
+        for (uint256 place = OWNER_AAVE; place < PLACES; ++place) {
+            if (books.healths[place] >= 1e18) continue;
+            (uint256 value, uint256 debt) = (_backing(books, place), _owes(books, place));
+            sum += (value < debt * 105 / 100 ? value * 100 / 105 : debt) * 5 / 100;
+        }
+    }
+
+    /// @dev In 18 decimals of a dollar: the tokens, and the loans, without their part of the debts that no collateral is
+    /// worth. Interest must be accrued.
+    function _thiefsWorth(Books memory books) internal view returns (uint256 worth) {
+        for (uint256 i; i < TOKENS; ++i) {
+            worth += _inDollars(i, books.thiefBalances[i]);
+        }
+        worth += _inDollars(WETH, books.thiefBalances[4]) + _inDollars(USDC, books.thiefBalances[5]);
+        for (uint256 i; i < lentTo.length; ++i) {
+            MarketParams memory market = places[lentTo[i]].market;
+            bytes32 id = _id(market);
+            (uint256 assets, uint256 allShares,,,,) = morpho.market(id);
+            (uint256 shares,,) = morpho.position(id, thief);
+            uint256 token = places[lentTo[i]].tokens[1];
+            worth += _inDollars(token, (assets - _shortfall(books, id, token)) * shares / allShares);
+        }
+        worth -= _lossOnAave(books) / 2;
+    }
+
+    /// @return sum What the book owes in a market beyond what its collateral is worth, in the loan token.
+    function _shortfall(Books memory books, bytes32 id, uint256 token) private view returns (uint256 sum) {
+        for (uint256 place; place < PLACES; ++place) {
+            if (!_isOnMorpho(place) || _id(places[place].market) != id) continue;
+            (uint256 debt, uint256 value) = (books.debts[place][token], _fromDollars(token, _backing(books, place)));
+            if (value < debt) sum += debt - value;
+        }
+    }
+
+    /// @return sum What no collateral stands behind, or stood behind when it was written off, in dollars. Aave shares it out
+    /// to nobody by itself: half of it is taken to be the thief's.
+    function _lossOnAave(Books memory books) private view returns (uint256 sum) {
+        for (uint256 place = OWNER_AAVE; place < PLACES; ++place) {
+            (uint256 debt, uint256 value) = (_owes(books, place), _backing(books, place));
+            if (value < debt) sum += debt - value;
+        }
+        sum += _inDollars(WETH, IDeficit(address(pool)).getReserveDeficit(address(weth)));
+        sum += _inDollars(USDC, IDeficit(address(pool)).getReserveDeficit(address(usdc)));
+    }
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: MIT
+pragma solidity 0.8.34;
+
+import {MarketParams} from "../../src/interfaces/IMorpho.sol";
+import {TestToken} from "../../devnet/TestToken.sol";
+import {Campaign} from "./Campaign.sol";
+
+interface IScaled {
+    function scaledBalanceOf(address holder) external view returns (uint256);
+}
+
+/// @notice The campaign's own account of everything, which asks neither the guard nor for any protocol's health.
+abstract contract Measures is Campaign {
+    /// @dev Everything that a call of the keeper could touch; for each place by underlying.
+    struct Books {
+        uint256[TOKENS][PLACES] holdings; // collateral, aTokens, or what a wallet holds
+        uint256[TOKENS][PLACES] allowances; // of a wallet's tokens or of aTokens, to the guard
+        uint256[TOKENS][PLACES] debts;
+        uint256[TOKENS][PLACES] debtShares; // as Morpho and Aave keep them: without interest
+        bool[TOKENS][PLACES] counts; // whether what is held backs what is owed
+        uint256[PLACES] supplyShares;
+        uint256[PLACES] healths;
+        uint256[6] guardBalances; // the underlyings and the aTokens
+        uint256[6] thiefBalances;
+    }
+
+    function _accrueAll() internal {
+        for (uint256 i; i < lentTo.length; ++i) {
+            morpho.accrueInterest(places[lentTo[i]].market);
+        }
+    }
+
+    /// @dev Morpho's interest must be accrued; Aave answers with interest to this second.
+    function _books() internal view returns (Books memory books) {
+        for (uint256 place; place < PLACES; ++place) {
+            if (_isWallet(place)) _measureWallet(books, place);
+            else if (_isOnMorpho(place)) _measureMorpho(books, place);
+            else _measureAave(books, place);
+            books.healths[place] = _healthOf(books, place);
+        }
+        (books.guardBalances, books.thiefBalances) = (_balances(address(guard)), _balances(thief));
+    }
+
+    /// @return all Of the guard and of the thief by each holder.
+    function _permissions() internal view returns (bool[16] memory all) {
+        address[4] memory holders = [owner, friend, sister, stranger];
+        for (uint256 i; i < 4; ++i) {
+            all[i] = morpho.isAuthorized(holders[i], address(guard));
+            all[4 + i] = morpho.isAuthorized(holders[i], thief);
+            all[8 + i] = pool.isApprovedPositionManager(holders[i], address(guard));
+            all[12 + i] = pool.isApprovedPositionManager(holders[i], thief);
+        }
+    }
+
+    function _measureWallet(Books memory books, uint256 place) private view {
+        address holder = places[place].holder;
+        for (uint256 i; i < TOKENS; ++i) {
+            books.holdings[place][i] = tokens[i].balanceOf(holder);
+            books.allowances[place][i] = tokens[i].allowance(holder, address(guard));
+        }
+    }
+
+    function _measureMorpho(Books memory books, uint256 place) private view {
+        MarketParams memory market = places[place].market;
+        (uint8 collateral, uint8 loan) = (places[place].tokens[0], places[place].tokens[1]);
+        (books.supplyShares[place], books.debtShares[place][loan], books.holdings[place][collateral]) =
+            morpho.position(_id(market), places[place].holder);
+        books.debts[place][loan] = _debtOf(market, books.debtShares[place][loan]);
+        books.counts[place][collateral] = true;
+    }
+
+    function _measureAave(Books memory books, uint256 place) private view {
+        address holder = places[place].holder;
+        uint256 configuration = pool.getUserConfiguration(holder);
+        for (uint256 i; i < 2; ++i) {
+            uint256 token = places[place].tokens[i];
+            books.holdings[place][token] = aTokens[token].balanceOf(holder);
+            books.allowances[place][token] = aTokens[token].allowance(holder, address(guard));
+            books.debts[place][token] = debtTokens[token].balanceOf(holder);
+            books.debtShares[place][token] = IScaled(address(debtTokens[token])).scaledBalanceOf(holder);
+            books.counts[place][token] = configuration >> (2 * i + 1) & 1 == 1;
+        }
+    }
+
+    function _balances(address of_) internal view returns (uint256[6] memory) {
+        return [
+            weth.balanceOf(of_),
+            wsteth.balanceOf(of_),
+            usdc.balanceOf(of_),
+            dai.balanceOf(of_),
+            aTokens[WETH].balanceOf(of_),
+            aTokens[USDC].balanceOf(of_)
+        ];
+    }
+
+    /// @dev Rounded up, as Morpho does.
+    function _debtOf(MarketParams memory market, uint256 shares) internal view returns (uint256) {
+        (,, uint256 assets, uint256 allShares,,) = morpho.market(_id(market));
+        return (shares * (assets + 1) + allShares + 1e6 - 1) / (allShares + 1e6);
+    }
+
+    /* WHAT IT IS WORTH */
+
+    /// @dev By balances and prices; 0 where Morpho cannot know it either, because a feed is broken.
+    function _healthOf(Books memory books, uint256 place) private view returns (uint256) {
+        if (_owes(books, place) == 0) return NO_DEBT;
+        if (_isOnAave(place)) return _healthOnAave(books, place);
+        (uint8 collateral, uint8 loan) = (places[place].tokens[0], places[place].tokens[1]);
+        if (loan == DAI && !_daiIsQuoted()) return 0;
+        uint256 value = _fromDollars(loan, _inDollars(collateral, books.holdings[place][collateral]));
+        return value * places[place].market.lltv / 1e18 * 1e18 / books.debts[place][loan];
+    }
+
+    /// @dev Each value in 8 decimals, what is held rounded down, what is owed up.
+    function _healthOnAave(Books memory books, uint256 place) private view returns (uint256) {
+        (uint256 ether_, uint256 dollars) = (books.holdings[place][WETH] * _price() / 1e18, books.holdings[place][USDC]);
+        uint256 covered;
+        if (books.counts[place][WETH]) covered += ether_ * WETH_THRESHOLD;
+        if (books.counts[place][USDC]) covered += dollars * 100 * USDC_THRESHOLD;
+        uint256 debt = (books.debts[place][WETH] * _price() + 1e18 - 1) / 1e18 + books.debts[place][USDC] * 100;
+        return (covered * 1e18 + debt / 2) / debt / 10_000;
+    }
+
+    /// @return dollars What stands behind the debts of a place.
+    function _backing(Books memory books, uint256 place) internal view returns (uint256 dollars) {
+        for (uint256 i; i < TOKENS; ++i) {
+            if (books.counts[place][i]) dollars += _inDollars(i, books.holdings[place][i]);
+        }
+    }
+
+    function _owes(Books memory books, uint256 place) internal view returns (uint256 dollars) {
+        for (uint256 i; i < TOKENS; ++i) {
+            dollars += _inDollars(i, books.debts[place][i]);
+        }
+    }
+
+    /// @return The part of its value that a collateral counts with, WAD.
+    function _weight(uint256 place, uint256 token) internal view returns (uint256) {
+        if (_isOnMorpho(place)) return places[place].market.lltv;
+        return uint256(token == WETH ? WETH_THRESHOLD : USDC_THRESHOLD) * 1e14;
+    }
+
+    function _daiIsQuoted() internal view returns (bool) {
+        (, int256 quote,,,) = daiFeed.latestRoundData();
+        return quote > 0;
+    }
+}

@@ -1,0 +1,15 @@
+"""Where the protocols are on the chains that people use: what is looked at when nobody names an address."""
+
+from collections.abc import Mapping
+
+from keeper.core.units import Address
+
+MORPHO_USUAL = Address("0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb")
+"""Where Morpho Blue is on Ethereum and Base; elsewhere it has to be named."""
+
+AAVE_USUAL: Mapping[int, Address] = {
+    1: Address("0x87870bca3f3fd6335c3f4ce8392d69350b4fa4e2"),
+    8453: Address("0xa238dd80c259a72e81d7e4664a9801593f98d1c5"),
+    42161: Address("0x794a61358d6845594f94dc1db02a252b5b4814ad"),
+}
+"""The main Aave v3 pool of Ethereum, Base and Arbitrum, by chain id; another one has to be named."""
