@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from keeper.core import economics, verdict
 from keeper.core.book import Account, Book
+from keeper.core.forms import across_protocols
 from keeper.core.plan import Effect, History, Lane, Plan, Rescue, Stage
 from keeper.core.policy import Policy, enforced
 from keeper.core.snapshot import NOTHING, GuardState, Snapshot, Subaccount, SubaccountId, Token, Unknown
@@ -69,7 +70,7 @@ class _Planning:
         usd = {unit: snapshot.usd_per_unit[unit] for unit in units if unit in snapshot.usd_per_unit}
         self._accounts = {
             subaccount.id: _account(subaccount, policy, snapshot.guard, usd if len(usd) == len(units) else {})
-            for subaccount in snapshot.subaccounts
+            for subaccount in across_protocols(snapshot.subaccounts)
             if subaccount.id in policy.subaccounts
         }
         caps = NOTHING if snapshot.guard is None else snapshot.guard.remaining_cap_raw
