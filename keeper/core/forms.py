@@ -27,15 +27,10 @@ def across_protocols(subaccounts: Sequence[Subaccount]) -> list[Subaccount]:
         replace(
             subaccount,
             collateral=tuple(
-                _from_outside(line) if forms[line.token.address] != {line.form} else line
+                line if forms[line.token.address] == {line.form} else _from_outside(line)
                 for line in subaccount.collateral
             ),
         )
-        if any(
-            line.withdrawable_raw_max is not None or line.suppliable_raw_max is not None
-            for line in subaccount.collateral
-        )
-        else subaccount
         if any(line.withdrawable_raw_max is not None for line in subaccount.collateral)
         or any(line.suppliable_raw_max is not None for line in subaccount.collateral)
         else subaccount
