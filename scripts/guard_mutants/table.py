@@ -223,7 +223,6 @@ MUTANTS: Final = (
         GUARD,
         "if (!_isNear(standing.booked + total, before, ROUNDING))",
         "if (false)",
-        safety="repayment was booked",
     ),
     Mutant("P1", "roundings are refused", GUARD, "x > y ? x - y <= within : y - x <= within", "x == y"),
     Mutant("P1", "more than roundings pass", GUARD, "ROUNDING = 10;", "ROUNDING = 1e6;"),
@@ -446,7 +445,7 @@ MUTANTS: Final = (
         "P1", "aTokens to the guard", AAVE, "asset.form.pullTo(from, to, amount);", "asset.form.pull(from, amount);"
     ),
     Mutant("P1", "withdrawn to another", AAVE, "amount, address(this));", "amount, holder);"),
-    Mutant("P1", "aTokens stay", AAVE, "Token.requireBalance(asset.form, before);", "", "aTokens left"),
+    Mutant("P1", "aTokens stay", AAVE, "Token.requireBalance(asset.form, before);", ""),
     Mutant("P1", "supplied to the guard", AAVE, "amount, holder, 0);", "amount, address(this), 0);"),
     Mutant(
         "P1",
@@ -484,7 +483,6 @@ MUTANTS: Final = (
         AAVE,
         "(threshold + 1) * FROM_BPS",
         "(threshold - 1) * FROM_BPS",
-        "worth more than it owes, on Aave",
     ),
     Mutant("P1", "never native", GUARD, "!standing.isOwed && source.form == standing.asset.form", "false"),
     Mutant("P1", "always native", GUARD, "!standing.isOwed && source.form == standing.asset.form", "!standing.isOwed"),

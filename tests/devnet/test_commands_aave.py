@@ -101,6 +101,8 @@ def protected(devnet: Devnet, config: Path) -> Path:
 def test_an_account_is_rescued_with_the_atokens_of_another_without_debt(devnet: Devnet, protected: Path) -> None:
     market, chain = devnet.deployment.aave, devnet.chain
     assert keeper("setup --json", config=protected).document["transactions"] == []
+    for symbol in ("WETH", "WBTC"):  # the wallet would be asked first
+        chain.send(OWNER, devnet.deployment.tokens[symbol], "approve(address,uint256)", devnet.deployment.guard, 0)
     chain.set_price("WBTC", "-52%")
     before = aave.account(devnet.node, market, OWNER.address).health
     assert before == pytest.approx(1_080_350_000_000_000_000, rel=1e-4)
