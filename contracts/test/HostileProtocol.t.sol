@@ -207,7 +207,7 @@ contract HostileProtocolTest is Setting {
         bytes32 id =
             protocol.create(MarketParams(address(loan), address(token), address(protocol), address(0x1234), 0.86e18));
         protocol.open(id, owner, 10 ether, 7e18);
-        protocol.borrowed(id, 100e18, 100e18);
+        protocol.borrowed(id, 100e18 + 1e6 - 1, 100e18); // so that a share is worth one of the token, to the wei
         IMarginGuard.Enrolment memory enrolment = _morphoAccount(usdc86);
         (enrolment.target, enrolment.key) = (address(protocol), id);
         uint16 index = _enrol(enrolment);
