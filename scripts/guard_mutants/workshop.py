@@ -20,6 +20,9 @@ LINKED = ("node_modules", ".cache")
 FAILED_TEST = re.compile(r"^\[FAIL.*\] (\w+)\(", re.MULTILINE)
 BUILD_SECONDS_MAX = 600
 
+AS_SHIPPED = "GasTest|GasPairs|WorstBatch|Deployment|Campaign"
+"""Tests that hold of the optimised build only, and the campaign, which comes last."""
+
 VIA_IR = re.compile(
     r"\n\[\[profile\.default\.(additional_compiler_profiles|compilation_restrictions)\]\].*\Z", re.DOTALL
 )
@@ -67,7 +70,7 @@ class Workshop:
 
     def failing(self, what: str) -> str | None:
         """The first test that fails, the campaign last. Raises TableIsStale, with `what`, where it does not compile."""
-        printed = self._forge("test", "--fail-fast", "--no-match-contract", "GasTest|WorstBatch|Deployment|Campaign")
+        printed = self._forge("test", "--fail-fast", "--no-match-contract", AS_SHIPPED)
         if "Compiler run failed" in printed or "Ran " not in printed:
             raise TableIsStale(f"{what}: it did not compile\n{printed[-2000:]}")
         failed = FAILED_TEST.search(printed)
