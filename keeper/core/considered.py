@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keeper.core.book import Account, Book
 from keeper.core.imagined import after_transfers
 from keeper.core.plan import History, Plan, Rescue
-from keeper.core.policy import Policy, enforced
+from keeper.core.policy import DonorsOrder, Policy, enforced
 from keeper.core.snapshot import (
     NOTHING,
     CollateralLine,
@@ -87,6 +87,8 @@ def rejected(rescue: Rescue, plan: Plan, snapshot: Snapshot, policy: Policy, his
     after = after_transfers(snapshot, (transfer for each in plan.rescues for transfer in each.transfers))
     used = {(transfer.donor, transfer.token.address) for transfer in rescue.transfers}
     givers = {transfer.donor for each in plan.rescues for transfer in each.transfers}
+    is_from_debt_free = not any(snapshot.subaccount(one.donor).has_debt for one in rescue.transfers)
+    is_debt_free_first = is_from_debt_free and policy.donors_order is DonorsOrder.DEBT_FREE_FIRST
     found: list[Rejected] = []
     for token in dict.fromkeys(transfer.token for transfer in rescue.transfers):
         for other in snapshot.subaccounts:
@@ -99,6 +101,8 @@ def rejected(rescue: Rescue, plan: Plan, snapshot: Snapshot, policy: Policy, his
             if reason is None and not spare:
                 reason = _nothing_left(held, gave=other.id in givers)
             moved = sum(one.amount_raw for one in rescue.transfers if one.token.address == token.address)
+            if reason is None and other.has_debt and is_debt_free_first:
+                reason = "who owes nothing gives first"
             if reason is None and len(rescue.transfers) == 1 and spare < moved:
                 reason = "that alone is not enough: a second transfer would cost more gas"
             found.append(Rejected(other.id, token, spare, reason or "others fitted better"))

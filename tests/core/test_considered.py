@@ -55,7 +55,7 @@ def test_in_protect_only_those_with_debt_do_not_give() -> None:
 def test_who_could_have_given_is_named_with_how_much() -> None:
     """At a health of 2.6 half of 10 WETH may leave before the floor of 1.3, less a rounding."""
     (one,) = others(a_snapshot(NEEDY, a_wallet(), a_subaccount("b", health="2.6")))
-    assert one.reason == "others fitted better"
+    assert one.reason == "who owes nothing gives first"
     assert raw(WETH, "4.99") < one.spare_raw <= raw(WETH, "5")
 
 
