@@ -229,7 +229,7 @@ def test_a_full_reserve_takes_no_more_but_its_atokens_still_move(devnet: Devnet,
     supply = (v36.tokens["WETH"], weth(2), OWNER.address, 0)
     refused = refusal(devnet, OWNER, v36.pool, "supply(address,uint256,address,uint16)", *supply)
     assert refused == selector("SupplyCapExceeded()")
-    aave.transfer(devnet.node, v36, OWNER, "WETH", STRANGER.address, weth(10))
+    aave.transfer(devnet.node, v36, OWNER, "WETH", STRANGER.address, weth(9))  # a wei of a supply stays with the pool
 
 
 def test_a_frozen_reserve_takes_no_more_but_its_atokens_still_move(devnet: Devnet, market: AaveDeployment) -> None:
@@ -284,7 +284,7 @@ def test_nothing_moves_in_a_paused_reserve(devnet: Devnet, v36: AaveDeployment) 
     aave.set_paused(devnet.node, v36, "WETH", True)
     paused = selector("ReservePaused()")
     assert refusal_of_transfer(devnet, v36, "WETH", 1) == paused
-    supply = (v36.tokens["WETH"], 1, OWNER.address, 0)
+    supply = (v36.tokens["WETH"], weth(1), OWNER.address, 0)
     assert refusal(devnet, OWNER, v36.pool, "supply(address,uint256,address,uint16)", *supply) == paused
     devnet.chain.set_price("WETH", "-30%")
     with pytest.raises(NodeError):
