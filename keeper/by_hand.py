@@ -14,7 +14,7 @@ from keeper.core.snapshot import Unknown as UnknownReading
 from keeper.core.units import Address
 from keeper.core.verdict import Blocked, Unknown
 from keeper.protocols.abi import interface
-from keeper.protocols.morpho_blue import Market, MorphoBlue
+from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio
 from keeper.report import amount_text, name_of
 

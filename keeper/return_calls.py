@@ -10,10 +10,10 @@ from keeper.core.policy import Policy
 from keeper.core.returning import Return, Returning
 from keeper.core.snapshot import Snapshot, Subaccount, Token
 from keeper.core.units import Address
-from keeper.protocols.aave_v3 import AaveV3
+from keeper.protocols.aave.adapter import AaveV3
 from keeper.protocols.abi import interface
 from keeper.protocols.guard_setup import OwnerCall
-from keeper.protocols.morpho_blue import Market, MorphoBlue
+from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio
 from keeper.protocols.wallet import NAME as WALLET
 from keeper.report import amount_text, health_text, name_of

@@ -11,11 +11,11 @@ from keeper.chain.rpc import Rpc
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import Address
 from keeper.errors import ProtocolError
-from keeper.protocols import morpho_blue
 from keeper.protocols.abi import interface
 from keeper.protocols.base import Call
-from keeper.protocols.morpho_blue import Market
-from keeper.protocols.morpho_find import held, market_ids_in, position_log_filter
+from keeper.protocols.morpho import adapter as morpho_blue
+from keeper.protocols.morpho.adapter import Market
+from keeper.protocols.morpho.find import held, market_ids_in, position_log_filter
 from keeper.protocols.portfolio import Portfolio, PortfolioSettings, discover
 
 

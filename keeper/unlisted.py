@@ -11,9 +11,11 @@ from keeper.core.snapshot import Block, Subaccount, SubaccountId
 from keeper.core.units import Address
 from keeper.core.verdict import NotProtected
 from keeper.errors import ChainError, ProtocolError
-from keeper.protocols import aave_find, aave_v3, morpho_blue
-from keeper.protocols.aave_v3 import AaveV3
-from keeper.protocols.morpho_blue import MorphoBlue
+from keeper.protocols.aave import adapter as aave_v3
+from keeper.protocols.aave import find as aave_find
+from keeper.protocols.aave.adapter import AaveV3
+from keeper.protocols.morpho import adapter as morpho_blue
+from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.portfolio import AaveSettings, MorphoSettings, ProtocolSettings
 from keeper.protocols.wallet import Wallet
 from keeper.protocols.whereabouts import AAVE_USUAL, MORPHO_USUAL

@@ -11,12 +11,12 @@ from keeper.core.snapshot import Snapshot, Token
 from keeper.core.units import Address
 from keeper.documents import Document
 from keeper.exposure import Worst, exposure_document, limits, permission_text, worst_cases
-from keeper.protocols.aave_v3 import AaveV3
+from keeper.protocols.aave.adapter import AaveV3
 from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Call
-from keeper.protocols.euler_v2 import EulerV2
+from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.guard_setup import guard_address, guard_code_hash
-from keeper.protocols.morpho_blue import MorphoBlue
+from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.permissions import Permission, decode_permissions, permission_calls, questions
 from keeper.protocols.wallet import Wallet
 from keeper.report import amount_text, short, usd_text

@@ -10,9 +10,9 @@ from keeper.config_values import render_bps, render_health
 from keeper.core.policy import Pair, Thresholds, default_thresholds
 from keeper.core.snapshot import Snapshot, Subaccount, Token, Unknown
 from keeper.core.units import Address
-from keeper.protocols.aave_v3 import AaveV3
-from keeper.protocols.euler_v2 import EulerV2
-from keeper.protocols.morpho_blue import MorphoBlue
+from keeper.protocols.aave.adapter import AaveV3
+from keeper.protocols.euler.adapter import EulerV2
+from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.oracles import Feed
 from keeper.protocols.portfolio import AnyAdapter, Portfolio
 from keeper.protocols.wallet import Wallet

@@ -21,7 +21,8 @@ from keeper.config_values import config_folder, parse_address, parse_http_endpoi
 from keeper.core.snapshot import Block, Subaccount, Unknown
 from keeper.core.units import Address
 from keeper.errors import ChainError, ConfigError, ProtocolError
-from keeper.protocols import aave_find, aave_v3
+from keeper.protocols.aave import adapter as aave_v3
+from keeper.protocols.aave import find as aave_find
 from keeper.protocols.guard_setup import guard_address
 from keeper.protocols.portfolio import (
     AaveSettings,

@@ -9,11 +9,11 @@ from keeper.commands.wanted import Wanted, named_token, raw_amount
 from keeper.core.snapshot import GuardProtocol, Snapshot, Subaccount, Token
 from keeper.core.units import Address
 from keeper.errors import ConfigError
-from keeper.protocols.aave_v3 import AaveV3
+from keeper.protocols.aave.adapter import AaveV3
 from keeper.protocols.abi import interface, short
 from keeper.protocols.base import Call, Enrolment
-from keeper.protocols.euler_math import number_of
-from keeper.protocols.euler_v2 import EulerV2
+from keeper.protocols.euler.adapter import EulerV2
+from keeper.protocols.euler.math import number_of
 from keeper.protocols.guard_setup import (
     OwnerCall,
     approve,
@@ -22,7 +22,7 @@ from keeper.protocols.guard_setup import (
     approve_shares,
     authorise_on_morpho,
 )
-from keeper.protocols.morpho_blue import MorphoBlue
+from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.permissions import (
     Place,
     decode_permissions,

@@ -11,8 +11,8 @@ from keeper.core.snapshot import GuardAccount, GuardProtocol, GuardState
 from keeper.core.units import Address
 from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Call, CallResult, Enrolment
-from keeper.protocols.euler_math import account as sub_account
-from keeper.protocols.euler_math import number_of
+from keeper.protocols.euler.math import account as sub_account
+from keeper.protocols.euler.math import number_of
 
 UNLIMITED_RAW = 1 << 128
 """An allowance from here on is none: no token has so many units."""

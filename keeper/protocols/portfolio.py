@@ -14,13 +14,16 @@ from keeper.core.policy import Pair
 from keeper.core.snapshot import Block, FeedRound, GuardState, Reading, Snapshot, Subaccount, Token, Unknown
 from keeper.core.units import WAD, Address, Wad
 from keeper.errors import BadAnswer, ProtocolError
-from keeper.protocols import aave_v3, euler_v2, morpho_blue, wallet
-from keeper.protocols.aave_v3 import AaveV3
+from keeper.protocols import wallet
+from keeper.protocols.aave import adapter as aave_v3
+from keeper.protocols.aave.adapter import AaveV3
 from keeper.protocols.abi import ZERO_ADDRESS, interface, is_currency
 from keeper.protocols.base import Adapter, Around, Call, CallResult, Discovery, Enrolment
-from keeper.protocols.euler_v2 import EulerV2
+from keeper.protocols.euler import adapter as euler_v2
+from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.guard import GuardReader, enrolled
-from keeper.protocols.morpho_blue import MorphoBlue
+from keeper.protocols.morpho import adapter as morpho_blue
+from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3
 from keeper.protocols.oracles import Feed, FeedSettings, decode_round, discover_feeds, judge, round_calls, usd_price
 from keeper.protocols.wallet import Wallet

@@ -10,8 +10,8 @@ from typing import Any
 
 from keeper.core.snapshot import Snapshot, Subaccount, Token
 from keeper.core.units import Address
-from keeper.protocols.aave_v3 import AaveV3
-from keeper.protocols.morpho_blue import Market, MorphoBlue
+from keeper.protocols.aave.adapter import AaveV3
+from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Topology
 from scripts.localchain.abi import decode_words, encode_call, topic, topic_address
 from scripts.localchain.node import Node, NodeError

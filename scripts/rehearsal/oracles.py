@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from eth_hash.auto import keccak
 
 from keeper.core.units import WAD, Address, Wad
-from keeper.protocols.aave_v3 import AaveV3
+from keeper.protocols.aave.adapter import AaveV3
 from keeper.protocols.abi import ZERO_ADDRESS, short
-from keeper.protocols.morpho_blue import MorphoBlue
+from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.oracles import Feed
 from keeper.protocols.portfolio import Topology
 from scripts.localchain.abi import artefact, decode_words, encode_call

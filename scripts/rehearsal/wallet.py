@@ -18,7 +18,7 @@ from keeper.config import load_config
 from keeper.core.snapshot import Snapshot
 from keeper.core.units import Address
 from keeper.errors import ChainError
-from keeper.protocols.aave_v3 import AaveV3
+from keeper.protocols.aave.adapter import AaveV3
 from keeper.protocols.abi import interface
 from keeper.protocols.guard import GUARD
 from keeper.protocols.guard_setup import OwnerCall, approve_a_token, approve_on_aave

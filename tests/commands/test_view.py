@@ -12,7 +12,7 @@ from keeper.core.policy import Pair
 from keeper.core.snapshot import Subaccount, SubaccountId, Token, Unknown
 from keeper.core.units import Address
 from keeper.protocols.abi import interface
-from keeper.protocols.morpho_blue import Market, MorphoBlue
+from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio, Topology
 from tests.builders import GUARD, MORPHO, OWNER, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, raw, wad
 

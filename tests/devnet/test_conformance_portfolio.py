@@ -4,7 +4,7 @@ import pytest
 
 from keeper.core.snapshot import Fresh, SubaccountId
 from keeper.protocols.guard_setup import approve
-from keeper.protocols.morpho_find import market_ids_in, position_log_filter
+from keeper.protocols.morpho.find import market_ids_in, position_log_filter
 from keeper.protocols.multicall import MULTICALL3
 from keeper.protocols.portfolio import Portfolio
 from scripts.localchain import world

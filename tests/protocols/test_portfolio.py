@@ -8,7 +8,7 @@ from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import CallResult
 from keeper.protocols.multicall import MULTICALL3
 from keeper.protocols.portfolio import AaveSettings, Portfolio, WalletSettings, discover
-from tests.protocols.aave_fakes import A_TOKENS, POOL, an_aave_chain
+from tests.protocols.aave.fakes import A_TOKENS, POOL, an_aave_chain
 from tests.protocols.fakes import (
     BLOCK,
     ETH_FEED,

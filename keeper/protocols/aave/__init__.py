@@ -1,0 +1,1 @@
+"""Aave v3, of the two versions in versions.py."""

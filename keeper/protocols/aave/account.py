@@ -1,0 +1,224 @@
+"""One Aave account at the pinned block: what of it counts, what may move, and why the rest may not.
+
+A transfer of aTokens needs no liquidity and meets no supply cap; a withdrawal and a supply do. A line states both.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from keeper.core.snapshot import CollateralLine, GuardAccount, Token
+from keeper.core.units import BPS, Address
+from keeper.protocols.aave.math import AaveMargin, Holding, linear_weight
+from keeper.protocols.aave.state import ReserveState
+from keeper.protocols.aave.versions import Version
+from keeper.protocols.aave.words import AccountFlags, Terms
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One reserve in the account."""
+
+    state: ReserveState
+    terms: Terms
+    holding: Holding
+    refusal: str | None
+    """Why what arrives of it would not count; None: it counts."""
+
+    @property
+    def token(self) -> Token:
+        return self.state.reserve.token
+
+
+@dataclass(frozen=True, slots=True)
+class AccountState:
+    """What was read of one account and can be judged."""
+
+    version: Version
+    entries: tuple[Entry, ...]
+    allowances_raw: Mapping[Address, int | None]
+    """The guard's, of each reserve's aToken; None where it cannot be read."""
+    unread: tuple[str, ...]
+    """What could not be read, and is neither in use nor owed."""
+
+    @property
+    def holdings(self) -> tuple[Holding, ...]:
+        return tuple(entry.holding for entry in self.entries)
+
+    @property
+    def touched(self) -> tuple[Entry, ...]:
+        """Those whose price the pool asks for this account."""
+        return tuple(entry for entry in self.entries if entry.holding.is_in_use or entry.holding.owed_scaled)
+
+    @property
+    def has_debt(self) -> bool:
+        return any(entry.holding.owed_scaled for entry in self.entries)
+
+    @property
+    def penalty_bps(self) -> int:
+        """The worst of what it uses as collateral: a liquidator chooses. Half of the debt at most above a health of
+        0.95 (from v3.3 on only where both sides are worth 2,000 USD or more), else all of it."""
+        bonuses = (one.terms.bonus_bps for one in self.entries if one.holding.is_in_use and one.holding.supplied_scaled)
+        return max((bonus - BPS for bonus in bonuses if bonus > BPS), default=0)
+
+
+# What counts ----------------------------------------------------------------------------------------------------------
+
+
+def entries_of(
+    version: Version,
+    flags: AccountFlags,
+    read: Sequence[tuple[ReserveState, Terms, int, int]],
+    *,
+    guard_may_switch_on: bool,
+) -> tuple[Entry, ...]:
+    """From each reserve's state, its terms in this account, and the scaled amounts supplied and owed."""
+    in_use = [state for state, *_ in read if flags.uses(state.reserve.id)]
+    entries: list[Entry] = []
+    for state, own, supplied, owed in read:
+        is_in_use = flags.uses(state.reserve.id)
+        refusal = None if is_in_use else _refusal(version, state, own, supplied, in_use, guard_may_switch_on)
+        holding = Holding(
+            state.reserve.token.address,
+            state.unit_raw,
+            state.price,
+            supplied,
+            state.income_index,
+            owed,
+            state.debt_index,
+            state.borrow_rate,
+            own.threshold_bps,
+            is_in_use,
+            refusal is None,
+            # GenericLogic.calculateUserAccountData: v3.0 does not look at what has no threshold.
+            own.ltv_bps == 0 and (version.has_category_bitmaps or own.threshold_bps > 0),
+        )
+        entries.append(Entry(state, own, holding, refusal))
+    return tuple(entries)
+
+
+def _refusal(
+    version: Version,
+    state: ReserveState,
+    own: Terms,
+    supplied: int,
+    in_use: Sequence[ReserveState],
+    guard_may_switch_on: bool,
+) -> str | None:
+    """Why an asset that is not in use as collateral would not count on arrival.
+
+    ValidationLogic.validateUseAsCollateral and validateAutomaticUseAsCollateral.
+    """
+    symbol = state.reserve.token.symbol
+    if own.ltv_bps == 0:
+        return f"{symbol} has an LTV of 0, so it cannot be switched on as collateral"
+    if state.flags.is_isolated:
+        return f"{symbol} is isolated collateral, which counts only after the holder switched it on"
+    if len(in_use) == 1 and in_use[0].flags.is_isolated:
+        return f"the account is isolated to {in_use[0].reserve.token.symbol}, so {symbol} cannot count beside it"
+    if supplied:
+        # The guard switches on only what was not there before: what is switched off is off because its holder said so.
+        return f"{symbol} is switched off as collateral: switch it on with setUserUseReserveAsCollateral"
+    if version.has_position_managers and not guard_may_switch_on:
+        return manager_note(symbol)
+    return None
+
+
+def manager_note(symbol: str) -> str:
+    """What is said of an asset that would count if the guard might switch it on."""
+    return (
+        f"{symbol} is not in use as collateral and the guard may not switch it on: send approvePositionManager(guard, "
+        "true), or switch it on with setUserUseReserveAsCollateral"
+    )
+
+
+# What may move --------------------------------------------------------------------------------------------------------
+
+
+def lines_of(
+    account: AccountState,
+    margin: AaveMargin,
+    assets: Sequence[Address],
+    enrolment: GuardAccount | None,
+    *,
+    can_give: bool,
+) -> tuple[tuple[CollateralLine, ...], tuple[str, ...]]:
+    """Its collateral, and notes on what does not count or cannot move that could. `assets` are those that may move."""
+    lines: list[CollateralLine] = []
+    notes: list[str] = []
+    blocker = _blocker(account)
+    for entry in account.entries:
+        holding, symbol, address = entry.holding, entry.token.symbol, entry.token.address
+        held = margin.held_raw(holding)
+        may_move = address in assets
+        if not (held or holding.is_in_use or may_move):
+            continue
+        weight = linear_weight(holding, margin.value_scale)
+        price = holding.price * margin.value_scale
+        line = CollateralLine(entry.token, held, 0, 0, weight, weight, price, 0, 0, entry.state.reserve.a_token)
+        problem = None
+        if not may_move:
+            problem = f"{symbol} is not among the assets that may move"
+        elif enrolment is not None and address not in enrolment.assets:
+            problem = f"{symbol} is not enrolled in the guard, so it cannot move"
+        elif entry.state.flags.is_paused:
+            problem = f"{symbol} is paused on Aave, so it cannot move"
+        if problem is None:
+            line = _receiving(line, entry, account.version)
+            if can_give:
+                line = _giving(line, entry, account.allowances_raw[address], blocker, notes)
+            # Whoever owes nothing needs nothing, and misses only what it holds already.
+            problem = entry.refusal if account.has_debt or held else None
+        if problem is not None and (held or may_move):
+            notes.append(problem)
+        lines.append(line)
+    return tuple(lines), tuple(notes)
+
+
+def _blocker(account: AccountState) -> Entry | None:
+    """The collateral with an LTV of 0 that must leave before any other may."""
+    if not account.has_debt:
+        return None
+    return next((one for one in account.entries if one.holding.is_in_use and one.holding.blocks_others), None)
+
+
+def _receiving(line: CollateralLine, entry: Entry, version: Version) -> CollateralLine:
+    if entry.refusal is not None:
+        return line
+    # A scaled amount is at most the raw one, since an index starts at one.
+    room = max(version.scaled_max - line.amount_raw, 0)
+    suppliable = entry.state.suppliable_raw
+    return replace(
+        line, receivable_raw_max=room, suppliable_raw_max=None if suppliable is None else min(room, suppliable)
+    )
+
+
+def _giving(
+    line: CollateralLine, entry: Entry, allowance_raw: int | None, blocker: Entry | None, notes: list[str]
+) -> CollateralLine:
+    """The line with what may leave; adds to `notes` why less may than there is."""
+    symbol, held = entry.token.symbol, line.amount_raw
+    if not held:
+        return line
+    if blocker is not None and entry.holding.is_in_use and not entry.holding.blocks_others:
+        notes.append(f"{blocker.token.symbol} has an LTV of 0 and must leave before {symbol} may")
+        return line
+    if allowance_raw is None:
+        notes.append(f"the guard's allowance of the aToken of {symbol} cannot be read")
+        return line
+    movable = min(held, allowance_raw)
+    if movable < held:
+        notes.append(
+            f"the guard may take {_shown(movable, entry.token)} of {_shown(held, entry.token)} {symbol}: approve more "
+            "of its aToken to make it available"
+        )
+    withdrawable = entry.state.withdrawable_raw
+    if withdrawable < movable:
+        notes.append(
+            f"only {_shown(withdrawable, entry.token)} {symbol} can be withdrawn from Aave: the rest is lent out"
+        )
+    return replace(line, movable_raw_max=movable, withdrawable_raw_max=min(movable, withdrawable))
+
+
+def _shown(amount_raw: int, token: Token) -> str:
+    return f"{Decimal(amount_raw).scaleb(-token.decimals):,.6f}"
