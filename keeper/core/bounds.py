@@ -23,12 +23,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from keeper.core import linear
-from keeper.core.demands import CENT, UNIT, Arc, Demand
+from keeper.core.demands import CAPITAL_STEP, UNIT, Arc, Demand
 
 SCALE_BITS = 96
 """A price is one of 2^96 raw units."""
 FRACTION_BITS = 52
 """Of a float."""
+GAS_STEP = 10_000
+"""Of which all that transfers take is a multiple."""
 UNMET_TIMES = 10_000
 """What is not brought at all counts as so many times the dearest demand."""
 
@@ -49,7 +51,7 @@ class Prices:
 
     def is_nothing(self, pool: int, amount: int) -> bool:
         """Whether so much may be left of a debt-free pool all the same."""
-        return abs(amount) * self.free[pool][0] >> SCALE_BITS <= CENT
+        return abs(amount) * self.free[pool][0] >> SCALE_BITS <= CAPITAL_STEP
 
 
 class _Row(NamedTuple):
@@ -253,10 +255,23 @@ def _least(demand: Demand, *, is_one_enough: bool) -> int:
     least = min(arc.gas for arc in demand.arcs)
     if is_one_enough:
         return least
-    alone = [arc.gas for arc in demand.arcs if arc.room >= arc.full_raw]
-    several, rest = 0, UNIT
-    for share in sorted((arc.share(arc.room) + 1 for arc in demand.arcs), reverse=True):
+    alone = min((arc.gas for arc in demand.arcs if arc.room >= arc.full_raw), default=None)
+    shares = [(min(arc.share(arc.room) + 1, UNIT), arc.gas) for arc in demand.arcs]
+    several = _fewest(shares) * least
+    # Parts of transfers, those first that bring most for their gas: no whole ones cost less.
+    in_parts, rest = 0, UNIT
+    for share, gas in sorted(shares, key=lambda one: one[1] * UNIT // one[0]):
+        part = min(share, rest)
+        in_parts, rest = in_parts + gas * part // share, rest - part
+    together = max(several, -(-in_parts // GAS_STEP) * GAS_STEP)
+    return together if alone is None else min(alone, max(together, 2 * least))
+
+
+def _fewest(shares: Sequence[tuple[int, int]]) -> int:
+    """How many it takes at least for a whole demand."""
+    count, rest = 0, UNIT
+    for share, _ in sorted(shares, reverse=True):
         if rest <= 0:
             break
-        several, rest = several + 1, rest - share
-    return min([*alone, max(several, 2) * least])
+        count, rest = count + 1, rest - share
+    return count

@@ -19,19 +19,19 @@ from keeper.core.units import WAD, Address, Wad
 
 UNIT = 10**36
 """Finer than the raw units of any amount."""
-CENT = WAD // 100
-"""Capital that differs by less is taken for equal."""
+CAPITAL_STEP = WAD // 10
+"""Capital that differs by less is taken for equal: ten cents are not worth the gas of a transfer."""
 
 
 class Cost(NamedTuple):
     """What sources cost, in the order in which it counts."""
 
     indebted: int = 0
-    """Capital from donors with debt, in cents above what cannot be less; 0 when the owner wants the least gas whoever
+    """Capital from donors with debt, in steps above what cannot be less; 0 when the owner wants the least gas whoever
     gives."""
     gas: int = 0
     capital: int = 0
-    """All of it, in cents."""
+    """All of it, in steps."""
 
 
 class Spent(NamedTuple):

@@ -9,21 +9,23 @@ arithmetic allowed.
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 from keeper.core.book import Book, Keep
 from keeper.core.bounds import SCALE_BITS, Emptied, GasBound, best_prices, no_prices
-from keeper.core.demands import CENT, UNIT, Arc, Cost, Demand, Spent, spare_of
+from keeper.core.demands import CAPITAL_STEP, UNIT, Arc, Cost, Demand, Spent, spare_of
 from keeper.core.plan import Stage
 from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX
 from keeper.core.units import WAD, Wad
 
 NODES_MAX = 100
-"""How often a demand, or what is left of it, may be looked at in one order."""
-ORDERS_MAX = 60
-"""In how many orders sources of less cost are searched for."""
+"""How often a demand, or what is left of it, may be looked at in one order; more where there are fewer orders."""
+NODES_IN_ALL_MAX = 10_000
+LOTS_MAX = 100
+"""How many orders are drawn by lot in a search for sources of less cost."""
 FEW_ORDERS = 3
 """In how many where only less capital is possible, and where donors are to be left better off."""
 HOPELESS_AFTER = 8
@@ -31,7 +33,7 @@ HOPELESS_AFTER = 8
 PRIME, ROOT = 65_537, 75
 """A prime and one of its primitive roots, whose powers are the lots that decide about the order of demands."""
 
-_CENT = CENT * UNIT
+_STEP = CAPITAL_STEP * UNIT
 """In the units of `Spent`."""
 
 Placed = tuple[Demand, Arc, int]
@@ -76,18 +78,11 @@ class _Undo(NamedTuple):
     taken: int | None
 
 
-def _by_lot(numbers: Sequence[int]) -> Iterator[tuple[int, ...]]:
-    lot = 1
-    for _ in range(ORDERS_MAX):
-        lots = [lot := lot * ROOT % PRIME for _ in numbers]
-        yield tuple(sorted(numbers, key=lots.__getitem__))
-
-
 class Search:
     """Sources for demands; `worth`: what the incoming ones cost."""
 
     def __init__(self, book: Book, demands: Sequence[Demand], worth: Spent):
-        is_counted = worth.indebted >= _CENT
+        is_counted = worth.indebted >= _STEP
         if not is_counted:
             demands = [replace(each, arcs=tuple(arc for arc in each.arcs if not arc.indebted)) for each in demands]
         tokens = {arc.token: arc.way.token.address for demand in demands for arc in demand.arcs}
@@ -98,9 +93,10 @@ class Search:
         """What may still move of each token."""
         self._is_possible = bool(demands) and all(demand.arcs for demand in demands)
         self._prices = best_prices(demands, self._caps) if is_counted and self._is_possible else no_prices(demands)
-        self._zero = self._prices.bound - _CENT // 2
+        self._zero = self._prices.bound - _STEP // 2
         self._spares: dict[tuple[int, int, Keep], int] = {}
         self._falls: dict[tuple[int, int], tuple[int, int, int]] = {}
+        self._nodes_max = max(NODES_MAX, NODES_IN_ALL_MAX // min(math.factorial(len(demands)), LOTS_MAX))
         self._best_order = tuple(range(len(demands)))
         self._has_sources = False
         self._capital = [min((arc.capital for arc in demand.arcs), default=0) for demand in demands]
@@ -121,8 +117,8 @@ class Search:
             self._set_order(self._best_order)
 
     def cost(self, spent: Spent) -> Cost:
-        """In cents, rounded so that what is within half a cent of the bound is no more than it."""
-        return Cost(max((spent.indebted - self._zero) // _CENT, 0), spent.gas, spent.capital // _CENT)
+        """In steps, rounded so that what is within half a step of the bound is no more than it."""
+        return Cost(max((spent.indebted - self._zero) // _STEP, 0), spent.gas, spent.capital // _STEP)
 
     def better(self, limit: Cost) -> tuple[list[Placed], Cost] | None:
         """Sources that cost less than the limit, the least that are found."""
@@ -136,7 +132,7 @@ class Search:
         if not self._is_possible:
             return None
         self._start(limit, bar, is_first_enough=bar > 0)
-        bound = Cost(0, self._bound.least_from(0), sum(self._capital) // CENT)
+        bound = Cost(0, self._bound.least_from(0), sum(self._capital) // CAPITAL_STEP)
         for number, order in enumerate(self._orders()):
             if bound >= self._limit or (number >= FEW_ORDERS and (bar or bound[:2] >= self._limit[:2])):
                 break
@@ -178,14 +174,25 @@ class Search:
     # Orders -----------------------------------------------------------------------------------------------------------
 
     def _orders(self) -> Iterator[tuple[int, ...]]:
-        """The best known, the smallest first, the largest first with some put off, and then by lot; each once."""
+        """The best known, the smallest first, the largest first with some put off, and some by lot; each once."""
         numbers = tuple(range(len(self._demands)))
-        known = set[tuple[int, ...]]()
         put_off = (numbers[start:] + numbers[:start] for start in range(1, len(numbers) - 1))
-        for order in itertools.chain([self._best_order, numbers[::-1]], put_off, _by_lot(numbers)):
+        known = set[tuple[int, ...]]()
+        for order in itertools.chain([self._best_order, numbers[::-1]], put_off, self._by_lot(numbers)):
             if order not in known:
                 known.add(order)
                 yield order
+
+    def _by_lot(self, numbers: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        """By turns any order, and the best known with one demand moved."""
+        lot = 1
+        for _ in range(LOTS_MAX // 2):
+            lots = [lot := lot * ROOT % PRIME for _ in numbers]
+            yield tuple(sorted(numbers, key=lots.__getitem__))
+            best = list(self._best_order)
+            moved = best.pop(lots[0] % len(numbers))
+            best.insert(lots[-1] % len(numbers), moved)
+            yield tuple(best)
 
     def _set_order(self, order: tuple[int, ...]) -> None:
         """Sums, from the last demand to the first, what all from there on take."""
@@ -226,7 +233,7 @@ class Search:
         number = self._order[place]
         self._nodes += 1
         for least, _, _, at, share, amount in self._next(place, rest, spent, charged, first):
-            if self._nodes > NODES_MAX or least >= self._limit or (self._is_first_enough and self._found):
+            if self._nodes > self._nodes_max or least >= self._limit or (self._is_first_enough and self._found):
                 return
             arc = self._demands[number].arcs[at]
             more = Spent(
@@ -267,7 +274,7 @@ class Search:
             total = charged + share * charge
             if over:
                 total += self._wasted(place, over, arc, amount, left)
-            indebted = max((total - self._zero) // _CENT, 0)
+            indebted = max((total - self._zero) // _STEP, 0)
             if indebted > indebted_max:
                 continue
             gas = arc.gas + (least_gas if is_emptied else 0)
@@ -278,7 +285,7 @@ class Search:
             else:
                 gas += gas_after
             capital = capital_after + share * arc.capital + left * self._capital[number]
-            least = (indebted, gas, capital // _CENT)
+            least = (indebted, gas, capital // _STEP)
             if least < limit:
                 choices.append((least, is_emptied, -room if is_emptied else room, at, share, amount))
         choices.sort()

@@ -12,10 +12,11 @@ collateral (h debt - collateral) / weight, of a repaid debt (h debt - collateral
 
 Wanted is, in this order, with v(j,w) what a raw unit is worth:
 
-    1. donors_order = "debt-free first": the least sum of v(j,w) x(i,j,w) over all i with debt, to the cent; a debt-free
-       donor with less than a hundredth of d(j,w) is not asked. "least gas": left out
+    1. donors_order = "debt-free first": the least sum of v(j,w) x(i,j,w) over all i with debt, in steps of ten cents,
+       for less is not worth a transfer; a debt-free donor with less than a hundredth of d(j,w) is not asked. "least
+       gas": left out
     2. the least sum of `economics.transfer_gas` over all x > 0
-    3. the least sum of v(j,w) x(i,j,w), to the cent
+    3. the least sum of v(j,w) x(i,j,w), in the same steps
     4. the highest lowest health that a donor with debt has after its own shock, in buckets of 100 bp
     5. the lowest ids
 
