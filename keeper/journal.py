@@ -65,6 +65,8 @@ class Retention:
 
 
 DEFAULT_RETENTION = Retention()
+SEEN_PRICES_SECONDS = 3_600
+"""What a price jumped from longer ago, nobody asks; the last one seen is kept."""
 
 
 class Journal(JournalReader):
@@ -143,6 +145,11 @@ class Journal(JournalReader):
         self._connection.executemany(
             "INSERT OR IGNORE INTO prices VALUES (?, ?, ?, ?, ?)",
             [(item.feed, item.updated_at, block.number, str(item.answer), item.decimals) for item in cycle.rounds],
+        )
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO seen_prices SELECT ?1, ?2, ?3, ?4 WHERE ?4 IS NOT"
+            " (SELECT price FROM seen_prices WHERE subaccount = ?1 AND token = ?2 ORDER BY at DESC LIMIT 1)",
+            [(str(id), token, block.timestamp, str(price)) for (id, token), price in cycle.prices.items()],
         )
         if cycle.plan:
             plan = cycle.plan
@@ -245,6 +252,12 @@ class Journal(JournalReader):
             ("cycles", "id", "block_timestamp < ? AND id NOT IN (SELECT cycle_id FROM plans)", cycles_before),
             ("topologies", "digest", "? AND digest NOT IN (SELECT topology_digest FROM cycles)", 1),
             ("prices", "(feed, updated_at, answer)", "updated_at < ?", now - self._retention.prices_seconds),
+            (
+                "seen_prices",
+                "(subaccount, token, at)",
+                "at < ? AND (subaccount, token, at) NOT IN (SELECT subaccount, token, max(at) FROM seen_prices GROUP BY 1, 2)",
+                now - SEEN_PRICES_SECONDS,
+            ),
             (
                 "verdicts",
                 "id",

@@ -124,7 +124,19 @@ CREATE TABLE events (
 CREATE INDEX events_by_time ON events (at);
 """
 
-MIGRATIONS: tuple[str, ...] = (_TABLES,)
+# What each account's protocol took a token for, WAD in its unit of account, from a block on.
+_SEEN_PRICES = """
+CREATE TABLE seen_prices (
+    subaccount TEXT NOT NULL,
+    token TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    price TEXT NOT NULL,
+    PRIMARY KEY (subaccount, token, at)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX seen_prices_by_time ON seen_prices (at);
+"""
+
+MIGRATIONS: tuple[str, ...] = (_TABLES, _SEEN_PRICES)
 """Step i brings a journal from version i to i + 1. A step that was released is never changed."""
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from keeper.core.plan import History, InFlight, Lane, LastRescue
-from keeper.core.policy import DonorsOrder, Policy, SubaccountPolicy
+from keeper.core.plan import History, InFlight, Lane, LastRescue, PriceSeen
+from keeper.core.policy import DonorsOrder, Policy, PriceLimits, SubaccountPolicy
 from keeper.core.snapshot import Horizon, SubaccountId
+from keeper.core.units import Address
 
 _SUBACCOUNT_POLICY = TypeAdapter(SubaccountPolicy)
 
@@ -22,6 +23,7 @@ def policy_to_json(policy: Policy) -> str:
         "cooldown_seconds": policy.cooldown_seconds,
         "min_benefit_multiple": policy.min_benefit_multiple,
         "donors_order": policy.donors_order.value,
+        "prices": asdict(policy.prices),
     }
     return json.dumps(document)
 
@@ -40,6 +42,7 @@ def policy_from_json(text: str) -> Policy:
         document["min_benefit_multiple"],
         # Who gave was chosen by gas alone when it was not yet written down.
         DonorsOrder(document.get("donors_order", DonorsOrder.LEAST_GAS.value)),
+        PriceLimits(**document.get("prices", {})),
     )
 
 
@@ -58,6 +61,7 @@ def history_to_json(history: History) -> str:
         "volatility_bps_per_day": dict(history.volatility_bps_per_day),
         "gas_price_wei": history.gas_price_wei,
         "protect_only": history.protect_only,
+        "prices": [[str(id), token, seen] for (id, token), seen in history.prices.items()],
     }
     return json.dumps(document)
 
@@ -78,4 +82,8 @@ def history_from_json(text: str) -> History:
         document["volatility_bps_per_day"],
         document["gas_price_wei"],
         document["protect_only"],
+        {
+            (SubaccountId.parse(id), Address(token)): tuple(PriceSeen(*one) for one in seen)
+            for id, token, seen in document.get("prices", ())
+        },
     )

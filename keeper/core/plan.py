@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
+from typing import NamedTuple, TypeAlias
 
 from keeper.core.snapshot import Block, SubaccountId, Token
 from keeper.core.units import Address, Wad
@@ -94,6 +95,33 @@ class LastRescue:
     """As the guard found it."""
 
 
+PriceOf: TypeAlias = tuple[SubaccountId, Address]
+"""The price of a token as one account's protocol takes it."""
+
+
+class PriceSeen(NamedTuple):
+    """A price that held from a block until the next that was seen; the last one of several, until it was seen last."""
+
+    at: int
+    """Unix seconds."""
+    price: Wad
+    """In the account's unit of account, per whole token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """Why the prices of one account with debt are not believed, and how much worse it may stand."""
+
+    subaccount: SubaccountId
+    reasons: tuple[str, ...]
+    """One for each token."""
+    falls_bps: Mapping[Address, int]
+    """How far prices fall (negative: rise) from its own oracle's to the worst that is said; only what harms it."""
+
+    def __str__(self) -> str:
+        return "; ".join(self.reasons)
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What earlier cycles add to a decision; a value that is stored with the plan."""
@@ -106,6 +134,8 @@ class History:
     """What a unit of gas is expected to cost at inclusion."""
     protect_only: bool = False
     """The owner's pause that still lets debt-free donors give."""
+    prices: Mapping[PriceOf, Sequence[PriceSeen]] = field(default_factory=dict[PriceOf, Sequence[PriceSeen]])
+    """What each account's protocol took its tokens for lately, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +149,8 @@ class Plan:
     """One for every subaccount of the snapshot, in its order."""
     notes: tuple[str, ...] = ()
     """What had to be decided on less than usual, as sentences: a price that is missing, for example."""
+    disputes: Mapping[SubaccountId, Dispute] = field(default_factory=dict[SubaccountId, Dispute])
+    """The accounts whose prices are disputed, in the snapshot's order."""
 
     @property
     def lane(self) -> Lane:

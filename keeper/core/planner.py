@@ -8,13 +8,14 @@
    gas is left out and the rest planned anew.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core import economics, verdict
 from keeper.core.book import Account, Book
+from keeper.core.disputes import as_judged, disputes_in, silent_seconds
 from keeper.core.forms import across_protocols
-from keeper.core.plan import Effect, History, Lane, Plan, Rescue, Stage
+from keeper.core.plan import Dispute, Effect, History, Lane, Plan, Rescue, Stage
 from keeper.core.policy import Policy, enforced
 from keeper.core.snapshot import NOTHING, GuardState, Snapshot, Subaccount, SubaccountId, Token, Unknown
 from keeper.core.triage import Funding, Need, Run, Triage
@@ -66,10 +67,13 @@ class _Planning:
         self._snapshot = snapshot
         self._policy = policy
         self._history = history
+        self._disputes = disputes_in(snapshot, policy.prices, history)
         units = {subaccount.unit.address for subaccount in snapshot.subaccounts if subaccount.unit is not None}
         usd = {unit: snapshot.usd_per_unit[unit] for unit in units if unit in snapshot.usd_per_unit}
         self._accounts = {
-            subaccount.id: _account(subaccount, policy, snapshot.guard, usd if len(usd) == len(units) else {})
+            subaccount.id: _account(
+                subaccount, policy, snapshot.guard, usd if len(usd) == len(units) else {}, self._disputes
+            )
             for subaccount in across_protocols(snapshot.subaccounts)
             if subaccount.id in policy.subaccounts
         }
@@ -81,7 +85,7 @@ class _Planning:
 
     def plan(self, waiting_for: frozenset[SubaccountId]) -> Plan:
         """The plan, with the subaccounts in `waiting_for` served already by a batch on its way."""
-        self._notes = []
+        self._notes = [*_distrust(self._snapshot, self._disputes)]
         verdicts: dict[SubaccountId, Verdict] = {}
         due: list[tuple[Account, Wad]] = []
         for subaccount in self._snapshot.subaccounts:
@@ -100,7 +104,7 @@ class _Planning:
         }
         rescues = self._decided([case for case in cases if case.id not in waiting], verdicts)
         ordered = {subaccount.id: verdicts[subaccount.id] for subaccount in self._snapshot.subaccounts}
-        return Plan(self._snapshot.block, rescues, ordered, tuple(self._notes))
+        return Plan(self._snapshot.block, rescues, ordered, tuple(self._notes), self._disputes)
 
     # Who is in need ---------------------------------------------------------------------------------------------------
 
@@ -123,7 +127,10 @@ class _Planning:
             return verdict.Watching()
         if subaccount.id in waiting_for:
             return verdict.Rescue(in_flight=True)
-        obstacle = self._obstacle(account, guard)
+        if subaccount.id in self._disputes and _is_above_ceiling(subaccount, account):
+            # In need by the worse price alone, and the guard, which measures by the protocol's own, would refuse.
+            return verdict.Watching()
+        obstacle = self._obstacle(subaccount, account, guard)
         if obstacle is not None:
             return verdict.Blocked(obstacle)
         until = self._cooling_until(account, health)
@@ -143,17 +150,16 @@ class _Planning:
         until = last.at + self._policy.cooldown_seconds
         return until if until > self._snapshot.block.timestamp else None
 
-    def _obstacle(self, account: Account, guard: GuardState | None) -> str | None:
+    def _obstacle(self, subaccount: Subaccount, account: Account, guard: GuardState | None) -> str | None:
         """What forbids to put anything into an account that is due."""
-        subaccount = account.subaccount
         if guard is None:
             return self._snapshot.guard_problem or "no guard is configured; run `keeper setup`"
         if guard.is_paused:
             return "the guard is paused; only its owner can unpause it"
         if subaccount.cannot_receive is not None:
             return subaccount.cannot_receive
-        now = subaccount.margin.risk().health_factor
-        if now >= account.limits.rescue_ceiling:
+        if _is_above_ceiling(subaccount, account):
+            now = subaccount.margin.risk().health_factor
             return (
                 f"the guard puts nothing into it from its rescue ceiling {_decimal(account.limits.rescue_ceiling)} "
                 f"upwards, and its health is {_decimal(now)}; the owner should raise the ceiling above the trigger"
@@ -183,7 +189,7 @@ class _Planning:
             and subaccount.cannot_give is None
             and not account.settings.never_donate
             and not isinstance(subaccount.reading, Unknown)
-            and not (subaccount.has_debt and self._history.protect_only)
+            and not (subaccount.has_debt and (self._history.protect_only or self._snapshot.sequencer_problem))
         )
 
     def _ranked(self, due: Sequence[tuple[Account, Wad]]) -> list[_Case]:
@@ -298,18 +304,41 @@ class _Planning:
 
 
 def _account(
-    subaccount: Subaccount, policy: Policy, guard: GuardState | None, usd_per_unit: Mapping[Address, Wad]
+    subaccount: Subaccount,
+    policy: Policy,
+    guard: GuardState | None,
+    usd_per_unit: Mapping[Address, Wad],
+    disputes: Mapping[SubaccountId, Dispute],
 ) -> Account:
     settings, index = policy.subaccounts[subaccount.id], subaccount.guard_index
     enrolled = None if guard is None or index is None else guard.account(index)
+    judged, limits = as_judged(subaccount, enforced(settings.thresholds, guard, index), disputes)
     return Account(
-        subaccount,
+        judged,
         settings,
-        enforced(settings.thresholds, guard, index),
+        limits,
         shock(subaccount, settings.shock_bps),
         frozenset[Address]() if enrolled is None else frozenset(enrolled.assets),
         WAD if subaccount.unit is None else usd_per_unit.get(subaccount.unit.address, WAD),
     )
+
+
+def _is_above_ceiling(subaccount: Subaccount, account: Account) -> bool:
+    """Whether the guard puts nothing into it, by the protocol's own price."""
+    return subaccount.margin.risk().is_at_least(account.limits.rescue_ceiling)
+
+
+def _distrust(snapshot: Snapshot, disputes: Mapping[SubaccountId, Dispute]) -> Iterator[str]:
+    """Why less is done than could be, as sentences."""
+    if snapshot.sequencer_problem is not None:
+        yield f"{snapshot.sequencer_problem}: nothing leaves an account with debt"
+    accounts: dict[str, list[str]] = {}
+    for id, dispute in disputes.items():
+        accounts.setdefault(str(dispute), []).append(snapshot.subaccount(id).label)
+    for reason, labels in accounts.items():
+        yield f"disputed: {reason}; nothing leaves an account with debt to or from {', '.join(labels)}"
+    for second, problem in silent_seconds(snapshot):
+        yield f"nobody checks the price of {second.token.symbol}: {second.source}: {problem}"
 
 
 def shock(subaccount: Subaccount, shock_bps: int) -> dict[Address, int]:
@@ -317,12 +346,7 @@ def shock(subaccount: Subaccount, shock_bps: int) -> dict[Address, int]:
 
     A price is one for both sides, so a fall of what it owes more of would only make it look better.
     """
-    owed = {debt.token.address: debt.amount_raw * debt.price // 10**debt.token.decimals for debt in subaccount.debts}
-    return {
-        line.token.address: shock_bps
-        for line in subaccount.collateral
-        if line.amount_raw * line.maintenance_weight // WAD >= owed.get(line.token.address, 0)
-    }
+    return dict.fromkeys(subaccount.net_held, shock_bps)
 
 
 def _effect(before: Book, after: Book, account: Account) -> Effect:

@@ -104,6 +104,22 @@ class DonorsOrder(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class PriceLimits:
+    """How far prices may be apart before they are disputed, basis points of the higher one."""
+
+    disagreement_max_bps: int = 1_000
+    """An oracle's price and a second source's."""
+    jump_max_bps: int | None = None
+    """A price now and any in the last `jump_seconds`, unless a second source confirms it; None: jumps are believed."""
+    jump_seconds: int = 120
+
+    @property
+    def memory_seconds(self) -> int:
+        """How long a price is to be remembered; 0: not at all."""
+        return 0 if self.jump_max_bps is None else self.jump_seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The policy of a wallet, resolved for every subaccount of its topology."""
 
@@ -119,6 +135,7 @@ class Policy:
     min_benefit_multiple: int
     """Routine lane: act when the expected loss avoided exceeds this many times the gas cost."""
     donors_order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST
+    prices: PriceLimits = PriceLimits()
 
 
 # Defaults -------------------------------------------------------------------------------------------------------------
@@ -215,6 +232,7 @@ class PolicySettings:
     cooldown_seconds: int = 300
     min_benefit_multiple: int = 3
     donors_order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST
+    prices: PriceLimits = PriceLimits()
 
 
 def resolve(settings: PolicySettings, pairs: Sequence[Pair]) -> Policy:
@@ -247,6 +265,7 @@ def resolve(settings: PolicySettings, pairs: Sequence[Pair]) -> Policy:
         settings.cooldown_seconds,
         settings.min_benefit_multiple,
         settings.donors_order,
+        settings.prices,
     )
 
 

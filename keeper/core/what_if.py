@@ -56,7 +56,8 @@ def walk(
     """
     known = tuple(each for each in snapshot.subaccounts if not isinstance(each.reading, Unknown))
     living = replace(snapshot, subaccounts=known)
-    history = replace(history, in_flight=None)
+    # Steps are no moments: nothing jumps between them.
+    history = replace(history, in_flight=None, prices={})
     made: list[Transfer] = []
     steps: list[Step] = []
     for changes in path:
