@@ -248,6 +248,7 @@ class Journal(JournalReader):
         cycles_before = now - self._retention.cycles_seconds
         decided_before = now - self._retention.decisions_seconds
         finished = ", ".join(f"'{state.value}'" for state in FINISHED)
+        in_force = "SELECT subaccount, token, max(at) FROM seen_prices GROUP BY subaccount, token"
         for table, key, condition, limit in (
             ("cycles", "id", "block_timestamp < ? AND id NOT IN (SELECT cycle_id FROM plans)", cycles_before),
             ("topologies", "digest", "? AND digest NOT IN (SELECT topology_digest FROM cycles)", 1),
@@ -255,7 +256,7 @@ class Journal(JournalReader):
             (
                 "seen_prices",
                 "(subaccount, token, at)",
-                "at < ? AND (subaccount, token, at) NOT IN (SELECT subaccount, token, max(at) FROM seen_prices GROUP BY 1, 2)",
+                f"at < ? AND (subaccount, token, at) NOT IN ({in_force})",
                 now - SEEN_PRICES_SECONDS,
             ),
             (

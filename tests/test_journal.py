@@ -552,9 +552,9 @@ def test_an_older_journal_is_brought_forward_with_its_rows(journal: Journal, pat
     migrate(connection, (*MIGRATIONS, NEXT))
 
     assert [tuple(row) for row in connection.execute("SELECT plan_id, note FROM intents")] == [("0xaa", "kept")]
-    assert connection.execute("PRAGMA user_version").fetchone()[0] == 2
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS) + 1
     connection.close()
-    with pytest.raises(JournalError, match=r"version 2 and this keeper knows up to 1: it was written by a newer"):
+    with pytest.raises(JournalError, match=r"version \d+ and this keeper knows up to \d+: it was written by a newer"):
         open_writer(path)
     with pytest.raises(JournalError, match=r"newer keeper"):
         open_reader(path)
