@@ -146,14 +146,19 @@ class SecondSection(Section):
     uniswap_v3: ChainAddress | None = Field(
         default=None, description="or a Uniswap v3 pool of it, whose mean price over `window` is taken"
     )
-    window: Seconds = Field(
-        default=300, gt=0, le=86_400, description="of the pool: longer is harder to move and slower to follow"
+    window: Seconds | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="of the pool, five minutes unless said: a longer one is harder to move and slower to follow",
     )
 
     @model_validator(mode="after")
     def _has_one_source(self) -> "SecondSection":
         if (self.feed is None) == (self.uniswap_v3 is None):
             raise ValueError(f"the second source of {self.token} must be either a feed or a uniswap_v3 pool")
+        if self.feed is not None and self.window is not None:
+            raise ValueError(f"the second source of {self.token} is a feed, and window is for pools")
         return self
 
 
@@ -181,7 +186,7 @@ class PricesSection(Section):
         default=None,
         gt=0,
         lt=10_000,
-        description="how far a price may move within `jump_window` before it is disputed, unless a second source saw it",
+        description="how far a price may move within `jump_window` and be believed where no second source confirms it",
     )
     jump_window: Seconds = Field(
         default=120, gt=0, le=3_600, description="how long a price that jumped is held against those before"

@@ -38,7 +38,7 @@ from keeper.protocols.portfolio import (
     WalletSettings,
     discover,
 )
-from keeper.protocols.second_prices import SecondSettings
+from keeper.protocols.second_prices import POOL_WINDOW_SECONDS, SecondSettings
 from keeper.protocols.sequencer import Sequencer
 
 
@@ -96,7 +96,10 @@ def portfolio_settings(config: Config) -> PortfolioSettings:
         heartbeat_slack_seconds=config.prices.heartbeat_slack,
         usd_feeds=config.prices.usd,
         native_usd_feed=config.prices.native,
-        seconds=tuple(SecondSettings(one.token, one.feed, one.uniswap_v3, one.window) for one in config.prices.second),
+        seconds=tuple(
+            SecondSettings(one.token, one.feed, one.uniswap_v3, one.window or POOL_WINDOW_SECONDS)
+            for one in config.prices.second
+        ),
         sequencer=_sequencer(config),
     )
 
