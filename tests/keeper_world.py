@@ -19,6 +19,7 @@ from keeper.chain.fees import FeeOracle
 from keeper.chain.signer import KeystoreSigner, Scope
 from keeper.chain.simulate import Simulator
 from keeper.core.intent import FeePolicy, Intent
+from keeper.core.policy import PriceLimits
 from keeper.core.snapshot import Block, Snapshot, Subaccount
 from keeper.core.units import Address
 from keeper.daemon import CycleReport, Keeper
@@ -76,6 +77,7 @@ class World:
         self.clock = FakeClock()
         self.read_fault: ChainError | None = None
         self.daily_budget_wei = 10**18
+        self.price_limits = PriceLimits()
         self.told: list[tuple[str, str, str]] = []
         """Alarm, subject and sentence of all that was said, repeated ones left out."""
         self._open()
@@ -125,7 +127,8 @@ class World:
             topology=SimpleNamespace(keeper=KEEPER, guard=GUARD),
         )
         reader, rpc = SimpleNamespace(read=read), SimpleNamespace(label="node.example", head=head)
-        parts: Any = (config, rpc, reader, portfolio, a_policy(*self.subaccounts))
+        policy = replace(a_policy(*self.subaccounts), prices=self.price_limits)
+        parts: Any = (config, rpc, reader, portfolio, policy)
         return Session(*parts)
 
     def snapshot(self, block: Block) -> Snapshot:

@@ -22,6 +22,7 @@ from keeper.commands.check_guard import (
 )
 from keeper.commands.finding import Finding, Grade, finding_document, findings_table, summary
 from keeper.config import Config, load_config
+from keeper.config_values import listed
 from keeper.control import ask_daemon
 from keeper.core.disputes import disputes_in, silent_seconds
 from keeper.core.economics import USUAL_RESCUE_GAS
@@ -31,6 +32,7 @@ from keeper.core.units import WAD
 from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
 from keeper.journal_reader import open_reader
 from keeper.pausing import Mode, PauseFile
+from keeper.protocols.second_prices import SecondFeed
 from keeper.protocols.wallet import Wallet
 from keeper.protocols.whereabouts import SEQUENCER_FEEDS
 from keeper.report import age_text, amount_text, number_text, reading_text, short, time_text
@@ -238,6 +240,13 @@ def _seconds(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(Grade.WARNING, subject, says, f"until it does, {symbol} is believed unchecked")
         elif second.price is not None:
             yield Finding(Grade.FINE, subject, f"{second.source} answers {number_text(second.price / WAD)}")
+    for source in session.portfolio.topology.seconds:
+        same = [
+            each.label for each in snapshot.subaccounts if isinstance(source, SecondFeed) and source.feed in each.feeds
+        ]
+        if same:
+            says = f"it is the very feed that the oracle of {listed(same)} reads: no second opinion there"
+            yield Finding(Grade.WARNING, f"second price {source.token.symbol}", says, "name another source")
     for id, dispute in disputes.items():
         fix = "until they agree, only those without debt give to it"
         yield Finding(Grade.FAILURE, snapshot.subaccount(id).label, f"disputed: {dispute}", fix, str(id))
