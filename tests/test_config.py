@@ -289,7 +289,7 @@ def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.Mo
         ),
         (
             "[prices]\njump_window = '2h'",
-            'keeper.toml: [prices] jump_window is "2h": expected less than or equal to 3600.',
+            "keeper.toml: [prices] jump_window is 7200: expected less than or equal to 3600.",
         ),
         (
             "[policy]\nlast_stand = 'maybe'",
