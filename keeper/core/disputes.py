@@ -140,21 +140,31 @@ def _text(price: Wad) -> str:
 # What follows from it -------------------------------------------------------------------------------------------------
 
 
+def distrust(snapshot: Snapshot, disputes: Mapping[SubaccountId, Dispute]) -> Iterator[str]:
+    """Why less is done than could be, as sentences."""
+    if snapshot.sequencer_problem is not None:
+        yield f"{snapshot.sequencer_problem}: nothing leaves an account with debt"
+    accounts: dict[str, list[str]] = {}
+    for id, dispute in disputes.items():
+        accounts.setdefault(str(dispute), []).append(snapshot.subaccount(id).label)
+    for reason, labels in accounts.items():
+        yield f"disputed: {reason}; nothing leaves an account with debt to or from {', '.join(labels)}"
+    for second, problem in silent_seconds(snapshot):
+        yield f"nobody checks the price of {second.token.symbol}: {second.source}: {problem}"
+
+
 def worst_of(subaccount: Subaccount, dispute: Dispute) -> Subaccount:
     """The account as it stands if all that harms it is true."""
     margin = ImaginedMargin(subaccount.margin, dispute.falls_bps, NOTHING) if dispute.falls_bps else subaccount.margin
     return replace(subaccount, margin=margin, reading=Disputed(str(dispute)))
 
 
-def as_judged(
-    subaccount: Subaccount, limits: Thresholds, disputes: Mapping[SubaccountId, Dispute]
-) -> tuple[Subaccount, Thresholds]:
+def as_judged(subaccount: Subaccount, limits: Thresholds, dispute: Dispute | None) -> tuple[Subaccount, Thresholds]:
     """The account and its thresholds as they are planned with: the worst of what is said, as far as the guard goes.
 
     The guard measures by the protocol's own price and refuses a rescue that ends above `max_after` by that. Where it
     would not even let the account reach its trigger by the worse price, its own oracle's is what can be acted on.
     """
-    dispute = disputes.get(subaccount.id)
     if dispute is None:
         return subaccount, limits
     worst = worst_of(subaccount, dispute)

@@ -8,12 +8,12 @@
    gas is left out and the rest planned anew.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from keeper.core import economics, verdict
 from keeper.core.book import Account, Book
-from keeper.core.disputes import as_judged, disputes_in, silent_seconds
+from keeper.core.disputes import as_judged, disputes_in, distrust
 from keeper.core.forms import across_protocols
 from keeper.core.plan import Dispute, Effect, History, Lane, Plan, Rescue, Stage
 from keeper.core.policy import Policy, enforced
@@ -63,7 +63,15 @@ class _Case:
 class _Planning:
     """One cycle's inputs, and what follows from them for every account."""
 
-    def __init__(self, snapshot: Snapshot, policy: Policy, history: History):
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        policy: Policy,
+        history: History,
+        by_own_price: frozenset[SubaccountId] = frozenset(),
+    ):
+        """`by_own_price`: whose disputed prices are taken for their own oracle's after all."""
+        self._by_own_price = by_own_price
         self._snapshot = snapshot
         self._policy = policy
         self._history = history
@@ -72,7 +80,11 @@ class _Planning:
         usd = {unit: snapshot.usd_per_unit[unit] for unit in units if unit in snapshot.usd_per_unit}
         self._accounts = {
             subaccount.id: _account(
-                subaccount, policy, snapshot.guard, usd if len(usd) == len(units) else {}, self._disputes
+                subaccount,
+                policy,
+                snapshot.guard,
+                usd if len(usd) == len(units) else {},
+                None if (dispute := self._disputes.get(subaccount.id)) is None else self._bounded(dispute),
             )
             for subaccount in across_protocols(snapshot.subaccounts)
             if subaccount.id in policy.subaccounts
@@ -85,7 +97,7 @@ class _Planning:
 
     def plan(self, waiting_for: frozenset[SubaccountId]) -> Plan:
         """The plan, with the subaccounts in `waiting_for` served already by a batch on its way."""
-        self._notes = [*_distrust(self._snapshot, self._disputes)]
+        self._notes = [*distrust(self._snapshot, self._disputes)]
         verdicts: dict[SubaccountId, Verdict] = {}
         due: list[tuple[Account, Wad]] = []
         for subaccount in self._snapshot.subaccounts:
@@ -103,8 +115,25 @@ class _Planning:
             for id in waiting
         }
         rescues = self._decided([case for case in cases if case.id not in waiting], verdicts)
+        out_of_reach = self._out_of_reach(verdicts)
+        if out_of_reach:
+            planning = _Planning(self._snapshot, self._policy, self._history, self._by_own_price | out_of_reach)
+            return planning.plan(waiting_for)
         ordered = {subaccount.id: verdicts[subaccount.id] for subaccount in self._snapshot.subaccounts}
         return Plan(self._snapshot.block, rescues, ordered, tuple(self._notes), self._disputes)
+
+    def _bounded(self, dispute: Dispute) -> Dispute:
+        """A dispute as it is judged by: without the worse prices where help is out of reach by them."""
+        return replace(dispute, falls_bps=NOTHING) if dispute.subaccount in self._by_own_price else dispute
+
+    def _out_of_reach(self, verdicts: Mapping[SubaccountId, Verdict]) -> frozenset[SubaccountId]:
+        """Who cannot be saved by the worse price. Its protocol liquidates by its own oracle's, so what saves it by that
+        is not held back."""
+        return frozenset(
+            id
+            for id, dispute in self._disputes.items()
+            if dispute.falls_bps and id not in self._by_own_price and isinstance(verdicts.get(id), verdict.Unfunded)
+        )
 
     # Who is in need ---------------------------------------------------------------------------------------------------
 
@@ -308,11 +337,11 @@ def _account(
     policy: Policy,
     guard: GuardState | None,
     usd_per_unit: Mapping[Address, Wad],
-    disputes: Mapping[SubaccountId, Dispute],
+    dispute: Dispute | None,
 ) -> Account:
     settings, index = policy.subaccounts[subaccount.id], subaccount.guard_index
     enrolled = None if guard is None or index is None else guard.account(index)
-    judged, limits = as_judged(subaccount, enforced(settings.thresholds, guard, index), disputes)
+    judged, limits = as_judged(subaccount, enforced(settings.thresholds, guard, index), dispute)
     return Account(
         judged,
         settings,
@@ -326,19 +355,6 @@ def _account(
 def _is_above_ceiling(subaccount: Subaccount, account: Account) -> bool:
     """Whether the guard puts nothing into it, by the protocol's own price."""
     return subaccount.margin.risk().is_at_least(account.limits.rescue_ceiling)
-
-
-def _distrust(snapshot: Snapshot, disputes: Mapping[SubaccountId, Dispute]) -> Iterator[str]:
-    """Why less is done than could be, as sentences."""
-    if snapshot.sequencer_problem is not None:
-        yield f"{snapshot.sequencer_problem}: nothing leaves an account with debt"
-    accounts: dict[str, list[str]] = {}
-    for id, dispute in disputes.items():
-        accounts.setdefault(str(dispute), []).append(snapshot.subaccount(id).label)
-    for reason, labels in accounts.items():
-        yield f"disputed: {reason}; nothing leaves an account with debt to or from {', '.join(labels)}"
-    for second, problem in silent_seconds(snapshot):
-        yield f"nobody checks the price of {second.token.symbol}: {second.source}: {problem}"
 
 
 def shock(subaccount: Subaccount, shock_bps: int) -> dict[Address, int]:

@@ -298,6 +298,19 @@ def test_where_the_guard_leaves_no_room_at_all_the_oracle_alone_is_acted_on() ->
     assert givers(plan) == {"wallet"}
 
 
+def test_who_cannot_be_saved_by_the_worse_price_is_saved_by_its_own_oracles() -> None:
+    """By the pool it is at 0.84, and a wallet of 2 WETH brings it to 1.008, below `survive`; by its oracle to 1.26."""
+    account = a_subaccount("a", weth="10", health="1.05")
+    snapshot = seen_by(a_snapshot(account, RICH, a_wallet("2")), a_second("1600"))
+    plan = planned(snapshot)
+    assert givers(plan) == {"wallet"}
+    (rescue,) = plan.rescues
+    assert rescue.effect.after >= wad("1.25")
+    # By that alone nobody is in need who is not by its own oracle.
+    fine = seen_by(a_snapshot(a_subaccount("a", weth="10", health="1.18"), RICH, a_wallet("0.1")), a_second("1600"))
+    assert (planned(fine).verdicts[A], planned(fine).rescues) == (Watching(), ())
+
+
 def test_what_is_stale_or_accepted_unchecked_is_disputed_all_the_same() -> None:
     stale = a_subaccount("a", health="2", reading=Stale("3 h old"))
     dispute = disputes_in(seen_by(a_snapshot(stale), a_second("1400")), TEN_PERCENT, History())[A]
