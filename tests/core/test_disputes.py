@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeper.core.disputes import disputes_in, opinion, prices_of, silent_seconds, worst_of, worth_noting
@@ -127,6 +127,7 @@ def test_a_fall_is_rounded_against_the_account() -> None:
     assert dispute.falls_bps == {WETH.address: 3_334}  # 33.333335 %
 
 
+@settings(deadline=None)
 @given(
     own=st.integers(1, 10_000),
     other=st.integers(1, 10_000),

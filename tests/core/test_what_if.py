@@ -1,14 +1,16 @@
 """What becomes of a wallet as prices move step by step, with the keeper and without."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from keeper.core.plan import History, InFlight, Lane
+from keeper.core.plan import History, InFlight, Lane, PriceSeen
+from keeper.core.policy import PriceLimits
 from keeper.core.snapshot import Snapshot, SubaccountId, Unknown
 from keeper.core.units import INFINITE_HEALTH
 from keeper.core.what_if import Changes, Death, Step, first_to_die, walk
-from tests.builders import DAI, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, wad
+from tests.builders import DAI, NOON, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, wad
 
 A, B = SubaccountId("morpho", "a"), SubaccountId("morpho", "b")
 
@@ -114,3 +116,11 @@ def test_a_debt_that_rises_kills_as_a_collateral_that_falls() -> None:
     first = first_to_die(a_snapshot(short), {"WETH": 5_000})
     assert first is not None
     assert 2_500 <= first[0]["WETH"] <= 2_505
+
+
+def test_steps_are_no_moments_between_which_a_price_could_jump() -> None:
+    snapshot = a_snapshot(a_subaccount("a", health="1.5"), a_subaccount("rich", weth="40", health="4"))
+    seen = {(each.id, WETH.address): (PriceSeen(NOON - 12, 2_000 * 10**18),) for each in snapshot.subaccounts}
+    policy = replace(a_policy(*snapshot.subaccounts), prices=PriceLimits(jump_max_bps=1_000))
+    (step,) = walk(snapshot, falls(30), policy, History(prices=seen), has_keeper=True)
+    assert [str(one.donor) for one in step.rescues[0].transfers] == ["morpho:rich"]

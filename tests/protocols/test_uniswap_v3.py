@@ -2,7 +2,7 @@
 
 import pytest
 from eth_abi.abi import encode
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keeper.core.snapshot import Unknown
@@ -51,6 +51,7 @@ def test_what_is_no_tick_has_no_ratio(tick: int) -> None:
         sqrt_ratio_at_tick(tick)
 
 
+@settings(deadline=None)
 @given(st.integers(-TICK_MAX, TICK_MAX - 1))
 def test_a_higher_tick_is_a_higher_ratio(tick: int) -> None:
     assert sqrt_ratio_at_tick(tick) < sqrt_ratio_at_tick(tick + 1)
