@@ -121,6 +121,14 @@ def test_what_is_held_is_taken_for_the_lowest_and_what_is_owed_for_the_highest()
     assert {id.key: dispute.falls_bps for id, dispute in found.items()} == {"a": {}, "b": {WETH.address: -2_500}}
 
 
+def test_of_a_second_source_and_a_price_before_a_jump_the_worse_counts() -> None:
+    snapshot = seen_by(a_snapshot(a_subaccount("a", health="2")), a_second("1700"))
+    dispute = disputes_in(snapshot, JUMPY, seen((NOON - 24, "1500"), (NOON - 12, "1500")))[A]
+    assert dispute.falls_bps == {WETH.address: 2_500}
+    dispute = disputes_in(snapshot, JUMPY, seen((NOON - 24, "1900"), (NOON - 12, "1900")))[A]
+    assert dispute.falls_bps == {WETH.address: 1_500}
+
+
 def test_a_fall_is_rounded_against_the_account() -> None:
     snapshot = seen_by(a_snapshot(a_subaccount("a", health="2")), a_second("1333.3333"))
     dispute = disputes_in(snapshot, TEN_PERCENT, History())[A]
@@ -300,16 +308,15 @@ def test_where_the_guard_leaves_no_room_at_all_the_oracle_alone_is_acted_on() ->
 
 
 def test_who_cannot_be_saved_by_the_worse_price_is_saved_by_its_own_oracles() -> None:
-    """By the pool it is at 0.84, and a wallet of 2 WETH brings it to 1.008, below `survive`; by its oracle to 1.26."""
+    """By the pool at 0.918, it comes with a wallet of 1.2 WETH to 1.029, below `survive`; by its oracle to 1.176."""
     account = a_subaccount("a", weth="10", health="1.05")
-    snapshot = seen_by(a_snapshot(account, RICH, a_wallet("2")), a_second("1600"))
-    plan = planned(snapshot)
+    plan = planned(seen_by(a_snapshot(account, RICH, a_wallet("1.2")), a_second("1750")))
     assert givers(plan) == {"wallet"}
     (rescue,) = plan.rescues
-    assert rescue.effect.after >= wad("1.25")
-    # By that alone nobody is in need who is not by its own oracle.
-    fine = seen_by(a_snapshot(a_subaccount("a", weth="10", health="1.18"), RICH, a_wallet("0.1")), a_second("1600"))
-    assert (planned(fine).verdicts[A], planned(fine).rescues) == (Watching(), ())
+    assert wad("1.175") < rescue.effect.after < wad("1.176")
+    # Who is in need by the pool alone is not made to be in need by its own oracle.
+    fine = planned(seen_by(a_snapshot(a_subaccount("a", weth="10", health="1.16"), a_wallet("0.1")), a_second("1750")))
+    assert (fine.verdicts[A], fine.rescues) == (Watching(), ())
 
 
 def test_what_is_stale_or_accepted_unchecked_is_disputed_all_the_same() -> None:
