@@ -148,7 +148,7 @@ def distrust(snapshot: Snapshot, disputes: Mapping[SubaccountId, Dispute]) -> It
     for id, dispute in disputes.items():
         accounts.setdefault(str(dispute), []).append(snapshot.subaccount(id).label)
     for reason, labels in accounts.items():
-        yield f"disputed: {reason}; nothing leaves an account with debt to or from {', '.join(labels)}"
+        yield f"disputed: {reason}; {', '.join(labels)}: gives nothing, and gets only from those without debt"
     for second, problem in silent_seconds(snapshot):
         yield f"nobody checks the price of {second.token.symbol}: {second.source}: {problem}"
 

@@ -232,7 +232,7 @@ def test_nothing_leaves_an_account_with_debt_on_a_disputed_price() -> None:
     assert plan.rescues == ()
     assert isinstance(plan.verdicts[A], Unfunded)
     says = f"disputed: WETH is 2,000.0000 USDC by its oracle and 2,900.0000 by {POOL}"
-    assert plan.notes == (f"{says}; nothing leaves an account with debt to or from morpho a, morpho rich",)
+    assert plan.notes == (f"{says}; morpho a, morpho rich: gives nothing, and gets only from those without debt",)
     assert set(plan.disputes) == {A, rich.id}
 
 
