@@ -14,12 +14,12 @@ from keeper.core.snapshot import SubaccountId
 from keeper.core.verdict import Unknown
 from keeper.lookout import Lookout
 from keeper.opening import open_keeper
+from scripts.chaos.wire import Fault, wire
 from scripts.localchain import aave
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import OWNER, STRANGER, UNPROTECTED
 from tests.commands.shell import Ran, keeper
 from tests.fakes import FakeClock
-from tests.wire import Fault, wire
 
 pytestmark = pytest.mark.devnet
 

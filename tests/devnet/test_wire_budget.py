@@ -12,11 +12,11 @@ from keeper.config import load_config
 from keeper.core.verdict import Rescue
 from keeper.daemon import CycleReport
 from keeper.opening import Running, open_keeper
+from scripts.chaos.wire import Wire, wire
 from scripts.localchain import daemon
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.node import GWEI
 from tests.fakes import FakeClock
-from tests.wire import Wire, wire
 
 pytestmark = pytest.mark.devnet
 
