@@ -132,6 +132,10 @@ class Metrics:
         self.gas_spent_wei = Counter("keeper_gas_spent_wei", "Paid for gas", registry=registry)
         self.balance_wei = Gauge("keeper_balance_wei", "What the hot key has left for gas", registry=registry)
         self.requests = Counter("keeper_rpc_requests", "Requests to nodes", ["method", "result"], registry=registry)
+        self.loop_lag_seconds = Gauge(
+            "keeper_loop_lag_seconds", "The most that the event loop was late in the last minute", registry=registry
+        )
+        self.tasks = Gauge("keeper_tasks", "Tasks of the event loop", registry=registry)
         self.alarms = Counter("keeper_alarms", "Alarms raised, repeated ones included", ["name"], registry=registry)
 
     def set_subaccounts(self, verdicts: Mapping[str, str], healths: Mapping[str, Wad]) -> None:

@@ -8,7 +8,7 @@ from web3 import AsyncWeb3
 
 from keeper.chain.pool import Limits, Traffic, open_pool
 from keeper.errors import BadAnswer, NodeUnreachable, WrongChain
-from scripts.chaos.wire import Fault, wire
+from scripts.storms.wire import Fault, wire
 
 pytestmark = pytest.mark.loopback
 

@@ -9,8 +9,8 @@ from web3 import AsyncHTTPProvider, AsyncWeb3
 from web3.types import RPCEndpoint
 
 from keeper.chain.pool import Limits, open_pool
-from scripts.chaos.wire import Fault, wire
 from scripts.localchain.anvil import ROOT
+from scripts.storms.wire import Fault, wire
 
 pytestmark = pytest.mark.loopback
 
@@ -21,7 +21,7 @@ CANCELLED = """
 import asyncio, os, random, sys
 from web3 import AsyncHTTPProvider
 from keeper.chain.provider import HttpProvider
-from scripts.chaos.wire import wire
+from scripts.storms.wire import wire
 
 async def main(make):
     async with wire(answers={"eth_gasPrice": "0x7"}) as node:

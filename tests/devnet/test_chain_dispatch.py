@@ -20,9 +20,9 @@ from keeper.errors import NodeUnreachable
 from keeper.journal import open_reader
 from keeper.opening import Running, open_keeper
 from keeper.protocols.abi import interface
-from scripts.chaos.wire import Fault, Refusal, Wire, wire
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import KEEPER
+from scripts.storms.wire import Fault, Refusal, Wire, wire
 
 pytestmark = pytest.mark.devnet
 

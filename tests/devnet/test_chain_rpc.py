@@ -19,10 +19,10 @@ from keeper.core.units import Address
 from keeper.errors import BlockGone, CallReverted, ChainError, NodeRefused, WrongChain
 from keeper.protocols.base import Call
 from keeper.protocols.multicall import MULTICALL3
-from scripts.chaos.wire import wire
 from scripts.localchain.abi import encode_call
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import KEEPER, STRANGER
+from scripts.storms.wire import wire
 
 pytestmark = pytest.mark.devnet
 

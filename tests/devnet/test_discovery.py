@@ -14,10 +14,10 @@ from keeper.core.snapshot import SubaccountId
 from keeper.core.verdict import Unknown
 from keeper.lookout import Lookout
 from keeper.opening import open_keeper
-from scripts.chaos.wire import Fault, wire
 from scripts.localchain import aave
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import OWNER, STRANGER, UNPROTECTED
+from scripts.storms.wire import Fault, wire
 from tests.commands.shell import Ran, keeper
 from tests.fakes import FakeClock
 

@@ -12,10 +12,10 @@ from keeper.config import load_config
 from keeper.core.verdict import Rescue
 from keeper.daemon import CycleReport
 from keeper.opening import Running, open_keeper
-from scripts.chaos.wire import Wire, wire
 from scripts.localchain import daemon
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.node import GWEI
+from scripts.storms.wire import Wire, wire
 from tests.fakes import FakeClock
 
 pytestmark = pytest.mark.devnet

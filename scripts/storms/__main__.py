@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from scripts.chaos.storm import Storm, storm
-from scripts.chaos.weather import FORECASTS
 from scripts.localchain.abi import ArtefactMissingError
 from scripts.localchain.anvil import AnvilError
 from scripts.localchain.daemon import DaemonError
 from scripts.localchain.node import NodeError
 from scripts.localchain.screen import Screen
+from scripts.storms.storm import Storm, storm
+from scripts.storms.weather import FORECASTS
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 

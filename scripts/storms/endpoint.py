@@ -19,7 +19,7 @@ from aiohttp import web
 from eth_utils.crypto import keccak
 
 from keeper.chain.signer import decode_signed
-from scripts.chaos.wire import Fault, Refusal, Wire, served
+from scripts.storms.wire import Fault, Refusal, Wire, served
 
 TRANSACTION_GAS_MAX = 2**24
 """EIP-7825."""

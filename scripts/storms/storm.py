@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from scripts.chaos.endpoint import Endpoint, endpoints
-from scripts.chaos.weather import FROZEN_SECONDS, REORG_DEPTH_MAX, Forecast, Weather, weather
 from scripts.localchain import daemon, devnet, keeper_files
 from scripts.localchain.daemon import Daemon, DaemonError
 from scripts.localchain.demo import CALM_BLOCKS, STRIKE_FEE_WEI, Run
@@ -22,6 +20,8 @@ from scripts.localchain.measure import KeeperResult, WalletResult, measure_keepe
 from scripts.localchain.scenario import Tick, crash
 from scripts.localchain.screen import Screen
 from scripts.localchain.world import KEEPER, LIQUIDATOR, OWNER
+from scripts.storms.endpoint import Endpoint, endpoints
+from scripts.storms.weather import FROZEN_SECONDS, REORG_DEPTH_MAX, Forecast, Weather, weather
 
 REQUEST_SECONDS = 0.5
 """How long the keeper waits for an endpoint: short, so that a hanging one costs little of a run."""
@@ -64,7 +64,7 @@ def storm(folder: Path, forecast: Forecast, seed: int, screen: Screen) -> Storm:
     started = devnet.start(folder, is_clock_outside=True)
     try:
         with endpoints(started.url, forecast.endpoints, seed) as between:
-            config = _config(started, between, forecast.quorum)
+            config = chaos_config(started, between, forecast.quorum)
             sailing = _Sailing(started, between, config, result, screen)
             try:
                 sailing.run(seed)
@@ -75,7 +75,7 @@ def storm(folder: Path, forecast: Forecast, seed: int, screen: Screen) -> Storm:
     return result
 
 
-def _config(started: Devnet, between: Sequence[Endpoint], quorum: int) -> Path:
+def chaos_config(started: Devnet, between: Sequence[Endpoint], quorum: int) -> Path:
     """keeper.toml over these endpoints and nothing beside them."""
     urls = ", ".join(f'"{each.url}"' for each in between)
     lines: list[str] = []

@@ -4,7 +4,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from scripts.chaos.endpoint import (
+from scripts.storms.endpoint import (
     CALM,
     DOWN,
     FLAKY,
