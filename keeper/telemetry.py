@@ -131,7 +131,9 @@ class Metrics:
         self.transactions = Counter("keeper_transactions", "Batches by outcome", ["outcome"], registry=registry)
         self.gas_spent_wei = Counter("keeper_gas_spent_wei", "Paid for gas", registry=registry)
         self.balance_wei = Gauge("keeper_balance_wei", "What the hot key has left for gas", registry=registry)
-        self.requests = Counter("keeper_rpc_requests", "Requests to nodes", ["method", "result"], registry=registry)
+        self.requests = Counter(
+            "keeper_rpc_requests", "Requests to nodes", ["endpoint", "method", "result"], registry=registry
+        )
         self.loop_lag_seconds = Gauge(
             "keeper_loop_lag_seconds", "The most that the event loop was late in the last minute", registry=registry
         )
