@@ -162,7 +162,12 @@ class _Sailing:
                 return
             if _block_seen(self.keeper) >= block:
                 return
-            self.keeper.check()
+            try:
+                self.keeper.check()
+            except DaemonError:
+                # It may have been killed since this was asked.
+                if not self._killer.has_killed:
+                    raise
             time.sleep(WAIT_SECONDS_STEP)
 
     def _begin(self) -> None:
@@ -199,6 +204,9 @@ class _Sailing:
         self._result.blocks_gone += depth
 
     def _end(self) -> None:
+        self._killer.point = None
+        if self._was_killed() or self._blocks_until_start:
+            self._begin()
         result, run = self._result, self._run
         result.blocks = len(run.observations) - 1
         result.faults = sum(each.faults_met for each in self._between)
