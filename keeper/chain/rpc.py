@@ -87,6 +87,13 @@ class Rpc:
             raise BlockGone(f"{self.label} has no block {which}.", reason="block not found")
         return block_from_json(answer, self.label)
 
+    async def finalized_number(self) -> int | None:
+        """The number of the last block that the chain calls final; None on a chain that calls none so."""
+        try:
+            return (await self.block("finalized")).number
+        except NodeRefused:
+            return None
+
     # State ------------------------------------------------------------------------------------------------------------
 
     async def call(
