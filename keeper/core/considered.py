@@ -128,7 +128,7 @@ def _obstacle(
     if settings.never_donate:
         return "it never donates, says the configuration"
     if account.has_debt and history.protect_only:
-        return "only those without debt give while the keeper is paused so"
+        return "only those without debt give at present"
     if account.has_debt and snapshot.sequencer_problem is not None:
         return f"only those without debt give: {snapshot.sequencer_problem}"
     if account.has_debt and (account.id in plan.disputes or recipient in plan.disputes):
