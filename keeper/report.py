@@ -134,8 +134,13 @@ def verdict_text(verdict: Verdict) -> str:
             return "rescue on its way" if in_flight else "rescue"
         case verdicts.Unfunded(_, _, reason):
             return f"unfunded: {reason}"
-        case verdicts.Uneconomic(cost, benefit):
-            return f"uneconomic: costs {usd_text(cost)}, saves {usd_text(benefit)}"
+        case verdicts.Uneconomic(cost, benefit, multiple):
+            return (
+                f"uneconomic: costs {usd_text(cost)}, is expected to save {usd_text(benefit)} and would have to save "
+                f"more than {multiple} times its cost"
+            )
+        case verdicts.Waiting(until):
+            return f"waiting: until {datetime.fromtimestamp(until, UTC):%H:%M:%S} UTC at most, for a fuller batch"
         case verdicts.CoolingDown(until):
             return f"cooling down until {datetime.fromtimestamp(until, UTC):%H:%M:%S} UTC"
         case verdicts.Blocked(reason):
@@ -163,6 +168,7 @@ VERDICT_STYLE: Mapping[type[Verdict], str] = {
     verdicts.Rescue: "bold yellow",
     verdicts.Unfunded: "bold red",
     verdicts.Uneconomic: "yellow",
+    verdicts.Waiting: "yellow",
     verdicts.CoolingDown: "yellow",
     verdicts.Blocked: "bold red",
     verdicts.Unknown: "bold red",

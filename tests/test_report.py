@@ -187,7 +187,12 @@ VERDICTS: list[tuple[Verdict, str, str]] = [
     (verdict.Rescue(), "rescue", "rescue"),
     (verdict.Rescue(in_flight=True), "rescue on its way", "rescue on its way"),
     (verdict.Unfunded(1, "WETH", "deposit 1 WETH"), "unfunded", "unfunded: deposit 1 WETH"),
-    (verdict.Uneconomic(2 * WAD, WAD), "uneconomic", "uneconomic: costs $2.00, saves $1.00"),
+    (
+        verdict.Uneconomic(2 * WAD, WAD, 3),
+        "uneconomic",
+        "uneconomic: costs $2.00, is expected to save $1.00 and would have to save more than 3 times its cost",
+    ),
+    (verdict.Waiting(NOON), "waiting", "waiting: until 08:00:00 UTC at most, for a fuller batch"),
     (verdict.CoolingDown(NOON + 240), "cooling down", "cooling down until 08:04:00 UTC"),
     (verdict.CoolingDown(NOON - 1), "cooling down", "cooling down until 07:59:59 UTC"),
     (verdict.Blocked("the guard is paused"), "blocked", "blocked: the guard is paused"),

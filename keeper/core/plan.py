@@ -106,6 +106,12 @@ class History:
     """What a unit of gas is expected to cost at inclusion."""
     protect_only: bool = False
     """The owner's pause that still lets debt-free donors give."""
+    base_fee_low_wei: int = 0
+    """The lowest base fee of the last hour; 0: not known."""
+    inclusion_delay_seconds: int = 0
+    """The longest that a transaction of ours took to be included in the last hour, or waits for by now."""
+    waiting_since: Mapping[SubaccountId, int] = field(default_factory=dict[SubaccountId, int])
+    """Since when (unix seconds) a rescue that is due waits for a fuller batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +124,9 @@ class Plan:
     verdicts: Mapping[SubaccountId, Verdict]
     """One for every subaccount of the snapshot, in its order."""
     notes: tuple[str, ...] = ()
-    """What had to be decided on less than usual, as sentences: a price that is missing, for example."""
+    """What is not as usual about this decision, as sentences: a price that is missing, thresholds that were widened."""
+    is_widened: bool = False
+    """Whether it was made with thresholds widened for the volatility (`keeper.core.urgency`)."""
 
     @property
     def lane(self) -> Lane:

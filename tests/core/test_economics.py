@@ -127,12 +127,12 @@ def test_the_expected_loss_is_chance_times_loss() -> None:
     assert expected_loss_usd(a_snapshot(account, usd={}), account, WAD, 500) is None
 
 
-def test_volatility_of_a_pair_is_that_of_all_its_feeds_or_half_its_shock() -> None:
-    feeds = (Address("0x" + "f1" * 20), Address("0x" + "f2" * 20))
+def test_volatility_of_a_pair_is_that_of_all_its_feeds_together() -> None:
+    one, other = feeds = (Address("0x" + "f1" * 20), Address("0x" + "f2" * 20))
     account = a_subaccount("r", feeds=feeds)
-    assert pair_volatility_bps(account, [300, 400], 1000) == 501
-    assert pair_volatility_bps(account, [300], 1000) == 500
-    assert pair_volatility_bps(a_subaccount("r"), [], 195) == 98
+    assert pair_volatility_bps(account, {one: 300, other: 400}) == 500
+    assert pair_volatility_bps(account, {one: 300}) is None
+    assert pair_volatility_bps(a_subaccount("r"), {one: 300}) is None
 
 
 @pytest.mark.parametrize(
