@@ -148,15 +148,32 @@ def equity(subaccount: Subaccount) -> Wad:
 
 
 def loss_usd(snapshot: Snapshot, subaccount: Subaccount) -> Wad | None:
-    """What the owner loses by a liquidation of the whole debt, USD, WAD, rounded up; 0 without debt, None without a
-    price. The penalty, but never more than the equity that there is."""
+    """What the owner loses by the next liquidation, USD, WAD, rounded up; 0 without debt, None without a price. The
+    penalty, but never more than the equity that there is."""
     if not subaccount.has_debt:
         return 0
     price = None if subaccount.unit is None else snapshot.usd_per_unit.get(subaccount.unit.address)
     if price is None:
         return None
-    penalty = mul_div_up(mul_div_up(subaccount.margin.risk().debt_value, price, WAD), subaccount.penalty_bps, BPS)
+    risk = subaccount.margin.risk()
+    taken_bps = taken_share_bps(subaccount, min(risk.health_factor, WAD))
+    penalty = mul_div_up(mul_div_up(risk.debt_value, price, WAD), taken_bps, BPS)
     return min(penalty, mul_div_up(max(equity(subaccount), 0), price, WAD))
+
+
+def taken_share_bps(subaccount: Subaccount, health: Wad) -> int:
+    """What a liquidation at a health takes beyond what it repays, basis points of the whole debt, rounded up.
+
+    A penalty that grows with the depth is a discount of 1 - health on the collateral, 1 / health - 1 of what is repaid,
+    or what makes liquidators strike, where that is more.
+    """
+    strike = subaccount.strike
+    penalty = subaccount.penalty_bps
+    if strike.least_bps is not None:
+        depth_bps = mul_div_up(WAD, BPS, max(health, 1)) - BPS
+        penalty = min(penalty, max(depth_bps, strike.least_bps))
+    share = BPS if health < strike.whole_below else strike.share_bps
+    return mul_div_up(penalty, share, BPS)
 
 
 def gas_cost_usd(snapshot: Snapshot, gas: int, gas_price_wei: int) -> Wad | None:

@@ -354,4 +354,5 @@ def _relative_loss(book: Book, account: Account) -> int:
     risk = book.risk(account)
     if risk.collateral_value == 0:
         return 0
-    return account.subaccount.penalty_bps * WAD * risk.debt_value // (BPS * risk.collateral_value)
+    taken_bps = economics.taken_share_bps(account.subaccount, min(risk.health_factor, WAD))
+    return taken_bps * WAD * risk.debt_value // (BPS * risk.collateral_value)

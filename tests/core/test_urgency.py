@@ -8,7 +8,7 @@ from keeper.core import verdict
 from keeper.core.plan import History, Lane, LastRescue, Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings, Pair, Policy, PolicySettings, Thresholds, resolve
-from keeper.core.snapshot import Snapshot, Subaccount, SubaccountId
+from keeper.core.snapshot import Subaccount, SubaccountId
 from keeper.core.units import WAD, Address
 from keeper.core.urgency import (
     Source,
@@ -33,8 +33,8 @@ def moving(bps: int) -> History:
     return History(volatility_bps_per_day={FEED: bps})
 
 
-def an_account(health: str, key: str = "a", **more: str) -> Subaccount:
-    return a_subaccount(key, health=health, feeds=(FEED,), **more)
+def an_account(health: str, key: str = "a", weth: str = "10") -> Subaccount:
+    return a_subaccount(key, weth=weth, health=health, feeds=(FEED,))
 
 
 def limits(*healths: str) -> Thresholds:
@@ -189,8 +189,8 @@ def test_the_guards_own_ceiling_and_maximum_hold_in_a_storm() -> None:
 # Plans ----------------------------------------------------------------------------------------------------------------
 
 
-def plan_in(history: History, *book: Subaccount, policy: Policy | None = None, **more: int) -> Plan:
-    snapshot: Snapshot = a_snapshot(*book, **more)
+def plan_in(history: History, *book: Subaccount, policy: Policy | None = None, is_paused: bool = False) -> Plan:
+    snapshot = a_snapshot(*book, is_paused=is_paused)
     return make_plan(snapshot, policy or a_policy(*book, min_benefit_multiple=0), history)
 
 
