@@ -41,7 +41,8 @@ from keeper.protocols.guard_batch import (
     transaction_gas,
 )
 from keeper.records import history_to_json, policy_to_json
-from keeper.report import rescue_paragraph, verdict_text
+from keeper.report import verdict_text
+from keeper.report_rescue import rescue_paragraph
 from keeper.session import Session
 from keeper.telemetry import Metrics, Vitals
 from keeper.watch import alarms_in

@@ -114,6 +114,11 @@ def rescue_document(rescue: Rescue) -> Document:
         "effect": _effect(rescue.effect),
         "donors": [_effect(donor) for donor in rescue.donors],
         "loss_avoided_usd_wad": None if rescue.loss_avoided_usd is None else str(rescue.loss_avoided_usd),
+        "urgency": {
+            "volatility_bps_per_day": rescue.urgency.volatility_bps,
+            "trigger": str(rescue.urgency.trigger),
+            "critical_within_seconds": rescue.urgency.soon_seconds,
+        },
         "transfers": [
             {
                 "kind": transfer.kind.name.lower(),

@@ -31,9 +31,9 @@ from keeper.report import (
     nearest_first,
     number_text,
     reasons,
-    rescue_sentences,
     usd_text,
 )
+from keeper.report_rescue import rescue_sentences
 from keeper.session import open_session
 
 _CHANGE = re.compile(r"\s*([A-Za-z0-9._-]+)\s*=\s*([+-]?)\s*([0-9.]+\s*%)\s*")

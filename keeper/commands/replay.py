@@ -17,7 +17,8 @@ from keeper.errors import JournalError
 from keeper.journal_reader import CycleRecord, open_reader
 from keeper.protocols.portfolio import Portfolio
 from keeper.records import history_from_json, policy_from_json
-from keeper.report import counted, rescue_paragraph, time_text, verdict_text
+from keeper.report import counted, time_text, verdict_text
+from keeper.report_rescue import rescue_paragraph
 
 DIFFERENT = 1
 

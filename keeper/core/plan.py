@@ -56,6 +56,18 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Urgency:
+    """What a rescue was judged by when it was planned, beside the health."""
+
+    volatility_bps: int = 0
+    """A day's deviation of its prices."""
+    trigger: Wad = 0
+    """As it was widened for that; a health below it made the rescue due."""
+    soon_seconds: int = 0
+    """Who may be liquidated within so long is critical: a few times what a transaction takes now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rescue:
     """All transfers into one recipient; they succeed or fail as a whole."""
 
@@ -71,6 +83,7 @@ class Rescue:
     """One per distinct donor with debt, in order of first use."""
     loss_avoided_usd: Wad | None
     """What a liquidation would have taken; None when the price in USD is not known."""
+    urgency: Urgency = Urgency()
 
 
 @dataclass(frozen=True, slots=True)

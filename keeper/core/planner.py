@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from keeper.core import economics, verdict
 from keeper.core.book import Account, Book
 from keeper.core.forms import across_protocols
-from keeper.core.plan import Effect, History, InFlight, Lane, Plan, Rescue, Stage
+from keeper.core.plan import Effect, History, InFlight, Lane, Plan, Rescue, Stage, Urgency
 from keeper.core.policy import Policy, Thresholds, enforced
 from keeper.core.remedy import health_text, remedy
 from keeper.core.snapshot import NOTHING, GuardState, Snapshot, Subaccount, SubaccountId, Unknown
 from keeper.core.triage import Funding, Need, Run, Triage
 from keeper.core.units import BPS, WAD, Address, Wad, mul_div_down
-from keeper.core.urgency import limits_now, widenings
+from keeper.core.urgency import limits_now, soon_seconds, volatility_of, widenings
 from keeper.core.verdict import Verdict
 from keeper.core.worth import NOT_JUDGED, uneconomic, waiting
 
@@ -283,7 +283,19 @@ class _Planning:
             recipient.limits.survive,
         )
         rescue = Rescue(
-            recipient.id, funding.transfers, funding.stage, case.lane, min_health_after, effect, effects, case.loss_usd
+            recipient.id,
+            funding.transfers,
+            funding.stage,
+            case.lane,
+            min_health_after,
+            effect,
+            effects,
+            case.loss_usd,
+            Urgency(
+                volatility_of(recipient.subaccount, self._policy, self._history).bps,
+                recipient.limits.trigger,
+                soon_seconds(self._policy, self._history, self._snapshot.block),
+            ),
         )
         return rescue, after
 

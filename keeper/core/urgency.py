@@ -80,6 +80,11 @@ def inclusion_seconds(policy: Policy, history: History, block: Block) -> int:
     return min(expected, max(INCLUSION_SECONDS_MAX, policy.inclusion.seconds))
 
 
+def soon_seconds(policy: Policy, history: History, block: Block) -> int:
+    """Who may be liquidated within so long is critical."""
+    return INCLUSIONS * inclusion_seconds(policy, history, block)
+
+
 # How soon -------------------------------------------------------------------------------------------------------------
 
 
@@ -120,7 +125,7 @@ def limits_now(
     volatility = volatility_of(subaccount, policy, history)
     if is_widened:
         limits = widened(limits, settings.usual_volatility_bps, volatility.bps)
-    soon = INCLUSIONS * inclusion_seconds(policy, history, snapshot.block)
+    soon = soon_seconds(policy, history, snapshot.block)
     return hurried(limits, health_touched_within(soon, volatility.bps))
 
 
