@@ -16,6 +16,9 @@ from keeper.report import liquidation_price, reading_text, shortages, verdict_te
 
 Document = dict[str, Any]
 
+BEFORE_TRIAL = "before_trial"
+"""Where a recorded plan has the decision as it was before it was tried out."""
+
 
 def block_document(snapshot: Snapshot) -> Document:
     block = snapshot.block
@@ -180,6 +183,12 @@ def plan_document(plan: Plan, snapshot: Snapshot) -> Document:
         },
         "notes": list(plan.notes),
     }
+
+
+def recorded_plan(sent: Plan, decided: Plan, snapshot: Snapshot) -> Document:
+    """What the journal keeps: the plan that was sent, and what had been decided where its own trial left some out."""
+    document = plan_document(sent, snapshot)
+    return document if sent == decided else {**document, BEFORE_TRIAL: plan_document(decided, snapshot)}
 
 
 def status_document(

@@ -300,6 +300,8 @@ class Snapshot:
     usd_per_native: Wad | None = None
     keeper_balance_wei: int | None = None
     """The hot key's gas money; None without a signer or when it could not be read."""
+    native_symbol: str | None = None
+    """What the native coin is called where it is held as a token, `WETH`; None: no token is known to be it."""
 
     @property
     def is_outdated(self) -> bool:
