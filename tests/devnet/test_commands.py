@@ -430,8 +430,13 @@ def test_a_plan_with_something_to_do_exits_3_and_says_what_it_costs(devnet: Devn
     assert re.fullmatch(r"At block \d+, assuming WETH -8 %, wstETH -8 %:", lines[0])
     recipient, donor = short_id(devnet, "WETH/USDC 86%"), short_id(devnet, "WETH/DAI 86%")
     assert lines[2] == f"Rescue WETH/USDC 86% ({recipient}): health 1.1222 is below its trigger of 1.1500."
-    assert re.fullmatch(rf"  Move 2\.27\d* WETH from WETH/DAI 86% \({donor}\)\.", lines[3])
-    assert lines[4].startswith(
+    assert re.fullmatch(
+        r"  Why now: prices move 5 % a day, so the chance that it is liquidated reaches 1 % within 1\d h, after the rescue "
+        r"within \d d\.",
+        lines[3],
+    )
+    assert re.fullmatch(rf"  Move 2\.27\d* WETH from WETH/DAI 86% \({donor}\)\.", lines[4])
+    assert lines[5].startswith(
         "  It goes 1.1222 → 1.2500 (1.1250 after its shock); the guard lets it happen only if it"
     )
     others = [line for line in lines if line.startswith("  Not from ")]
@@ -455,10 +460,10 @@ def test_a_plan_with_something_to_do_exits_3_and_says_what_it_costs(devnet: Devn
 
 
 def test_a_plan_at_another_price_of_gas_may_not_be_worth_it(devnet: Devnet) -> None:
-    """250,000 gas at 9000 gwei are 2.25 ETH, $5,175 at the price after the fall."""
+    """230,000 gas at 9000 gwei are 2.07 ETH, $4,761 at the price after the fall."""
     ran = keeper("plan --shock WETH=-8% --gas 9000gwei", config=devnet.config)
     assert ran.code == 0
-    assert re.search(r"WETH/USDC 86% \(.*\): uneconomic: costs \$5,\d\d\d, saves \$", ran.out)
+    assert re.search(r"WETH/USDC 86% \(.*\): uneconomic: costs \$4,761, is expected to save \$", ran.out)
     dear = keeper("plan --shock WETH=-12% --gas 30gwei --json", config=devnet.config).document
     assert dear["gas"]["price_wei"] == "30000000000"
     too_dear = keeper("plan --shock WETH=-12% --gas 3000gwei", config=devnet.config).out
