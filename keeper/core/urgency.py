@@ -20,7 +20,7 @@ from enum import Enum
 
 from keeper.core.economics import IMMINENT_BPS, health_touched_within, pair_volatility_bps, probability_bps
 from keeper.core.plan import History
-from keeper.core.policy import Policy, SubaccountPolicy, Thresholds, enforced
+from keeper.core.policy import Policy, Thresholds, enforced
 from keeper.core.snapshot import NOTHING, Block, Horizon, Snapshot, Subaccount
 from keeper.core.units import WAD, Wad
 
@@ -147,6 +147,8 @@ def widened(limits: Thresholds, usual_bps: int, volatility_bps: int) -> Threshol
 
 def hurried(limits: Thresholds, imminent: Wad) -> Thresholds:
     """With everybody critical who is below a health, as far as the guard lets it be helped."""
+    if imminent <= limits.critical:
+        return limits
     critical = max(limits.critical, min(imminent, limits.rescue_ceiling, limits.target))
     return replace(limits, critical=critical, trigger=max(limits.trigger, critical))
 
@@ -159,19 +161,19 @@ def widenings(snapshot: Snapshot, policy: Policy, history: History) -> Sequence[
     found: dict[tuple[int, int], list[str]] = {}
     for subaccount in snapshot.subaccounts:
         settings = policy.subaccounts.get(subaccount.id)
-        if settings is None or not is_widening(subaccount, settings, policy, history):
+        if settings is None or not subaccount.has_debt:
             continue
-        key = volatility_of(subaccount, policy, history).bps, settings.usual_volatility_bps
-        found.setdefault(key, []).append(subaccount.label)
+        bps, usual = volatility_of(subaccount, policy, history).bps, settings.usual_volatility_bps
+        if bps <= usual:
+            continue
+        limits = enforced(settings.thresholds, snapshot.guard, subaccount.guard_index)
+        if widened(limits, usual, bps) != limits:
+            found.setdefault((bps, usual), []).append(subaccount.label)
     return [
         f"trigger, target and floor of {', '.join(labels)} are widened, up to the rescue ceiling: prices move "
         f"{_percent(bps)} a day, and they were made for {_percent(usual)}"
         for (bps, usual), labels in found.items()
     ]
-
-
-def is_widening(subaccount: Subaccount, settings: SubaccountPolicy, policy: Policy, history: History) -> bool:
-    return subaccount.has_debt and volatility_of(subaccount, policy, history).bps > settings.usual_volatility_bps
 
 
 def _percent(bps: int) -> str:

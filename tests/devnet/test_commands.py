@@ -431,8 +431,8 @@ def test_a_plan_with_something_to_do_exits_3_and_says_what_it_costs(devnet: Devn
     recipient, donor = short_id(devnet, "WETH/USDC 86%"), short_id(devnet, "WETH/DAI 86%")
     assert lines[2] == f"Rescue WETH/USDC 86% ({recipient}): health 1.1222 is below its trigger of 1.1500."
     assert re.fullmatch(
-        r"  Why now: prices move 5 % a day, so the chance that it is liquidated reaches 1 % within 1\d h, after the rescue "
-        r"within \d d\.",
+        r"  Why now: prices move 5 % a day, so the chance that it is liquidated reaches 1 % within 1\d h, after the "
+        r"rescue within \d d\.",
         lines[3],
     )
     assert re.fullmatch(rf"  Move 2\.27\d* WETH from WETH/DAI 86% \({donor}\)\.", lines[4])
