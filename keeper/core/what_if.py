@@ -59,7 +59,8 @@ def walk(
     """
     known = tuple(each for each in snapshot.subaccounts if not isinstance(each.reading, Unknown))
     living = replace(snapshot, subaccounts=known)
-    history = replace(history, in_flight=None)
+    # No time passes on a path, so that who waits would wait to its end.
+    history = replace(history, in_flight=None, waiting_since=dict.fromkeys((each.id for each in known), 0))
     made: list[Transfer] = []
     steps: list[Step] = []
     for changes in path:

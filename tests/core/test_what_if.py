@@ -123,3 +123,10 @@ def test_who_is_critical_and_beyond_help_is_named_until_it_dies(percent: int, un
     assert list(step.unhelped) == unhelped
     (without,) = walked(a_snapshot(a_subaccount("a", health="1.25")), falls(percent), has_keeper=False)
     assert without.unhelped == ()
+
+
+def test_nobody_waits_for_company_on_a_path_on_which_no_time_passes() -> None:
+    book = (a_subaccount("a", weth="190", health="1.2767"), a_subaccount("b", health="1.2779"), a_wallet("1000"))
+    expensive = History(gas_price_wei=100 * 10**9)
+    (step,) = walk(a_snapshot(*book), falls(10), a_policy(*book), expensive, has_keeper=True)
+    assert [rescue.recipient for rescue in step.rescues] == [A]
