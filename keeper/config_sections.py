@@ -295,6 +295,9 @@ class PolicySection(AccountPolicy):
     min_benefit_multiple: int = Field(
         default=3, ge=0, description="a routine rescue is made when it is expected to save this many times its gas"
     )
+    volatility_min: Bps = Field(
+        default=300, ge=0, description="a day's deviation of a price that is assumed even when less was measured"
+    )
     overrides: Mapping[str, AccountPolicy] = Field(
         default_factory=dict[str, AccountPolicy],
         description="the same thresholds and limits for one subaccount, by its id or an unambiguous beginning of it",

@@ -64,6 +64,15 @@ def test_prices_for_people_and_in_dollars_move_along() -> None:
     assert shocked.subaccounts[0].collateral[0].price == wad("1800")
 
 
+@pytest.mark.parametrize(("native_symbol", "dollars"), [("WETH", "1800"), ("WBTC", "2000"), (None, "2000")])
+def test_the_coin_that_pays_for_gas_falls_with_the_token_that_it_is_wrapped_into(
+    native_symbol: str | None, dollars: str
+) -> None:
+    snapshot = replace(a_snapshot(a_subaccount("a", health="1.5")), native_symbol=native_symbol)
+    assert after_shock(snapshot, {"WETH": -1000}).usd_per_native == wad(dollars)
+    assert after_shock(replace(snapshot, usd_per_native=None), {"WETH": -1000}).usd_per_native is None
+
+
 @pytest.mark.parametrize(
     ("quote", "changes", "price"),
     [
