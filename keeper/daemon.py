@@ -15,8 +15,11 @@ from dataclasses import dataclass, replace
 import structlog
 
 from keeper.alerts import Alarm, Alerts, Raised
-from keeper.chain.dispatcher import Batch, Change, Dispatcher
+from keeper.chain.batch import Batch, Change
+from keeper.chain.dispatcher import Dispatcher
+from keeper.chain.reader import Reading
 from keeper.chain.simulate import Simulator
+from keeper.core.disputes import worth_noting
 from keeper.core.economics import fee_ceiling_wei, plan_gas
 from keeper.core.intent import Abandoned, Refused, State
 from keeper.core.plan import History, InFlight, Lane, Plan
@@ -25,7 +28,7 @@ from keeper.core.policy import Policy
 from keeper.core.snapshot import Block, Snapshot, SubaccountId, Unknown
 from keeper.core.units import Wad
 from keeper.core.verdict import Blocked, Unfunded
-from keeper.documents import plan_document
+from keeper.documents import plan_document, recorded_plan
 from keeper.errors import ChainError, JournalError, KeeperError
 from keeper.history import history_from_journal
 from keeper.journal import CycleRecord, Journal, PlanRecord, VerdictNote
@@ -41,7 +44,8 @@ from keeper.protocols.guard_batch import (
     transaction_gas,
 )
 from keeper.records import history_to_json, policy_to_json
-from keeper.report import rescue_paragraph, verdict_text
+from keeper.report import verdict_text
+from keeper.report_rescue import rescue_paragraph
 from keeper.session import Session
 from keeper.telemetry import Metrics, Vitals
 from keeper.watch import alarms_in
@@ -66,6 +70,8 @@ class CycleReport:
     snapshot: Snapshot
     plan: Plan
     policy: Policy
+    before_trial: Plan | None = None
+    """What was decided, before its own trial left rescues out; None when the cycle ended before."""
     batch: Batch | None = None
     """What was proven by simulation, or None when there was nothing to send."""
     is_signed: bool = False
@@ -88,6 +94,7 @@ class Proven:
     """A plan whose every rescue succeeded in a simulation, as the transaction that carries it out."""
 
     plan: Plan
+    before_trial: Plan
     history: History
     batch: Batch | None
     waits: str = ""
@@ -125,7 +132,7 @@ class Keeper:
         self._topology = session.portfolio.to_json()
         self.is_outdated = False
         """Whether the last cycle met with something that is read rarely and has changed."""
-        self._history = history_from_journal(journal, (), 0)
+        self._history = history_from_journal(journal, (), 0, session.policy.prices.memory_seconds)
 
     @property
     def session(self) -> Session:
@@ -146,24 +153,24 @@ class Keeper:
         self._blocks_may_be_gone |= blocks_may_be_gone
         settling = asyncio.create_task(self._look_after_sent(head))
         try:
-            answer = await self._session.reader.read(self._session.portfolio.calldata, head)
+            reading = await self._session.reader.read(self._session.portfolio.calldata, head)
         finally:
             await settling
-        snapshot = self._session.portfolio.decode(head, answer)
+        snapshot = self._session.portfolio.decode(head, reading.answer)
         self.is_outdated = snapshot.is_outdated
         self._vitals.saw(head.hash)
         self._note_sent(snapshot)
-        history = self._history_at(snapshot)
+        history = self._history_at(snapshot, reading)
         plan = make_plan(snapshot, self._session.policy, history)
         try:
             proven = await self._prove(snapshot, plan, history)
             report = await self._dispatch(snapshot, proven)
         except KeeperError as fault:
             # What was seen is told all the same: a node that cannot simulate must not keep a liquidation quiet.
-            self._tell(CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy))
+            self._tell(CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy), reading)
             raise
-        self._tell(report)
-        self._record(answer, report, history)
+        self._tell(report, reading)
+        self._record(reading.answer, report, history)
         return report
 
     async def pause_guard(self, block: Block) -> Change:
@@ -190,11 +197,11 @@ class Keeper:
         """Tries the plan out; a rescue that fails there is dropped alone and the others are kept."""
         hold = self._reason_to_hold(snapshot)
         if hold is not None:
-            return Proven(plan.held(hold), history, None)
+            return Proven(plan.held(hold), plan, history, None)
         if not plan.rescues:
-            return Proven(plan, history, None)
+            return Proven(plan, plan, history, None)
         if self._dispatcher is not None and not self._dispatcher.takes(plan.lane):
-            return Proven(plan, history, None, IN_FLIGHT)
+            return Proven(plan, plan, history, None, IN_FLIGHT)
         id = self._plan_id(plan, snapshot)
         deadline = snapshot.block.timestamp + self._deadline_seconds
 
@@ -221,12 +228,12 @@ class Keeper:
         refused = {plan.rescues[place].recipient: reason for place, reason in rehearsal.refused.items()}
         proven = plan.only(passed).blocked(refused)
         if not passed:
-            return Proven(proven, history, None)
+            return Proven(proven, plan, history, None)
         fees = self._session.config.fees
         ceiling = fee_ceiling_wei(
             snapshot, proven.rescues, plan_gas(proven.rescues), fees.fee_share_of_value, fees.max_fee
         )
-        return Proven(proven, history, Batch("0x" + id.hex(), proven.lane, calldata, gas, deadline, ceiling))
+        return Proven(proven, plan, history, Batch("0x" + id.hex(), proven.lane, calldata, gas, deadline, ceiling))
 
     @property
     def _block_seconds(self) -> int:
@@ -236,13 +243,14 @@ class Keeper:
     def _deadline_seconds(self) -> int:
         return max(DEADLINE_SECONDS_MIN, DEADLINE_BLOCKS * self._block_seconds)
 
-    def _history_at(self, snapshot: Snapshot) -> History:
+    def _history_at(self, snapshot: Snapshot, reading: Reading) -> History:
         config = self._session.config
         return replace(
             self._history,
             in_flight=None if self._dispatcher is None else self._in_flight_of(self._dispatcher),
             gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip,
-            protect_only=self._pause.read() is Mode.PROTECT_ONLY,
+            # What fewer endpoints say than have to agree is no reason to take anything from an account with debt.
+            protect_only=self._pause.read() is Mode.PROTECT_ONLY or reading.problem is not None,
         )
 
     def _in_flight_of(self, dispatcher: Dispatcher) -> InFlight | None:
@@ -277,7 +285,14 @@ class Keeper:
     # Sending ----------------------------------------------------------------------------------------------------------
 
     async def _dispatch(self, snapshot: Snapshot, proven: Proven) -> CycleReport:
-        report = CycleReport(snapshot, proven.plan, self._session.policy, proven.batch, outcome=proven.waits)
+        report = CycleReport(
+            snapshot,
+            proven.plan,
+            self._session.policy,
+            proven.before_trial,
+            proven.batch,
+            outcome=proven.waits,
+        )
         if proven.batch is None:
             return report
         if self._dispatcher is None:
@@ -331,20 +346,13 @@ class Keeper:
                     head, blocks_may_be_gone=self._blocks_may_be_gone, may_send=may_send
                 )
             else:
-                changes = await self._take_up(self._dispatcher, head, may_send=may_send)
+                changes = await self._dispatcher.start(head, may_send=may_send)
+                self._is_taken_up = True
         except ChainError as fault:
             self._alerts.raise_alarm(Alarm.NODE_FAILING, self._session.rpc.label, str(fault))
             return
         self._blocks_may_be_gone = False
         self._unnoted.extend(changes)
-
-    async def _take_up(self, dispatcher: Dispatcher, head: Block, *, may_send: bool) -> list[Change]:
-        async def still_succeeds(calldata: bytes, gas: int) -> bool:
-            return await self._simulator.still_succeeds(calldata, gas, head, head.timestamp + self._block_seconds)
-
-        changes = await dispatcher.start(head, still_succeeds, may_send=may_send)
-        self._is_taken_up = True
-        return changes
 
     def _note_sent(self, snapshot: Snapshot) -> None:
         while self._unnoted:
@@ -364,7 +372,7 @@ class Keeper:
                 report.batch.lane,
                 policy_to_json(report.policy),
                 history_to_json(history),
-                json.dumps(plan_document(plan, snapshot)),
+                json.dumps(recorded_plan(plan, report.before_trial or plan, snapshot)),
                 tuple(rescue_paragraph(rescue, snapshot, report.policy) for rescue in plan.rescues),
             )
         cycle = CycleRecord(
@@ -378,6 +386,7 @@ class Keeper:
                 for id, decided in plan.verdicts.items()
             },
             record,
+            worth_noting(snapshot) if report.policy.prices.memory_seconds else {},
         )
         try:
             self._journal.record_cycle(cycle)
@@ -385,9 +394,10 @@ class Keeper:
         except JournalError as fault:
             # A cycle that is not in the journal is no reason to give up the next; what has to be there is the batch.
             self._alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
-        self._history = history_from_journal(self._journal, (feed.feed for feed in snapshot.feeds), now)
+        feeds = (feed.feed for feed in snapshot.feeds)
+        self._history = history_from_journal(self._journal, feeds, now, report.policy.prices.memory_seconds)
 
-    def _tell(self, report: CycleReport) -> None:
+    def _tell(self, report: CycleReport, reading: Reading) -> None:
         """Metrics, and alarms for all that a person has to know; repeated ones are held back by `Alerts`."""
         snapshot, plan = report.snapshot, report.plan
         self._metrics.set_subaccounts(
@@ -397,7 +407,7 @@ class Keeper:
         self._metrics.head_block.set(snapshot.block.number)
         if snapshot.keeper_balance_wei is not None:
             self._metrics.balance_wei.set(snapshot.keeper_balance_wei)
-        self._alerts.raise_held([*self._alarms_of(report)])
+        self._alerts.raise_held([*_contested(reading), *self._alarms_of(report)])
 
     def _alarms_of(self, report: CycleReport) -> Iterator[Raised]:
         hot_key = self._session.portfolio.topology.keeper
@@ -407,6 +417,12 @@ class Keeper:
         yield from self._notes.overdue(in_flight, behind, report.snapshot.block)
         if self._journal.is_out_of_space:
             yield Alarm.DISK_FULL, "journal", "The journal's disk is full; nothing new is sent until it has space."
+
+
+def _contested(reading: Reading) -> Iterator[Raised]:
+    if reading.problem is not None:
+        says = f"{reading.problem} Until they do, only debt-free donors give."
+        yield Alarm.QUORUM_LOST, "endpoints", says
 
 
 def _healths(snapshot: Snapshot) -> dict[SubaccountId, Wad | None]:
