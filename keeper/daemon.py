@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import structlog
@@ -18,31 +18,26 @@ from keeper.alerts import Alarm, Alerts, Raised
 from keeper.chain.batch import Batch, Change
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.simulate import Simulator
-from keeper.core.economics import fee_ceiling_wei, plan_gas
-from keeper.core.intent import Abandoned, Refused, State
+from keeper.core.fees import DataFee
+from keeper.core.intent import Abandoned, Intent, Refused, State
 from keeper.core.plan import History, InFlight, Lane, Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import Policy
+from keeper.core.replanning import Moves, differs, moves, recipients
 from keeper.core.snapshot import Block, Snapshot, SubaccountId, Unknown
 from keeper.core.units import Wad
-from keeper.core.verdict import Blocked, Unfunded
+from keeper.core.verdict import Blocked, Healthy, Unfunded, Watching
 from keeper.documents import plan_document
 from keeper.errors import ChainError, JournalError, KeeperError
 from keeper.history import history_from_journal
 from keeper.journal import CycleRecord, Journal, PlanRecord, VerdictNote
 from keeper.noting import Notes, journal_alarm
 from keeper.pausing import Mode, PauseFile
-from keeper.protocols.guard_batch import (
-    TRANSACTION_GAS_MAX,
-    encode_rebalance,
-    pause_calldata,
-    plan_id,
-    rescue_gas,
-    simulated_gas,
-    transaction_gas,
-)
+from keeper.protocols.guard_batch import pause_calldata
+from keeper.proving import Terms, try_out
 from keeper.records import history_to_json, policy_to_json
 from keeper.report import rescue_paragraph, verdict_text
+from keeper.sent import sent_moves
 from keeper.session import Session
 from keeper.telemetry import Metrics, Vitals
 from keeper.watch import alarms_in
@@ -77,6 +72,8 @@ class CycleReport:
     """What became of the batch, as a sentence; empty without one."""
     is_refused: bool = False
     """Whether the batch could not be sent."""
+    waiting: tuple[SubaccountId, ...] = ()
+    """Whose rescues are due and go out after this batch, or after the one in flight."""
 
     @property
     def has_failed(self) -> bool:
@@ -93,6 +90,10 @@ class Proven:
     batch: Batch | None
     waits: str = ""
     """Why a plan with rescues was not tried out, when it is for another cycle to send."""
+    waiting: tuple[SubaccountId, ...] = ()
+    """Whose rescues are due and go out later."""
+    is_held: bool = False
+    """Whether nothing at all may be sent, not even what is on its way made dearer."""
 
 
 class Keeper:
@@ -127,6 +128,8 @@ class Keeper:
         self.is_outdated = False
         """Whether the last cycle met with something that is read rarely and has changed."""
         self._history = history_from_journal(journal, (), 0)
+        self._sent: tuple[str, Moves] = "", {}
+        """The last batch that was looked up, and what it moves."""
 
     @property
     def session(self) -> Session:
@@ -148,6 +151,10 @@ class Keeper:
         settling = asyncio.create_task(self._look_after_sent(head))
         try:
             answer = await self._session.reader.read(self._session.portfolio.calldata, head)
+        except ChainError:
+            await settling
+            await self._reprice_blindly(head)
+            raise
         finally:
             await settling
         snapshot = self._session.portfolio.decode(head, answer)
@@ -160,6 +167,7 @@ class Keeper:
             proven = await self._prove(snapshot, plan, history)
             report = await self._dispatch(snapshot, proven)
         except KeeperError as fault:
+            await self._reprice(snapshot, plan)
             # What was seen is told all the same: a node that cannot simulate must not keep a liquidation quiet.
             self._tell(CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy))
             raise
@@ -191,51 +199,45 @@ class Keeper:
         """Tries the plan out; a rescue that fails there is dropped alone and the others are kept."""
         hold = self._reason_to_hold(snapshot)
         if hold is not None:
-            return Proven(plan.held(hold), history, None)
+            return Proven(plan.held(hold), history, None, is_held=True)
         if not plan.rescues:
             return Proven(plan, history, None)
-        if self._dispatcher is not None and not self._dispatcher.takes(plan.lane):
-            return Proven(plan, history, None, IN_FLIGHT)
-        id = self._plan_id(plan, snapshot)
-        deadline = snapshot.block.timestamp + self._deadline_seconds
-
-        def encode(places: Sequence[int], budgets: Sequence[int]) -> tuple[bytes, int]:
-            part = plan.only(places)
-            calldata = encode_rebalance(part, snapshot, id, deadline, budgets)
-            return calldata, transaction_gas(calldata, part, budgets)
-
-        rehearsal = await self._simulator.rehearse(
-            len(plan.rescues),
-            lambda places: encode(places, [simulated_gas(plan.rescues[place]) for place in places]),
-            snapshot.block,
-            snapshot.block.timestamp + self._block_seconds,
+        if not self._may_go_out(plan):
+            return self._behind(plan, history)
+        chain, fees = self._session.config.chain, self._session.config.fees
+        data_fee = DataFee() if self._dispatcher is None else self._dispatcher.market(snapshot.block).data_fee
+        terms = Terms(
+            self._deadline_seconds, max(1, chain.block_time // 1000), fees.fee_share_of_value, fees.max_fee, data_fee
         )
-        passed = list(rehearsal.passed)
-        calldata, gas = b"", 0
-        while passed:
-            calldata, gas = encode(passed, [rescue_gas(rehearsal.results[place].gas_used) for place in passed])
-            if gas <= TRANSACTION_GAS_MAX:
-                break
-            rehearsal.refused[passed.pop()] = (
-                "the batch takes more gas than a transaction may have; it is in the next one"
-            )
-        refused = {plan.rescues[place].recipient: reason for place, reason in rehearsal.refused.items()}
-        proven = plan.only(passed).blocked(refused)
-        if not passed:
-            return Proven(proven, history, None)
-        fees = self._session.config.fees
-        ceiling = fee_ceiling_wei(
-            snapshot, proven.rescues, plan_gas(proven.rescues), fees.fee_share_of_value, fees.max_fee
-        )
-        return Proven(proven, history, Batch("0x" + id.hex(), proven.lane, calldata, gas, deadline, ceiling))
+        trial = await try_out(plan, snapshot, self._simulator, terms)
+        return Proven(trial.plan, history, trial.batch, waiting=trial.left_over)
 
-    @property
-    def _block_seconds(self) -> int:
-        return max(1, self._session.config.chain.block_time // 1000)
+    def _may_go_out(self, plan: Plan, fees: tuple[int, Block] | None = None) -> bool:
+        """Whether the plan may take the place of what is in flight, if anything is; `fees` is that of `takes`."""
+        if self._dispatcher is None or self._dispatcher.in_flight is None:
+            return True
+        sent = self._moves_of(self._dispatcher.in_flight)
+        return self._dispatcher.takes(
+            plan.lane, fees, differs=differs(moves(plan.rescues), sent), serves_more=_serves_more(plan, sent)
+        )
+
+    def _behind(self, plan: Plan, history: History) -> Proven:
+        """A plan that waits: whom the batch in flight serves is on its way, the others come after it."""
+        in_flight = None if self._dispatcher is None else self._dispatcher.in_flight
+        served = frozenset[SubaccountId]() if in_flight is None else recipients(self._moves_of(in_flight))
+        left = plan.waiting(served)
+        waiting = tuple(rescue.recipient for rescue in left.rescues)
+        return Proven(left, history, None, IN_FLIGHT if waiting else "", waiting)
+
+    def _moves_of(self, intent: Intent) -> Moves:
+        """What a batch moves, by the journal, looked up once."""
+        if self._sent[0] != intent.plan_id or not self._sent[1]:
+            self._sent = intent.plan_id, sent_moves(self._journal, intent.plan_id)
+        return self._sent[1]
 
     @property
     def _deadline_seconds(self) -> int:
-        return max(DEADLINE_SECONDS_MIN, DEADLINE_BLOCKS * self._block_seconds)
+        return max(DEADLINE_SECONDS_MIN, DEADLINE_BLOCKS * max(1, self._session.config.chain.block_time // 1000))
 
     def _history_at(self, snapshot: Snapshot) -> History:
         config = self._session.config
@@ -250,8 +252,9 @@ class Keeper:
         intent = dispatcher.in_flight
         if intent is None:
             return None
-        recipients = frozenset(self._notes.recipients(intent.plan_id))
-        return InFlight(intent.plan_id, intent.lane, recipients, dispatcher.takes(Lane.CRITICAL))
+        served = recipients(self._moves_of(intent))
+        may_be_replaced = dispatcher.takes(Lane.CRITICAL)
+        return InFlight(intent.plan_id, intent.lane, served, may_be_replaced, dispatcher.is_stuck)
 
     def _reason_to_hold(self, snapshot: Snapshot) -> str | None:
         """Why nothing at all may be sent now, whatever the plan."""
@@ -268,28 +271,29 @@ class Keeper:
             return f"the hot key {hot_key} has nothing to pay gas with; send it some"
         return None
 
-    def _plan_id(self, plan: Plan, snapshot: Snapshot) -> bytes:
-        """The guard's next sequence number and a digest of what is to be done."""
-        if snapshot.guard is None:
-            raise ValueError("a plan with rescues needs a guard")
-        document = json.dumps(plan_document(plan, snapshot), sort_keys=True)
-        return plan_id(snapshot.guard.last_sequence + 1, hashlib.sha256(document.encode()).digest())
-
     # Sending ----------------------------------------------------------------------------------------------------------
 
     async def _dispatch(self, snapshot: Snapshot, proven: Proven) -> CycleReport:
-        report = CycleReport(snapshot, proven.plan, self._session.policy, proven.batch, outcome=proven.waits)
+        report = CycleReport(
+            snapshot, proven.plan, self._session.policy, proven.batch, outcome=proven.waits, waiting=proven.waiting
+        )
         if proven.batch is None:
+            if not proven.is_held:
+                await self._reprice(snapshot, proven.plan)
             return report
         if self._dispatcher is None:
             return replace(report, outcome="dry run: proven by simulation, neither signed nor sent")
-        if not self._dispatcher.takes(proven.batch.lane, proven.batch.fee_ceiling_wei):
-            return replace(report, outcome=IN_FLIGHT)
+        if not self._may_go_out(proven.plan, (proven.batch.fee_ceiling_wei, snapshot.block)):
+            await self._reprice(snapshot, proven.plan)
+            behind = self._behind(proven.plan, proven.history)
+            return replace(report, plan=behind.plan, outcome=behind.waits, waiting=behind.waiting + proven.waiting)
         switched = self._switched_since(proven.history)
         if switched is not None:
             return replace(report, plan=proven.plan.held(switched), batch=None)
         self._notes.expect(proven.batch.plan_id, (rescue.recipient for rescue in proven.plan.rescues))
-        changes = await self._dispatcher.submit(proven.batch, snapshot.block)
+        in_flight = self._dispatcher.in_flight
+        serves_more = in_flight is not None and _serves_more(proven.plan, self._moves_of(in_flight))
+        changes = await self._dispatcher.submit(proven.batch, snapshot.block, serves_more=serves_more)
         for change in changes:
             self._notes.note(change, snapshot)
         last = changes[-1]
@@ -304,6 +308,21 @@ class Keeper:
             outcome=last.did,
         )
 
+    async def _reprice(self, snapshot: Snapshot, plan: Plan) -> None:
+        """What is stuck is made dearer, while anybody whom it serves is still in need of it."""
+        if self._dispatcher is None or self._dispatcher.in_flight is None or self._pause.read() is Mode.PAUSED:
+            return
+        served = recipients(self._moves_of(self._dispatcher.in_flight))
+        if served and all(isinstance(plan.verdicts.get(id), Healthy | Watching) for id in served):
+            return
+        for change in await self._dispatcher.reprice(snapshot.block):
+            self._notes.note(change, snapshot)
+
+    async def _reprice_blindly(self, head: Block) -> None:
+        """Where nothing can be read, what was decided before holds."""
+        if self._dispatcher is not None and self._is_taken_up and self._pause.read() is not Mode.PAUSED:
+            self._unnoted.extend(await self._dispatcher.reprice(head))
+
     def _switched_since(self, history: History) -> str | None:
         """The owner's switch is read again last of all: `keeper pause` may have come while the plan was tried out."""
         mode = self._pause.read()
@@ -315,10 +334,10 @@ class Keeper:
 
     async def settle(self, snapshot: Snapshot) -> None:
         """Looks after the batches sent earlier, without a cycle; at first takes up what another process left."""
-        await self._look_after_sent(snapshot.block)
+        await self._look_after_sent(snapshot.block, may_reprice=True)
         self._note_sent(snapshot)
 
-    async def _look_after_sent(self, head: Block) -> None:
+    async def _look_after_sent(self, head: Block, *, may_reprice: bool = False) -> None:
         """Beside the read, because neither needs the other and a receipt is a request more to wait for.
 
         A node that does not tell is an alarm and no reason not to plan: what is on its way stays so.
@@ -329,7 +348,10 @@ class Keeper:
         try:
             if self._is_taken_up:
                 changes = await self._dispatcher.advance(
-                    head, blocks_may_be_gone=self._blocks_may_be_gone, may_send=may_send
+                    head,
+                    blocks_may_be_gone=self._blocks_may_be_gone,
+                    may_send=may_send,
+                    may_reprice=may_reprice,
                 )
             else:
                 changes = await self._dispatcher.start(head, may_send=may_send)
@@ -397,10 +419,15 @@ class Keeper:
         hot_key = self._session.portfolio.topology.keeper
         yield from alarms_in(report.snapshot, report.plan, report.policy, hot_key)
         in_flight = None if self._dispatcher is None else self._dispatcher.in_flight
-        behind = [rescue.recipient for rescue in report.plan.rescues] if report.outcome == IN_FLIGHT else []
-        yield from self._notes.overdue(in_flight, behind, report.snapshot.block)
+        yield from self._notes.overdue(in_flight, report.waiting, report.snapshot.block)
         if self._journal.is_out_of_space:
             yield Alarm.DISK_FULL, "journal", "The journal's disk is full; nothing new is sent until it has space."
+
+
+def _serves_more(plan: Plan, sent: Moves) -> bool:
+    """Whether it rescues anybody critical whom what was sent leaves alone."""
+    served = recipients(sent)
+    return any(rescue.lane is Lane.CRITICAL and rescue.recipient not in served for rescue in plan.rescues)
 
 
 def _healths(snapshot: Snapshot) -> dict[SubaccountId, Wad | None]:
