@@ -19,14 +19,13 @@ from keeper.chain.batch import Batch, Change
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.simulate import Simulator
 from keeper.core.fees import DataFee
-from keeper.core.intent import Abandoned, Intent, Refused, State
-from keeper.core.plan import History, InFlight, Lane, Plan
+from keeper.core.intent import Abandoned, Refused, State
+from keeper.core.plan import History, Lane, Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import Policy
-from keeper.core.replanning import Moves, differs, moves, recipients
 from keeper.core.snapshot import Block, Snapshot, SubaccountId, Unknown
 from keeper.core.units import Wad
-from keeper.core.verdict import Blocked, Healthy, Unfunded, Watching
+from keeper.core.verdict import Blocked, Unfunded
 from keeper.documents import plan_document
 from keeper.errors import ChainError, JournalError, KeeperError
 from keeper.history import history_from_journal
@@ -37,10 +36,10 @@ from keeper.protocols.guard_batch import pause_calldata
 from keeper.proving import Terms, try_out
 from keeper.records import history_to_json, policy_to_json
 from keeper.report import rescue_paragraph, verdict_text
-from keeper.sent import sent_moves
 from keeper.session import Session
+from keeper.succession import Succession
 from keeper.telemetry import Metrics, Vitals
-from keeper.watch import alarms_in
+from keeper.watch import alarms_in, budget_alarms
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -118,6 +117,7 @@ class Keeper:
         self._vitals = vitals
         self._pause = PauseFile(session.config.journal.path)
         self._notes = Notes(journal, alerts, metrics)
+        self._succession = None if dispatcher is None else Succession(dispatcher, journal)
         self._is_taken_up = dispatcher is None
         """Whether what an earlier process left on its way is known; until then nothing new is sent."""
         self._blocks_may_be_gone = False
@@ -128,8 +128,6 @@ class Keeper:
         self.is_outdated = False
         """Whether the last cycle met with something that is read rarely and has changed."""
         self._history = history_from_journal(journal, (), 0)
-        self._sent: tuple[str, Moves] = "", {}
-        """The last batch that was looked up, and what it moves."""
 
     @property
     def session(self) -> Session:
@@ -202,8 +200,8 @@ class Keeper:
             return Proven(plan.held(hold), history, None, is_held=True)
         if not plan.rescues:
             return Proven(plan, history, None)
-        if not self._may_go_out(plan):
-            return self._behind(plan, history)
+        if self._succession is not None and not self._succession.takes_over(plan):
+            return _behind(self._succession.behind(plan), history)
         chain, fees = self._session.config.chain, self._session.config.fees
         data_fee = DataFee() if self._dispatcher is None else self._dispatcher.market(snapshot.block).data_fee
         terms = Terms(
@@ -211,29 +209,6 @@ class Keeper:
         )
         trial = await try_out(plan, snapshot, self._simulator, terms)
         return Proven(trial.plan, history, trial.batch, waiting=trial.left_over)
-
-    def _may_go_out(self, plan: Plan, fees: tuple[int, Block] | None = None) -> bool:
-        """Whether the plan may take the place of what is in flight, if anything is; `fees` is that of `takes`."""
-        if self._dispatcher is None or self._dispatcher.in_flight is None:
-            return True
-        sent = self._moves_of(self._dispatcher.in_flight)
-        return self._dispatcher.takes(
-            plan.lane, fees, differs=differs(moves(plan.rescues), sent), serves_more=_serves_more(plan, sent)
-        )
-
-    def _behind(self, plan: Plan, history: History) -> Proven:
-        """A plan that waits: whom the batch in flight serves is on its way, the others come after it."""
-        in_flight = None if self._dispatcher is None else self._dispatcher.in_flight
-        served = frozenset[SubaccountId]() if in_flight is None else recipients(self._moves_of(in_flight))
-        left = plan.waiting(served)
-        waiting = tuple(rescue.recipient for rescue in left.rescues)
-        return Proven(left, history, None, IN_FLIGHT if waiting else "", waiting)
-
-    def _moves_of(self, intent: Intent) -> Moves:
-        """What a batch moves, by the journal, looked up once."""
-        if self._sent[0] != intent.plan_id or not self._sent[1]:
-            self._sent = intent.plan_id, sent_moves(self._journal, intent.plan_id)
-        return self._sent[1]
 
     @property
     def _deadline_seconds(self) -> int:
@@ -243,18 +218,10 @@ class Keeper:
         config = self._session.config
         return replace(
             self._history,
-            in_flight=None if self._dispatcher is None else self._in_flight_of(self._dispatcher),
+            in_flight=None if self._succession is None else self._succession.in_flight(),
             gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip,
             protect_only=self._pause.read() is Mode.PROTECT_ONLY,
         )
-
-    def _in_flight_of(self, dispatcher: Dispatcher) -> InFlight | None:
-        intent = dispatcher.in_flight
-        if intent is None:
-            return None
-        served = recipients(self._moves_of(intent))
-        may_be_replaced = dispatcher.takes(Lane.CRITICAL)
-        return InFlight(intent.plan_id, intent.lane, served, may_be_replaced, dispatcher.is_stuck)
 
     def _reason_to_hold(self, snapshot: Snapshot) -> str | None:
         """Why nothing at all may be sent now, whatever the plan."""
@@ -281,19 +248,19 @@ class Keeper:
             if not proven.is_held:
                 await self._reprice(snapshot, proven.plan)
             return report
-        if self._dispatcher is None:
+        if self._dispatcher is None or self._succession is None:
             return replace(report, outcome="dry run: proven by simulation, neither signed nor sent")
-        if not self._may_go_out(proven.plan, (proven.batch.fee_ceiling_wei, snapshot.block)):
+        if not self._succession.takes_over(proven.plan, (proven.batch.fee_ceiling_wei, snapshot.block)):
             await self._reprice(snapshot, proven.plan)
-            behind = self._behind(proven.plan, proven.history)
+            behind = _behind(self._succession.behind(proven.plan), proven.history)
             return replace(report, plan=behind.plan, outcome=behind.waits, waiting=behind.waiting + proven.waiting)
         switched = self._switched_since(proven.history)
         if switched is not None:
             return replace(report, plan=proven.plan.held(switched), batch=None)
         self._notes.expect(proven.batch.plan_id, (rescue.recipient for rescue in proven.plan.rescues))
-        in_flight = self._dispatcher.in_flight
-        serves_more = in_flight is not None and _serves_more(proven.plan, self._moves_of(in_flight))
-        changes = await self._dispatcher.submit(proven.batch, snapshot.block, serves_more=serves_more)
+        changes = await self._dispatcher.submit(
+            proven.batch, snapshot.block, serves_more=self._succession.serves_more(proven.plan)
+        )
         for change in changes:
             self._notes.note(change, snapshot)
         last = changes[-1]
@@ -310,13 +277,11 @@ class Keeper:
 
     async def _reprice(self, snapshot: Snapshot, plan: Plan) -> None:
         """What is stuck is made dearer, while anybody whom it serves is still in need of it."""
-        if self._dispatcher is None or self._dispatcher.in_flight is None or self._pause.read() is Mode.PAUSED:
+        if self._dispatcher is None or self._succession is None or self._pause.read() is Mode.PAUSED:
             return
-        served = recipients(self._moves_of(self._dispatcher.in_flight))
-        if served and all(isinstance(plan.verdicts.get(id), Healthy | Watching) for id in served):
-            return
-        for change in await self._dispatcher.reprice(snapshot.block):
-            self._notes.note(change, snapshot)
+        if self._succession.is_wanted(plan):
+            for change in await self._dispatcher.reprice(snapshot.block):
+                self._notes.note(change, snapshot)
 
     async def _reprice_blindly(self, head: Block) -> None:
         """Where nothing can be read, what was decided before holds."""
@@ -411,23 +376,26 @@ class Keeper:
             {str(id): health for id, health in _healths(snapshot).items() if health is not None},
         )
         self._metrics.head_block.set(snapshot.block.number)
-        if snapshot.keeper_balance_wei is not None:
-            self._metrics.balance_wei.set(snapshot.keeper_balance_wei)
+        if self._dispatcher is not None:
+            market = self._dispatcher.market(snapshot.block)
+            self._metrics.set_gas(snapshot.keeper_balance_wei, market, self._dispatcher.budget_left(snapshot.block))
         self._alerts.raise_held([*self._alarms_of(report)])
 
     def _alarms_of(self, report: CycleReport) -> Iterator[Raised]:
         hot_key = self._session.portfolio.topology.keeper
         yield from alarms_in(report.snapshot, report.plan, report.policy, hot_key)
         in_flight = None if self._dispatcher is None else self._dispatcher.in_flight
-        yield from self._notes.overdue(in_flight, report.waiting, report.snapshot.block)
+        block = report.snapshot.block
+        yield from self._notes.overdue(in_flight, report.waiting, block)
+        if self._dispatcher is not None:
+            yield from budget_alarms(self._dispatcher.budget_left(block), self._dispatcher.market(block))
         if self._journal.is_out_of_space:
             yield Alarm.DISK_FULL, "journal", "The journal's disk is full; nothing new is sent until it has space."
 
 
-def _serves_more(plan: Plan, sent: Moves) -> bool:
-    """Whether it rescues anybody critical whom what was sent leaves alone."""
-    served = recipients(sent)
-    return any(rescue.lane is Lane.CRITICAL and rescue.recipient not in served for rescue in plan.rescues)
+def _behind(plan: Plan, history: History) -> Proven:
+    waiting = tuple(rescue.recipient for rescue in plan.rescues)
+    return Proven(plan, history, None, IN_FLIGHT if waiting else "", waiting)
 
 
 def _healths(snapshot: Snapshot) -> dict[SubaccountId, Wad | None]:

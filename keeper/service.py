@@ -169,6 +169,8 @@ async def stop(running: Running, cycles: "asyncio.Task[None]", deliveries: "asyn
 def _start_logging(config: Config) -> None:
     redaction = Redaction()
     redaction.hide(config.chain.rpc_url.reveal())
+    if config.chain.private_rpc_url is not None:
+        redaction.hide(config.chain.private_rpc_url.reveal())
     if config.chain.ws_url is not None:
         redaction.hide(config.chain.ws_url.reveal())
     if config.alerts.webhook is not None:

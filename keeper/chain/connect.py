@@ -14,9 +14,23 @@ async def connect(config: Config, observe: Observer = ignore) -> AsyncGenerator[
 
     Opens nothing before the first request. Raises ConfigError when the secret behind the URL is missing.
     """
-    limits = Limits(
+    async with open_pool(config.chain.rpc_url.reveal(), config.chain.chain_id, _limits(config), observe) as pool:
+        yield Rpc(pool)
+
+
+@asynccontextmanager
+async def connect_relay(config: Config, observe: Observer = ignore) -> AsyncGenerator[Rpc | None]:
+    """The private relay of `[chain]`, None without one. Raises as `connect`."""
+    url = config.chain.private_rpc_url
+    if url is None:
+        yield None
+        return
+    async with open_pool(url.reveal(), config.chain.chain_id, _limits(config), observe) as pool:
+        yield Rpc(pool)
+
+
+def _limits(config: Config) -> Limits:
+    return Limits(
         requests_per_second=config.chain.requests_per_second,
         timeout_seconds=config.chain.request_timeout / 1000,
     )
-    async with open_pool(config.chain.rpc_url.reveal(), config.chain.chain_id, limits, observe) as pool:
-        yield Rpc(pool)

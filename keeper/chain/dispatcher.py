@@ -106,6 +106,11 @@ class Dispatcher:
     def market(self, block: Block) -> Market:
         return self._fees.market(block)
 
+    def budget_left(self, block: Block) -> dict[Lane, int]:
+        """What each lane may still spend today, wei."""
+        spent_wei = self._journal.spent_since(block.timestamp - BUDGET_WINDOW_SECONDS)
+        return {lane: self._budget.left_wei(lane, spent_wei) for lane in Lane}
+
     @property
     def is_stuck(self) -> bool:
         """Whether what is in flight was not included in time, at the newest block that was looked at."""

@@ -11,6 +11,8 @@ from rich.console import RenderableType
 from keeper.commands.answer import Answer
 from keeper.commands.view import View, by_hand_document, by_hand_lines, view
 from keeper.config import load_config
+from keeper.core.economics import USUAL_RESCUE_BYTES, USUAL_RESCUE_GAS
+from keeper.core.fees import Market, rescues_affordable
 from keeper.core.policy import disagreements
 from keeper.core.snapshot import Subaccount, Unknown
 from keeper.documents import status_document
@@ -81,6 +83,11 @@ def _header(seen: View) -> list[RenderableType]:
     else:
         state = "PAUSED on-chain, only the owner can unpause it" if guard.is_paused else "active"
         lines.append(f"guard {short(guard.address)} {state}, {counted(guard.last_sequence, 'batch')} so far")
+    balance = snapshot.keeper_balance_wei
+    if balance is not None:
+        market = Market(-(-block.base_fee_wei * 9 // 8), seen.session.config.fees.tip, seen.session.config.fees.tip)
+        lasts = rescues_affordable(market, balance, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES)
+        lines.append(f"hot key: {balance / 10**18:.4f} for gas, enough for {counted(lasts, 'rescue')} at today's fees")
     if seen.daemon is None:
         lines.append("daemon: not running; nothing is protected until `keeper run` is started")
     elif "problem" in seen.daemon:
