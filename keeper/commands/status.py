@@ -83,11 +83,6 @@ def _header(seen: View) -> list[RenderableType]:
     else:
         state = "PAUSED on-chain, only the owner can unpause it" if guard.is_paused else "active"
         lines.append(f"guard {short(guard.address)} {state}, {counted(guard.last_sequence, 'batch')} so far")
-    balance = snapshot.keeper_balance_wei
-    if balance is not None:
-        market = Market(-(-block.base_fee_wei * 9 // 8), seen.session.config.fees.tip, seen.session.config.fees.tip)
-        lasts = rescues_affordable(market, balance, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES)
-        lines.append(f"hot key: {balance / 10**18:.4f} for gas, enough for {counted(lasts, 'rescue')} at today's fees")
     if seen.daemon is None:
         lines.append("daemon: not running; nothing is protected until `keeper run` is started")
     elif "problem" in seen.daemon:
@@ -123,6 +118,8 @@ def _footer(seen: View, unlisted: Unlisted) -> list[RenderableType]:
             if address in tokens
         )
         lines.append(f"the guard's caps still let move: {left or 'nothing'}")
+    if snapshot.keeper_balance_wei is not None:
+        lines.append(_gas_money(seen, snapshot.keeper_balance_wei))
     stale = [
         f"{feed.name} {age_text(snapshot.block.timestamp - feed.updated_at)}"
         for feed in snapshot.feeds
@@ -132,6 +129,13 @@ def _footer(seen: View, unlisted: Unlisted) -> list[RenderableType]:
         lines.append(f"older than their heartbeat: {', '.join(stale)}")
     lines += [*unlisted.notes, *seen.plan.notes]
     return ["", *lines] if lines else []
+
+
+def _gas_money(seen: View, balance_wei: int) -> str:
+    tip = seen.session.config.fees.tip
+    market = Market(-(-seen.snapshot.block.base_fee_wei * 9 // 8), tip, tip)
+    lasts = rescues_affordable(market, balance_wei, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES)
+    return f"the hot key has {balance_wei / 10**18:.4f} for gas, enough for {counted(lasts, 'rescue')} at today's fees"
 
 
 def _cannot_give(subaccounts: Iterable[Subaccount]) -> list[str]:
