@@ -17,6 +17,7 @@ import structlog
 from keeper.alerts import Alarm, Alerts, Raised
 from keeper.chain.batch import Batch, Change
 from keeper.chain.dispatcher import Dispatcher
+from keeper.chain.reader import Reading
 from keeper.chain.simulate import Simulator
 from keeper.core.fees import DataFee
 from keeper.core.intent import Abandoned, Refused, State
@@ -26,7 +27,7 @@ from keeper.core.policy import Policy
 from keeper.core.snapshot import Block, Snapshot, SubaccountId, Unknown
 from keeper.core.units import Wad
 from keeper.core.verdict import Blocked, Unfunded
-from keeper.documents import plan_document
+from keeper.documents import recorded_plan
 from keeper.errors import ChainError, JournalError, KeeperError
 from keeper.history import history_from_journal
 from keeper.journal import CycleRecord, Journal, PlanRecord, VerdictNote
@@ -35,7 +36,8 @@ from keeper.pausing import Mode, PauseFile
 from keeper.protocols.guard_batch import pause_calldata
 from keeper.proving import Terms, try_out
 from keeper.records import history_to_json, policy_to_json
-from keeper.report import rescue_paragraph, verdict_text
+from keeper.report import verdict_text
+from keeper.report_rescue import rescue_paragraph
 from keeper.session import Session
 from keeper.succession import Succession
 from keeper.telemetry import Metrics, Vitals
@@ -61,6 +63,8 @@ class CycleReport:
     snapshot: Snapshot
     plan: Plan
     policy: Policy
+    before_trial: Plan | None = None
+    """What was decided, before its own trial left rescues out; None when the cycle ended before."""
     batch: Batch | None = None
     """What was proven by simulation, or None when there was nothing to send."""
     is_signed: bool = False
@@ -85,6 +89,7 @@ class Proven:
     """A plan whose every rescue succeeded in a simulation, as the transaction that carries it out."""
 
     plan: Plan
+    before_trial: Plan
     history: History
     batch: Batch | None
     waits: str = ""
@@ -148,18 +153,18 @@ class Keeper:
         self._blocks_may_be_gone |= blocks_may_be_gone
         settling = asyncio.create_task(self._look_after_sent(head))
         try:
-            answer = await self._session.reader.read(self._session.portfolio.calldata, head)
+            reading = await self._session.reader.read(self._session.portfolio.calldata, head)
         except ChainError:
             await settling
             await self._reprice_blindly(head)
             raise
         finally:
             await settling
-        snapshot = self._session.portfolio.decode(head, answer)
+        snapshot = self._session.portfolio.decode(head, reading.answer)
         self.is_outdated = snapshot.is_outdated
         self._vitals.saw(head.hash)
         self._note_sent(snapshot)
-        history = self._history_at(snapshot)
+        history = self._history_at(snapshot, reading)
         plan = make_plan(snapshot, self._session.policy, history)
         try:
             proven = await self._prove(snapshot, plan, history)
@@ -167,10 +172,10 @@ class Keeper:
         except KeeperError as fault:
             await self._reprice(snapshot, plan)
             # What was seen is told all the same: a node that cannot simulate must not keep a liquidation quiet.
-            self._tell(CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy))
+            self._tell(CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy), reading)
             raise
-        self._tell(report)
-        self._record(answer, report, history)
+        self._tell(report, reading)
+        self._record(reading.answer, report, history)
         return report
 
     async def pause_guard(self, block: Block) -> Change:
@@ -197,30 +202,31 @@ class Keeper:
         """Tries the plan out; a rescue that fails there is dropped alone and the others are kept."""
         hold = self._reason_to_hold(snapshot)
         if hold is not None:
-            return Proven(plan.held(hold), history, None, is_held=True)
+            return Proven(plan.held(hold), plan, history, None, is_held=True)
         if not plan.rescues:
-            return Proven(plan, history, None)
+            return Proven(plan, plan, history, None)
         if self._succession is not None and not self._succession.takes_over(plan):
-            return _behind(self._succession.behind(plan), history)
+            return _behind(self._succession.behind(plan), plan, history)
         chain, fees = self._session.config.chain, self._session.config.fees
         data_fee = DataFee() if self._dispatcher is None else self._dispatcher.market(snapshot.block).data_fee
         terms = Terms(
             self._deadline_seconds, max(1, chain.block_time // 1000), fees.fee_share_of_value, fees.max_fee, data_fee
         )
         trial = await try_out(plan, snapshot, self._simulator, terms)
-        return Proven(trial.plan, history, trial.batch, waiting=trial.left_over)
+        return Proven(trial.plan, plan, history, trial.batch, waiting=trial.left_over)
 
     @property
     def _deadline_seconds(self) -> int:
         return max(DEADLINE_SECONDS_MIN, DEADLINE_BLOCKS * max(1, self._session.config.chain.block_time // 1000))
 
-    def _history_at(self, snapshot: Snapshot) -> History:
+    def _history_at(self, snapshot: Snapshot, reading: Reading) -> History:
         config = self._session.config
         return replace(
             self._history,
             in_flight=None if self._succession is None else self._succession.in_flight(),
             gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip,
-            protect_only=self._pause.read() is Mode.PROTECT_ONLY,
+            # What fewer endpoints say than have to agree is no reason to take anything from an account with debt.
+            protect_only=self._pause.read() is Mode.PROTECT_ONLY or reading.problem is not None,
         )
 
     def _reason_to_hold(self, snapshot: Snapshot) -> str | None:
@@ -242,7 +248,13 @@ class Keeper:
 
     async def _dispatch(self, snapshot: Snapshot, proven: Proven) -> CycleReport:
         report = CycleReport(
-            snapshot, proven.plan, self._session.policy, proven.batch, outcome=proven.waits, waiting=proven.waiting
+            snapshot,
+            proven.plan,
+            self._session.policy,
+            proven.before_trial,
+            proven.batch,
+            outcome=proven.waits,
+            waiting=proven.waiting,
         )
         if proven.batch is None:
             if not proven.is_held:
@@ -252,7 +264,7 @@ class Keeper:
             return replace(report, outcome="dry run: proven by simulation, neither signed nor sent")
         if not self._succession.takes_over(proven.plan, (proven.batch.fee_ceiling_wei, snapshot.block)):
             await self._reprice(snapshot, proven.plan)
-            behind = _behind(self._succession.behind(proven.plan), proven.history)
+            behind = _behind(self._succession.behind(proven.plan), proven.before_trial, proven.history)
             return replace(report, plan=behind.plan, outcome=behind.waits, waiting=behind.waiting + proven.waiting)
         switched = self._switched_since(proven.history)
         if switched is not None:
@@ -345,7 +357,7 @@ class Keeper:
                 report.batch.lane,
                 policy_to_json(report.policy),
                 history_to_json(history),
-                json.dumps(plan_document(plan, snapshot)),
+                json.dumps(recorded_plan(plan, report.before_trial or plan, snapshot)),
                 tuple(rescue_paragraph(rescue, snapshot, report.policy) for rescue in plan.rescues),
             )
         cycle = CycleRecord(
@@ -368,7 +380,7 @@ class Keeper:
             self._alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
         self._history = history_from_journal(self._journal, (feed.feed for feed in snapshot.feeds), now)
 
-    def _tell(self, report: CycleReport) -> None:
+    def _tell(self, report: CycleReport, reading: Reading) -> None:
         """Metrics, and alarms for all that a person has to know; repeated ones are held back by `Alerts`."""
         snapshot, plan = report.snapshot, report.plan
         self._metrics.set_subaccounts(
@@ -379,7 +391,7 @@ class Keeper:
         if self._dispatcher is not None:
             market = self._dispatcher.market(snapshot.block)
             self._metrics.set_gas(snapshot.keeper_balance_wei, market, self._dispatcher.budget_left(snapshot.block))
-        self._alerts.raise_held([*self._alarms_of(report)])
+        self._alerts.raise_held([*_contested(reading), *self._alarms_of(report)])
 
     def _alarms_of(self, report: CycleReport) -> Iterator[Raised]:
         hot_key = self._session.portfolio.topology.keeper
@@ -393,9 +405,15 @@ class Keeper:
             yield Alarm.DISK_FULL, "journal", "The journal's disk is full; nothing new is sent until it has space."
 
 
-def _behind(plan: Plan, history: History) -> Proven:
+def _behind(plan: Plan, before_trial: Plan, history: History) -> Proven:
     waiting = tuple(rescue.recipient for rescue in plan.rescues)
-    return Proven(plan, history, None, IN_FLIGHT if waiting else "", waiting)
+    return Proven(plan, before_trial, history, None, IN_FLIGHT if waiting else "", waiting)
+
+
+def _contested(reading: Reading) -> Iterator[Raised]:
+    if reading.problem is not None:
+        says = f"{reading.problem} Until they do, only debt-free donors give."
+        yield Alarm.QUORUM_LOST, "endpoints", says
 
 
 def _healths(snapshot: Snapshot) -> dict[SubaccountId, Wad | None]:

@@ -206,6 +206,34 @@ class JournalReader:
         rows = self._all("SELECT gas_used, gas_price_wei, data_fee_wei FROM outcomes WHERE seen_at >= ?", since)
         return sum(row["gas_used"] * int(row["gas_price_wei"]) + int(row["data_fee_wei"]) for row in rows)
 
+    def base_fee_low_since(self, since: int) -> int | None:
+        """The lowest base fee, wei, of the blocks seen at `since` (unix seconds) or later; None without any."""
+        # As numbers, because the least of texts is another one; no base fee comes near to 63 bits.
+        row = self._one(
+            "SELECT min(CAST(base_fee_wei AS INTEGER)) AS low FROM cycles WHERE block_timestamp >= ?", since
+        )
+        return None if row is None else row["low"]
+
+    def inclusion_delay_since(self, since: int, now: int) -> int:
+        """The longest that a transaction took from its signature to its receipt, of those whose receipt was seen at
+        `since` (unix seconds) or later, or has waited for by `now`; seconds, 0 when there was none."""
+        row = self._one(
+            "SELECT max(o.seen_at - a.signed_at) AS delay FROM outcomes o JOIN attempts a ON a.plan_id = o.plan_id"
+            " WHERE o.seen_at >= ? AND a.position = 0",
+            since,
+        )
+        took = 0 if row is None or row["delay"] is None else row["delay"]
+        waits = [now - intent.attempts[0].signed_at for intent in self.open_intents() if intent.is_live]
+        return max(took, *waits, 0)
+
+    def waiting_since(self) -> Mapping[str, int]:
+        """Since when (unix seconds) each subaccount waits, whose last verdict is that its rescue waits."""
+        rows = self._all(
+            "SELECT subaccount, at FROM verdicts WHERE kind = 'Waiting'"
+            " AND id IN (SELECT max(id) FROM verdicts GROUP BY subaccount)"
+        )
+        return {row["subaccount"]: row["at"] for row in rows}
+
     def last_rescues(self) -> Mapping[str, LastRescue]:
         """The last rescue that took effect, by recipient."""
         # SQLite takes the other columns from the row that has the maximum.

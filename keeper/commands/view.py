@@ -1,6 +1,6 @@
 """What a verb that only looks gets to see: a snapshot, and the plan that the daemon would make of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
     A journal that cannot be read, or a daemon that does not answer, hides nothing of what the chain says.
     """
     config = session.config
-    snapshot = await session.look()
+    snapshot, reading = await session.see()
     if changes_bps:
         snapshot = after_shock(snapshot, changes_bps)
     mode = PauseFile(config.journal.path).read()
@@ -70,7 +70,7 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
     history = replace(
         history,
         gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip if gas_price_wei is None else gas_price_wei,
-        protect_only=mode is Mode.PROTECT_ONLY,
+        protect_only=mode is Mode.PROTECT_ONLY or reading.problem is not None,
     )
     try:
         daemon = await ask_daemon(config.telemetry.socket, "status", {})
@@ -97,14 +97,27 @@ def _in_flight(reader: JournalReader) -> InFlight | None:
     return InFlight(live[-1].plan_id, live[-1].lane, recipients(sent_moves(reader, live[-1].plan_id)))
 
 
-def require_known(option: str, changes_bps: Mapping[str, int], session: Session) -> None:
-    """Raises ConfigError for a symbol of nothing that is held or owed."""
-    symbols = {token.symbol for adapter in session.portfolio.adapters for token in adapter.tokens()}
-    unknown = sorted(changes_bps.keys() - symbols)
-    if unknown:
-        raise ConfigError(
-            f"{option} names {unknown[0]}, which no account here holds or owes; there are {', '.join(sorted(symbols))}."
-        )
+def as_spelt(option: str, changes_bps: Mapping[str, int], symbols: Iterable[str]) -> dict[str, int]:
+    """The changes with each symbol as its token spells it; where two differ in case alone, it has to be written so.
+
+    Raises ConfigError for a symbol of nothing that is held or owed, and for two spellings of one.
+    """
+    known = sorted(set(symbols))
+    found: dict[str, int] = {}
+    for written, bps in changes_bps.items():
+        alike = [written] if written in known else [one for one in known if one.lower() == written.lower()]
+        if len(alike) != 1:
+            there_are = ", ".join(alike or known)
+            raise ConfigError(f"{option} names {written}, which no account here holds or owes; there are {there_are}.")
+        if alike[0] in found:
+            raise ConfigError(f"{option} names {alike[0]} twice.")
+        found[alike[0]] = bps
+    return found
+
+
+def symbols_of(session: Session) -> set[str]:
+    """Of all that is held or owed."""
+    return {token.symbol for adapter in session.portfolio.adapters for token in adapter.tokens()}
 
 
 def with_companions(changes_bps: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:

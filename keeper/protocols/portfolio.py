@@ -4,6 +4,7 @@ Pure: `discover` names what has to be asked once, `Portfolio` holds the answers 
 a `Snapshot`. Written as JSON it lets a journal decode an old read again, to the same snapshot.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar, assert_never
@@ -13,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from keeper.core.policy import Pair
 from keeper.core.snapshot import Block, FeedRound, GuardState, Reading, Snapshot, Subaccount, Token, Unknown
 from keeper.core.units import WAD, Address, Wad
+from keeper.core.worst import worst_of
 from keeper.errors import BadAnswer, ProtocolError
 from keeper.protocols import wallet
 from keeper.protocols.aave import adapter as aave_v3
@@ -24,7 +26,7 @@ from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.guard import GuardReader, enrolled
 from keeper.protocols.morpho import adapter as morpho_blue
 from keeper.protocols.morpho.adapter import MorphoBlue
-from keeper.protocols.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3
+from keeper.protocols.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3, split_answers
 from keeper.protocols.oracles import Feed, FeedSettings, decode_round, discover_feeds, judge, round_calls, usd_price
 from keeper.protocols.wallet import Wallet
 
@@ -208,6 +210,7 @@ class Portfolio:
             round_calls(topology.feeds),
             *(adapter.read_calls() for adapter in self.adapters),
         ]
+        self._native_symbol = self._wrapped_native()
         self._lengths = [len(part) for part in parts]
         self.calls: tuple[Call, ...] = tuple(call for part in parts for call in part)
         self.calldata = encode_aggregate3(self.calls)
@@ -254,11 +257,23 @@ class Portfolio:
         return [pair for adapter in self.adapters for pair in adapter.pairs()]
 
     def decode(self, block: Block, answer: bytes) -> Snapshot:
-        """The snapshot in one answer of `aggregate3`.
+        """The snapshot in an answer of `aggregate3`; in several that contradict each other the worst of each account.
 
         A part that failed is named in the snapshot. Raises ProtocolError for an answer that is not Multicall3's, and
         BadAnswer for one of another block than `block`: nothing in such an answer can be believed.
         """
+        snapshots: list[Snapshot] = []
+        faults: list[BadAnswer | ProtocolError] = []
+        for each in split_answers(answer):
+            try:
+                snapshots.append(self._decode(block, each))
+            except (BadAnswer, ProtocolError) as fault:
+                faults.append(fault)
+        if not snapshots:
+            raise faults[0]
+        return worst_of(snapshots)
+
+    def _decode(self, block: Block, answer: bytes) -> Snapshot:
         results = decode_aggregate3(answer, len(self.calls))
         parts = _cut(results, self._lengths)
         (clock,), of_keeper, of_guard, of_feeds, *of_adapters = parts
@@ -287,7 +302,19 @@ class Portfolio:
             usd_per_unit,
             usd_price(self.topology.native_usd_feed, rounds, readings),
             _word(of_keeper[0]) if of_keeper else None,
+            self._native_symbol,
         )
+
+    def _wrapped_native(self) -> str | None:
+        """The token with the native coin's own feed in USD, else the one called `WETH` where that feed is `ETH/USD`."""
+        feed, usd_feeds = self.topology.native_usd_feed, self.topology.usd_feeds
+        if feed is None:
+            return None
+        tokens = [token for adapter in self.adapters for token in adapter.tokens()]
+        by_feed = [token.symbol for token in tokens if usd_feeds.get(token.address) == feed]
+        wrapped = {f"W{re.split('[ /]', each.name)[0]}" for each in self.topology.feeds if each.address == feed}
+        by_name = [token.symbol for token in tokens if token.symbol in wrapped]
+        return next(iter(by_feed + by_name), None)
 
     def _decode_guard(self, results: Sequence[CallResult]) -> tuple[GuardState | None, str | None]:
         if self._guard is None:
