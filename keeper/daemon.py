@@ -170,9 +170,10 @@ class Keeper:
             proven = await self._prove(snapshot, plan, history)
             report = await self._dispatch(snapshot, proven)
         except KeeperError as fault:
-            await self._reprice(snapshot, plan)
             # What was seen is told all the same: a node that cannot simulate must not keep a liquidation quiet.
             self._tell(CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy), reading)
+            if isinstance(fault, ChainError):
+                await self._reprice(snapshot, plan)
             raise
         self._tell(report, reading)
         self._record(reading.answer, report, history)

@@ -75,6 +75,22 @@ async def test_what_was_seen_is_told_and_sent_when_the_journal_takes_no_cycle(
     assert {"liquidatable", alarm} <= {*doomed.names()}
 
 
+async def test_what_was_seen_is_told_when_the_journal_takes_nothing_of_a_batch(
+    doomed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise JournalError("The journal cannot be used: it is odd.")
+
+    await doomed.start()
+    await doomed.cycle(100)
+    doomed.told.clear()
+    monkeypatch.setattr(doomed.journal, "save_intent", refuses)
+    doomed.subaccounts = (a_subaccount("a", health="1.01"), *doomed.subaccounts[1:])
+    assert await doomed.failed_cycle(102) == "The journal cannot be used: it is odd."
+    assert "blocked" in doomed.names()
+    assert doomed.node.sent[1:] == [], "nothing leaves that is not written down"
+
+
 async def test_nothing_new_is_sent_once_the_reserve_is_used_and_again_when_there_is_room(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
