@@ -19,6 +19,7 @@ from keeper.chain.batch import Batch, Change
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.reader import Reading
 from keeper.chain.simulate import Simulator
+from keeper.core.disputes import worth_noting
 from keeper.core.fees import DataFee
 from keeper.core.intent import Abandoned, Refused, State
 from keeper.core.plan import History, Lane, Plan
@@ -132,7 +133,7 @@ class Keeper:
         self._topology = session.portfolio.to_json()
         self.is_outdated = False
         """Whether the last cycle met with something that is read rarely and has changed."""
-        self._history = history_from_journal(journal, (), 0)
+        self._history = history_from_journal(journal, (), 0, session.policy.prices.memory_seconds)
 
     @property
     def session(self) -> Session:
@@ -372,6 +373,7 @@ class Keeper:
                 for id, decided in plan.verdicts.items()
             },
             record,
+            worth_noting(snapshot) if report.policy.prices.memory_seconds else {},
         )
         try:
             self._journal.record_cycle(cycle)
@@ -379,7 +381,8 @@ class Keeper:
         except JournalError as fault:
             # A cycle that is not in the journal is no reason to give up the next; what has to be there is the batch.
             self._alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
-        self._history = history_from_journal(self._journal, (feed.feed for feed in snapshot.feeds), now)
+        feeds = (feed.feed for feed in snapshot.feeds)
+        self._history = history_from_journal(self._journal, feeds, now, report.policy.prices.memory_seconds)
 
     def _tell(self, report: CycleReport, reading: Reading) -> None:
         """Metrics, and alarms for all that a person has to know; repeated ones are held back by `Alerts`."""

@@ -60,7 +60,7 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
     history, journal_problem = History(), None
     if config.journal.path.exists():
         try:
-            history = _history(config.journal.path, snapshot)
+            history = _history(config.journal.path, snapshot, session.policy.prices.memory_seconds)
         except JournalError as fault:
             journal_problem = str(fault)
     if gas_price_wei is not None:
@@ -69,6 +69,7 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
         )
     history = replace(
         history,
+        prices={} if changes_bps else history.prices,  # a move that is imagined is no jump
         gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip if gas_price_wei is None else gas_price_wei,
         protect_only=mode is Mode.PROTECT_ONLY or reading.problem is not None,
     )
@@ -80,10 +81,11 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
     return View(session, snapshot, history, plan, mode, daemon, journal_problem)
 
 
-def _history(journal: Path, snapshot: Snapshot) -> History:
+def _history(journal: Path, snapshot: Snapshot, memory_seconds: int) -> History:
     reader = open_reader(journal)
     try:
-        known = history_from_journal(reader, (feed.feed for feed in snapshot.feeds), snapshot.block.timestamp)
+        feeds = (feed.feed for feed in snapshot.feeds)
+        known = history_from_journal(reader, feeds, snapshot.block.timestamp, memory_seconds)
         return replace(known, in_flight=_in_flight(reader))
     finally:
         reader.close()

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
+from typing import NamedTuple, TypeAlias
 
 from keeper.core.snapshot import Block, SubaccountId, Token
 from keeper.core.units import Address, Wad
@@ -110,6 +111,33 @@ class LastRescue:
     """As the guard found it."""
 
 
+PriceOf: TypeAlias = tuple[SubaccountId, Address]
+"""The price of a token as one account's protocol takes it."""
+
+
+class PriceSeen(NamedTuple):
+    """A price that held from a block until the next that was seen; the last one of several, until it was seen last."""
+
+    at: int
+    """Unix seconds."""
+    price: Wad
+    """In the account's unit of account, per whole token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """Why the prices of one account with debt are not believed, and how much worse it may stand."""
+
+    subaccount: SubaccountId
+    reasons: tuple[str, ...]
+    """One for each token."""
+    falls_bps: Mapping[Address, int]
+    """How far prices fall (negative: rise) from its own oracle's to the worst that is said; only what harms it."""
+
+    def __str__(self) -> str:
+        return "; ".join(self.reasons)
+
+
 @dataclass(frozen=True, slots=True)
 class History:
     """What earlier cycles add to a decision; a value that is stored with the plan."""
@@ -128,6 +156,8 @@ class History:
     """The longest that a transaction of ours took to be included in the last hour, or waits for by now."""
     waiting_since: Mapping[SubaccountId, int] = field(default_factory=dict[SubaccountId, int])
     """Since when (unix seconds) a rescue that is due waits for a fuller batch."""
+    prices: Mapping[PriceOf, Sequence[PriceSeen]] = field(default_factory=dict[PriceOf, Sequence[PriceSeen]])
+    """What each account's protocol took its tokens for lately, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +173,8 @@ class Plan:
     """What is not as usual about this decision, as sentences: a price that is missing, thresholds that were widened."""
     is_widened: bool = False
     """Whether it was made with thresholds widened for the volatility (`keeper.core.urgency`)."""
+    disputes: Mapping[SubaccountId, Dispute] = field(default_factory=dict[SubaccountId, Dispute])
+    """The accounts whose prices are disputed, in the snapshot's order."""
 
     @property
     def lane(self) -> Lane:

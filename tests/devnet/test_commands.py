@@ -403,8 +403,8 @@ def test_status_shouts_when_something_can_be_liquidated(devnet: Devnet) -> None:
 def test_status_as_json_has_whole_ids_and_exact_amounts(devnet: Devnet) -> None:
     shown = keeper("status --json", config=devnet.config).document
     assert list(shown) == [
-        "mode", "daemon", "block", "guard", "keeper_balance_wei", "feeds", "subaccounts", "not_in_configuration",
-        "wallet_tokens_not_in_configuration", "by_hand",
+        "mode", "daemon", "block", "guard", "keeper_balance_wei", "feeds", "second_prices", "sequencer_problem",
+        "subaccounts", "not_in_configuration", "wallet_tokens_not_in_configuration", "by_hand",
     ]  # fmt: skip
     assert (shown["mode"], shown["daemon"], shown["by_hand"]) == ("active", None, [])
     account = next(each for each in shown["subaccounts"] if each["label"] == "WETH/USDC 77%")
