@@ -86,6 +86,8 @@ class Alarm(Enum):
     """A transaction was not included before its deadline, or its nonce was used by another: it was given up."""
     GAS_LOW = ("gas_low", Severity.WARNING)
     """The hot key has little left to pay gas with."""
+    BUDGET_LOW = ("budget_low", Severity.WARNING)
+    """Of the day's gas budget less is left than a rescue of this lane costs: it will be refused."""
     DISK_FULL = ("disk_full", Severity.CRITICAL)
     """The journal's disk is full: what is on its way is recorded, nothing new is sent once the reserve is used."""
     JOURNAL_FAILING = ("journal_failing", Severity.CRITICAL)

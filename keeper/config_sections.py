@@ -57,6 +57,9 @@ class ChainSection(Section):
         le=16,
         description="how many endpoints must agree on what is decided on; 1 believes each",
     )
+    private_rpc_url: HttpEndpoint | None = Field(
+        default=None, description="a private relay, which is given transactions before anybody else is"
+    )
     chain_id: int = Field(gt=0, description="the chain; a node that answers for another one is refused")
     block_time: Milliseconds = Field(default=12_000, gt=0, description="usual time between two blocks")
     request_timeout: Milliseconds = Field(default=5_000, gt=0, description="how long one request may take")
@@ -68,7 +71,10 @@ class ChainSection(Section):
         default=2, gt=0, le=100, description="blocks until a transaction sent now is expected to take effect"
     )
     finality_blocks: int = Field(
-        default=8, gt=0, le=10_000, description="blocks on top after which a mined transaction is taken as final"
+        default=8,
+        gt=0,
+        le=10_000,
+        description="blocks on top after which a mined transaction is final, if the chain does not say what is",
     )
 
     @model_validator(mode="after")
@@ -318,6 +324,13 @@ class FeesSection(Section):
     daily_budget: Wei = Field(default=10**18, gt=0, description="the most spent on gas in any 24 hours")
     emergency_reserve: Bps = Field(
         default=5_000, ge=0, le=10_000, description="the part of the daily budget that only urgent rescues may spend"
+    )
+
+    private_blocks: int = Field(
+        default=3, ge=0, le=100, description="blocks for which routine rescues are for the private relay alone"
+    )
+    private_blocks_critical: int = Field(
+        default=0, ge=0, le=100, description="the same for urgent rescues, which should not wait"
     )
 
     @property

@@ -175,6 +175,8 @@ def _start_logging(config: Config) -> None:
     redaction = Redaction()
     for endpoint in (*config.chain.rpc_url, *config.chain.ws_url):
         redaction.hide(endpoint.reveal())
+    if config.chain.private_rpc_url is not None:
+        redaction.hide(config.chain.private_rpc_url.reveal())
     if config.alerts.webhook is not None:
         redaction.hide(config.alerts.webhook.reveal())
     set_up_logging(config.telemetry.log_level, redaction)

@@ -1,13 +1,14 @@
 """What in a cycle a person has to be told: alarms as values, each with a subject and a sentence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 from keeper.alerts import Alarm, Raised
 from keeper.core import verdict
 from keeper.core.disputes import silent_seconds, worst_of
-from keeper.core.economics import USUAL_RESCUE_GAS
-from keeper.core.plan import Plan
+from keeper.core.economics import USUAL_RESCUE_BYTES, USUAL_RESCUE_GAS
+from keeper.core.fees import Market, rescues_affordable
+from keeper.core.plan import Lane, Plan
 from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.snapshot import FreshnessUnverified, GuardState, Snapshot, Stale, Subaccount, Unknown
 from keeper.core.units import Address
@@ -119,7 +120,17 @@ def _gas(snapshot: Snapshot) -> Iterator[Raised]:
     fee_wei = max(2 * snapshot.block.base_fee_wei, STRESS_FEE_WEI_MIN)
     enough = GAS_LOW_RESCUES * USUAL_RESCUE_GAS * fee_wei
     if balance is not None and balance < enough:
-        yield Alarm.GAS_LOW, "keeper", f"The hot key has {balance / 10**18:.4f} left for gas; send it some."
+        in_a_crash = balance // (USUAL_RESCUE_GAS * fee_wei)
+        says = f"The hot key has {balance / 10**18:.4f} left for gas, enough for {in_a_crash} rescues in a crash"
+        yield Alarm.GAS_LOW, "keeper", f"{says}; send it some."
+
+
+def budget_alarms(left_wei: Mapping[Lane, int], market: Market) -> Iterator[Raised]:
+    """What is left of the day's budget, by lane, and does not last for another rescue."""
+    for lane, left in left_wei.items():
+        if not rescues_affordable(market, left, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES):
+            says = f"Of the day's gas budget {left / 10**18:.4f} is left for {lane.value} rescues"
+            yield Alarm.BUDGET_LOW, lane.value, f"{says}, less than one costs now; raise [fees] daily_budget."
 
 
 def _sentence(text: str) -> str:

@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from keeper.alerts import Alarm, Raised
-from keeper.core.plan import History
+from keeper.core.fees import Market
+from keeper.core.plan import History, Lane
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings
 from keeper.core.snapshot import FreshnessUnverified, Reading, SecondPrice, Snapshot, Stale, Unknown
 from keeper.core.units import Address
-from keeper.watch import alarms_in
+from keeper.watch import alarms_in, budget_alarms
 from tests.builders import KEEPER, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet
 
 GWEI = 10**9
@@ -157,3 +158,23 @@ def test_a_token_of_the_wallet_that_cannot_be_read_is_named() -> None:
     wallet = replace(a_wallet(), unread=("the balance of WBTC cannot be read: stale",))
     says = "wallet: the balance of WBTC cannot be read: stale."
     assert told(a_snapshot(wallet)) == [(Alarm.UNKNOWN, "wallet", says)]
+
+
+@pytest.mark.parametrize(
+    ("left_wei", "lanes"),
+    [
+        ((230_000 * 12 * GWEI, 230_000 * 12 * GWEI), []),
+        ((230_000 * 12 * GWEI - 1, 230_000 * 12 * GWEI), ["routine"]),
+        ((0, 0), ["routine", "critical"]),
+    ],
+)
+def test_a_day_s_budget_that_does_not_last_for_another_rescue(left_wei: tuple[int, int], lanes: list[str]) -> None:
+    """230,000 gas at 9 gwei, the most in two blocks, and 3 of tip."""
+    raised = list(budget_alarms(dict(zip(Lane, left_wei, strict=True)), Market(8 * GWEI, GWEI, 3 * GWEI)))
+    assert [(alarm, subject) for alarm, subject, _ in raised] == [(Alarm.BUDGET_LOW, lane) for lane in lanes]
+
+
+def test_what_is_left_of_a_budget_is_said() -> None:
+    ((_, _, says),) = budget_alarms({Lane.ROUTINE: 10**14}, Market(8 * GWEI, GWEI, 3 * GWEI))
+    left = "Of the day's gas budget 0.0001 is left for routine rescues, less than one costs now"
+    assert says == f"{left}; raise [fees] daily_budget."

@@ -1,6 +1,6 @@
 """The plan of one cycle: which rescues, from which donors, how much, and a verdict for every subaccount."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from typing import NamedTuple, TypeAlias
@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 from keeper.core.snapshot import Block, SubaccountId, Token
 from keeper.core.units import Address, Wad
 from keeper.core.verdict import Blocked, Verdict
+from keeper.core.verdict import Rescue as OnItsWay
 
 
 class Kind(IntEnum):
@@ -96,6 +97,8 @@ class InFlight:
     recipients: frozenset[SubaccountId]
     may_be_replaced: bool = False
     """Whether a critical batch may take its nonce. Such a batch takes its place, so it serves these recipients too."""
+    is_stuck: bool = False
+    """Whether it was not included in time: what is planned anew takes its place, where that differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +188,14 @@ class Plan:
     def blocked(self, reasons: Mapping[SubaccountId, str]) -> "Plan":
         """With these recipients' verdicts blocked, each by its reason; their rescues are to be left out by `only`."""
         return replace(self, verdicts={**self.verdicts, **{id: Blocked(reason) for id, reason in reasons.items()}})
+
+    def waiting(self, recipients: Collection[SubaccountId]) -> "Plan":
+        """Without the rescues of those recipients, whom a batch on its way serves."""
+        left = tuple(rescue for rescue in self.rescues if rescue.recipient not in recipients)
+        served = [rescue.recipient for rescue in self.rescues if rescue.recipient in recipients]
+        return replace(
+            self, rescues=left, verdicts={**self.verdicts, **dict.fromkeys(served, OnItsWay(in_flight=True))}
+        )
 
     def held(self, reason: str) -> "Plan":
         """The same decision with nothing sent: every rescue that it held is blocked by `reason`."""

@@ -57,10 +57,11 @@ def _planned(planning: "_Planning", in_flight: InFlight | None) -> Plan:
         # A critical batch takes the place of the one in flight, so it must serve that one's recipients too. Planned
         # first: who waits for a batch that is stuck may be all that is critical.
         plan = planning.plan(frozenset())
-        if plan.rescues and plan.lane is Lane.CRITICAL:
+        takes_its_place = plan.lane is Lane.CRITICAL or (in_flight.is_stuck and in_flight.lane is Lane.ROUTINE)
+        if plan.rescues and takes_its_place:
             return plan
     plan = planning.plan(waiting_for)
-    if in_flight is not None and in_flight.lane is Lane.ROUTINE and plan.rescues and plan.lane is Lane.CRITICAL:
+    if in_flight is not None and plan.rescues and plan.lane is Lane.CRITICAL:
         return planning.plan(frozenset())
     return plan
 

@@ -388,6 +388,9 @@ def test_status_shows_the_nearest_to_liquidation_first_in_eighty_columns(devnet:
         "WETH/USDC 86%", "WETH/DAI 77%", "WETH/USDC 77%", "wstETH/WETH 94.5%", "WETH/DAI 86%",
     ]  # fmt: skip
     assert max(map(len, lines[4:20])) <= 80
+    assert any(
+        re.fullmatch(r"the hot key has \d+\.\d{4} for gas, enough for [\d,]+ rescues at .*", line) for line in lines
+    )
 
 
 def test_status_shouts_when_something_can_be_liquidated(devnet: Devnet) -> None:
