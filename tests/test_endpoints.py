@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from keeper.alerts import Alerts
 from keeper.chain.node import Node
 from keeper.chain.pace import Limits
-from keeper.chain.pool import Asked, Quarantined
+from keeper.chain.pool import Asked, Behind, Event, Quarantined
 from keeper.endpoints import EndpointWatch
 from keeper.errors import NodeUnreachable, WrongChain
 from keeper.telemetry import Metrics
@@ -31,7 +31,7 @@ def node() -> Node:
     return Node(FakeProvider("https://node.example/…", {}), 1, Limits(timeout_seconds=5), CLOCK)
 
 
-def alarms(watch: EndpointWatch, *events: Asked | Quarantined) -> list[tuple[str, str, str]]:
+def alarms(watch: EndpointWatch, *events: Event) -> list[tuple[str, str, str]]:
     with capture_logs() as logs:
         for event in events:
             watch(event)
@@ -69,6 +69,11 @@ def test_an_endpoint_that_mostly_fails_is_told_though_others_answer(
 def test_an_endpoint_of_another_chain_is_told_at_once(watch: EndpointWatch, node: Node) -> None:
     fault = WrongChain("https://node.example/… is a node of chain 5 and the configuration says 1.")
     assert alarms(watch, Asked(node, "eth_call", "WrongChain", fault)) == [("node_failing", node.label, str(fault))]
+
+
+def test_an_endpoint_that_is_behind_is_told(watch: EndpointWatch, node: Node) -> None:
+    says = f"{node.label} has not told of a block near 108 for 5 heads; it is behind, or stands still."
+    assert alarms(watch, Behind(node, says)) == [("node_failing", node.label, says)]
 
 
 def test_an_endpoint_that_contradicts_a_quorum_is_told_by_name(

@@ -9,6 +9,10 @@ from keeper.chain.rpc import STALE_BLOCKS, Rpc
 from keeper.core.snapshot import Block
 
 REMEMBERED_HEADS = 64
+BEHIND_BLOCKS = 3
+"""More is not how long a block takes from one node to the next."""
+STRAYS_MAX = 5
+"""So many heads in a row an endpoint may be elsewhere before it is told."""
 
 
 @dataclass(slots=True)
@@ -18,6 +22,8 @@ class Witness:
     node: Node
     rpc: Rpc
     hashes: dict[int, str] = field(default_factory=dict[int, str])
+    _strays: int = 0
+    """How many heads in a row it was somewhere else."""
 
     def saw(self, block: Block) -> None:
         """It said that this is its newest block."""
@@ -30,6 +36,17 @@ class Witness:
 
     def knows(self, block: Block) -> bool:
         return self.hashes.get(block.number) == block.hash
+
+    def contradicts(self, block: Block) -> bool:
+        return self.hashes.get(block.number) not in (None, block.hash)
+
+    def is_behind(self, block: Block) -> bool:
+        return max(self.hashes, default=0) < block.number - BEHIND_BLOCKS
+
+    def strays_from(self, head: Block) -> bool:
+        """Whether it has been somewhere else than the quorum for too long; said again each time that as much passed."""
+        self._strays = self._strays + 1 if self.contradicts(head) or self.is_behind(head) else 0
+        return self._strays > 0 and self._strays % STRAYS_MAX == 0
 
     def is_ahead_of(self, block: Block) -> bool:
         """Whether it has told of a later block and not of the one at this height."""

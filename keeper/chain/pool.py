@@ -46,7 +46,15 @@ class Quarantined:
     seconds: float
 
 
-Event: TypeAlias = Asked | Quarantined
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """An endpoint's newest block has been an old one for some time."""
+
+    node: Node
+    says: str
+
+
+Event: TypeAlias = Asked | Quarantined | Behind
 Observer: TypeAlias = Callable[[Event], None]
 
 
