@@ -46,7 +46,8 @@ class QuorumRpc(Rpc):
         super().__init__(pool, block_seconds=block_seconds, clock=clock)
         self._observe = pool.observe
         self._quorum = quorum
-        self._witnesses = {alone.label: Witness(alone.nodes[0], Rpc(alone)) for alone in pool.alone()}
+        alone = zip(pool.nodes, self.alone(), strict=True)
+        self._witnesses = {node.label: Witness(node, rpc) for node, rpc in alone}
         self._votes = HeadVotes(quorum, block_seconds, clock)
         self._under_way: set[asyncio.Task[Any]] = set()
         """Questions, those included that are answered late, when enough others had answered."""

@@ -1,5 +1,6 @@
 """Three endpoints of which two have to agree, on the wire: what each is asked for, and what happens when one lies."""
 
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -11,7 +12,8 @@ from keeper.daemon import CycleReport
 from keeper.errors import EndpointsDisagree
 from keeper.opening import Running, open_keeper
 from scripts.localchain.devnet import Devnet
-from tests.wire import Fault, Wire, wire
+from scripts.storms.wire import Fault, Wire, wire
+from tests.commands.shell import keeper
 
 pytestmark = pytest.mark.devnet
 
@@ -115,3 +117,20 @@ async def test_while_two_contradict_each_other_nothing_is_sent(devnet: Devnet) -
             await cycle(running, wires)
         assert [each.count(SEND) for each in wires] == [0, 0, 0]
         assert running.metrics.registry.get_sample_value("keeper_alarms_total", {"name": "quorum_lost"}) == 1
+
+
+@pytest.mark.parametrize(("quorum", "grade", "code"), [(1, "warning", 0), (2, "failure", 1)])
+def test_check_names_the_endpoint_that_does_not_answer(devnet: Devnet, quorum: int, grade: str, code: int) -> None:
+    devnet.node.set_next_timestamp(max(int(time.time()), devnet.node.timestamp() + 1))
+    devnet.node.mine()
+    path = devnet.folder / "down.toml"
+    text = devnet.config.read_text().replace(
+        f'rpc_url = "{devnet.url}"', f'rpc_url = ["http://127.0.0.1:1", "{devnet.url}"]\nquorum = {quorum}'
+    )
+    path.write_text(text)
+    ran = keeper("check --json", config=path)
+    found = {each["subject"]: each for each in ran.document["findings"]}
+    assert found["http://127.0.0.1:1"]["grade"] == grade
+    assert found["http://127.0.0.1:1"]["says"].startswith("http://127.0.0.1:1 cannot be reached: ")
+    assert found[devnet.url]["grade"] == "fine"
+    assert ran.code == code
