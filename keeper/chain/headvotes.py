@@ -59,38 +59,43 @@ class HeadVotes:
         self._stale_seconds = STALE_BLOCKS * block_seconds
         self._clock = clock
         self._last: Block | None = None
-        self._last_at = clock.monotonic()
+        self._agreed_at = clock.monotonic()
+        """When a quorum last had a new block."""
 
     def news(self, told: Mapping[str, Block], witnesses: Mapping[str, Witness]) -> Block | None:
-        """A block after the last head that a quorum of those who have answered knows; None: not yet."""
+        """The new head, if a quorum of those who have answered knows one; None: not yet."""
         best = self._known(told, witnesses)
-        return best if best is not None and self._is_new(best) else None
+        if best is None or not self._is_new(best):
+            return None
+        self._last, self._agreed_at = best, self._clock.monotonic()
+        return best
 
     def wanted(self, told: Mapping[str, Block]) -> Block | None:
         """The highest block that a quorum can know; None when too few have answered."""
         ranked = sorted(told.values(), key=lambda block: -block.number)
         return ranked[self._quorum - 1] if len(ranked) >= self._quorum else None
 
-    def best(self, told: Mapping[str, Block], witnesses: Mapping[str, Witness]) -> Block:
-        """The highest block that a quorum knows, as long as there are new ones and enough endpoints answer.
+    def settled(self, told: Mapping[str, Block], witnesses: Mapping[str, Witness]) -> Block:
+        """The head when all have answered that answer, at least one: as before, while a quorum has no new one.
 
-        Else the lowest after the last head, on the word of fewer: what is read there no quorum agrees on either, and
-        nothing leaves an account with debt for it.
+        When too few answer, or there was no new one for too long, it is the lowest after the last head, on the word of
+        fewer: what is read there no quorum agrees on either, and nothing leaves an account with debt for it.
         """
-        best = self._known(told, witnesses)
-        is_late = self._clock.monotonic() - self._last_at > self._stale_seconds
-        if best is not None and (self._is_new(best) or not is_late):
-            return best
+        news = self.news(told, witnesses)
+        if news is not None:
+            return news
+        best, last = self._known(told, witnesses), self._last
+        if best is not None and last is not None:
+            gone = [label for label in told if witnesses[label].knows(best) and not witnesses[label].knows(last)]
+            if len(gone) >= self._quorum:
+                # A shorter chain has taken the place of the one that the last head was in.
+                self._last = best
+                return best
+        is_late = self._clock.monotonic() - self._agreed_at > self._stale_seconds
         new = [block for block in told.values() if self._is_new(block)]
-        if new and (is_late or len(told) < self._quorum):
-            return min(new, key=lambda block: block.number)
-        return best or self._last or min(told.values(), key=lambda block: block.number)
-
-    def take(self, head: Block) -> Block:
-        """Makes it the last head."""
-        if self._last is None or head.hash != self._last.hash:
-            self._last, self._last_at = head, self._clock.monotonic()
-        return head
+        if last is None or (new and (is_late or len(told) < self._quorum)):
+            last = self._last = min(new, key=lambda block: block.number)
+        return last
 
     def _known(self, told: Mapping[str, Block], witnesses: Mapping[str, Witness]) -> Block | None:
         for block in sorted(told.values(), key=lambda block: -block.number):

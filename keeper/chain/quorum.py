@@ -141,11 +141,11 @@ class QuorumRpc(Rpc):
             news = self._votes.news(told, self._witnesses)
             if news is not None:
                 self._follow(news, told, waiting)
-                return self._votes.take(news)
+                return news
         if not told:
             raise faults[0]
         await self._ask_those_ahead(told)
-        return self._votes.take(self._votes.best(told, self._witnesses))
+        return self._votes.settled(told, self._witnesses)
 
     def _follow(
         self, head: Block, told: Iterable[str], late: "Mapping[asyncio.Task[Block | KeeperError], str]"

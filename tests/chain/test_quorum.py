@@ -247,6 +247,20 @@ async def test_an_endpoint_that_stands_still_stops_the_others_for_two_and_a_half
     assert await endpoints.rpc.head() == A100
     endpoints.clock.advance(1)
     assert await endpoints.rpc.head() == A102, "by the word of one, and what is read there is the word of one"
+    after = a_block(103, timestamp=NOW)
+    endpoints.tell(BLOCK, chain(A99, A100, A101, A102, after), chain(A100))
+    assert await endpoints.rpc.head() == after, "and from then on without waiting"
+    endpoints.tell(BLOCK, chain(A102, after), chain(A102, after))
+    assert await endpoints.rpc.head() == after
+
+
+async def test_a_shorter_chain_is_the_head_when_a_quorum_has_gone_over_to_it() -> None:
+    endpoints = telling(BLOCK, chain(A102), chain(A102), chain(A102))
+    assert await endpoints.rpc.head() == A102
+    endpoints.tell(BLOCK, chain(B101), chain(A102), chain(A102))
+    assert await endpoints.rpc.head() == A102
+    endpoints.tell(BLOCK, chain(B101), chain(B101), chain(A102))
+    assert await endpoints.rpc.head() == B101
 
 
 async def test_while_too_few_can_be_reached_those_that_can_are_followed() -> None:
