@@ -13,7 +13,12 @@ from keeper.core.verdict import Rescue
 from keeper.errors import JournalError, JournalFull, NodeRefused, NodeUnreachable
 from keeper.journal import CycleRecord
 from keeper.pausing import Mode
+<<<<<<< HEAD
 from tests.builders import WETH, a_subaccount, a_wallet
+=======
+from keeper.records import history_from_json
+from tests.builders import a_subaccount, a_wallet
+>>>>>>> b552d886820ce694ac7c888e6b8c374a9fe14acf
 from tests.fakes import a_block, refused_by_node
 from tests.keeper_world import World
 
@@ -359,6 +364,7 @@ async def test_the_guards_pause_takes_the_place_of_a_rescue_on_its_way(world: Wo
     assert world.intent().plan_id == "pause-100"
 
 
+<<<<<<< HEAD
 # Prices ---------------------------------------------------------------------------------------------------------------
 
 
@@ -387,3 +393,47 @@ async def test_a_jump_is_known_after_a_restart_and_believed_when_it_has_held(tmp
     report = await world.cycle(113)  # the old price held until block 102, 132 s ago
     assert report.plan.disputes == {}
     assert report.is_sent
+=======
+# Fewer endpoints than have to agree -----------------------------------------------------------------------------------
+
+LOST = "Only a.example told the state at block 100, and 2 endpoints have to agree: b.example is down."
+
+
+async def test_without_a_quorum_who_owes_nothing_gives_and_it_is_told(world: World) -> None:
+    world.quorum_problem = LOST
+    await world.start()
+    report = await world.cycle(100)
+    assert report.is_sent
+    assert world.about("quorum_lost") == [("endpoints", f"{LOST} Until they do, only debt-free donors give.")]
+
+
+async def test_without_a_quorum_nothing_leaves_an_account_with_debt(tmp_path: Path) -> None:
+    world = World(tmp_path, a_subaccount("a", health="1.03"), a_subaccount("b", health="3", weth="30"))
+    world.quorum_problem = LOST
+    await world.start()
+    report = await world.cycle(100)
+    assert (report.plan.rescues, world.node.sent) == ((), [])
+    assert {"quorum_lost", "unfunded"} <= {*world.names()}
+    world.quorum_problem = None
+    report = await world.cycle(101)
+    assert report.is_sent
+    assert "quorum_lost" not in world.names()
+    world.journal.close()
+
+
+async def test_a_quorum_that_is_lost_again_is_told_again(world: World) -> None:
+    await world.start()
+    for number, problem in ((100, LOST), (101, LOST), (102, None), (103, LOST)):
+        world.quorum_problem = problem
+        await world.cycle(number)
+    assert len(world.about("quorum_lost")) == 2
+
+
+async def test_a_decision_made_without_a_quorum_is_made_again_from_the_journal(world: World) -> None:
+    world.quorum_problem = LOST
+    await world.start()
+    await world.cycle(100)
+    plan = world.journal.cycle_of(world.intent().plan_id).plan
+    assert plan is not None
+    assert history_from_json(plan.history).protect_only
+>>>>>>> b552d886820ce694ac7c888e6b8c374a9fe14acf

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
+from keeper.chain.connect import connect
+from keeper.chain.rpc import Rpc
 from keeper.chain.signer import decrypt_keystore
 from keeper.commands.answer import Answer
 from keeper.commands.check_guard import (
@@ -26,9 +28,13 @@ from keeper.config_values import listed
 from keeper.control import ask_daemon
 from keeper.core.disputes import disputes_in, silent_seconds
 from keeper.core.economics import USUAL_RESCUE_GAS
+<<<<<<< HEAD
 from keeper.core.plan import History
 from keeper.core.snapshot import FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
 from keeper.core.units import WAD
+=======
+from keeper.core.snapshot import Block, FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
+>>>>>>> b552d886820ce694ac7c888e6b8c374a9fe14acf
 from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
 from keeper.journal_reader import open_reader
 from keeper.pausing import Mode, PauseFile
@@ -61,6 +67,7 @@ def check(config_path: Path) -> Answer:
 async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
     findings = [*_signer(config), *_journal(config), *await _daemon(config)]
     try:
+        findings += await _endpoints(config)
         async with open_session(config) as session:
             snapshot = await session.look()
             findings += _node(config, snapshot)
@@ -122,6 +129,31 @@ async def _daemon(config: Config) -> list[Finding]:
             Finding(Grade.FAILURE, "daemon", f"{says}, as a dry run", "start it without --dry-run, with a [signer]")
         ]
     return [Finding(Grade.FINE, "daemon", says)]
+
+
+async def _endpoints(config: Config) -> list[Finding]:
+    """Each of several by itself: while the others answer, nothing else shows that one does not."""
+    if len(config.chain.rpc_url) == 1:
+        return []
+    async with connect(config) as rpc:
+        heads = await asyncio.gather(*(_head(one) for one in rpc.alone()))
+    now = int(time.time())
+    answering = sum(isinstance(head, Block) for _, head in heads)
+    grade = Grade.WARNING if answering >= config.chain.quorum else Grade.FAILURE
+    fix = "look at it, or name another one in [chain] rpc_url"
+    return [
+        Finding(Grade.FINE, label, f"block {head.number}, {time_text(head.timestamp, now)}")
+        if isinstance(head, Block)
+        else Finding(grade, label, str(head), fix)
+        for label, head in heads
+    ]
+
+
+async def _head(rpc: Rpc) -> tuple[str, Block | ChainError]:
+    try:
+        return rpc.label, await rpc.head()
+    except ChainError as fault:
+        return rpc.label, fault
 
 
 def _node(config: Config, snapshot: Snapshot) -> Iterator[Finding]:
