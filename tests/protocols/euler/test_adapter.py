@@ -329,10 +329,10 @@ def test_where_each_number_comes_from() -> None:
 
 
 def test_the_list_of_calls_is_fixed() -> None:
-    """2 for the owner, 5 for each vault, an LTV, 2 for each route; 3 for each account, 2 for each vault, 3 a lender."""
+    """2 for the owner, 6 for each vault, an LTV, 2 for each route; 3 for each account, 2 for each vault, 3 a lender."""
     adapter = found(an_euler_chain())
-    assert len(adapter.read_calls()) == 2 + 10 + 1 + 4 + 2 * (3 + 4 + 3)
-    assert len(found(an_euler_chain(), guard=None).read_calls()) == 2 + 10 + 1 + 4 + 2 * (3 + 2 + 3)
+    assert len(adapter.read_calls()) == 2 + 12 + 1 + 4 + 2 * (3 + 4 + 3)
+    assert len(found(an_euler_chain(), guard=None).read_calls()) == 2 + 12 + 1 + 4 + 2 * (3 + 2 + 3)
     assert adapter.read_calls() == adapter.read_calls()
 
 
