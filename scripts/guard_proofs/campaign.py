@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scripts.guard_proofs.running import BINARIES, CONTRACTS, run
 
-PORTIONS = 100
+PORTIONS = 250
 """Of as many histories as foundry.toml says under [profile.prove.invariant]."""
 
 PASSED = re.compile(r"^\[PASS\] invariant_\w+\(\) \(runs: (\d+), calls: (\d+), reverts: (\d+)\)", re.MULTILINE)

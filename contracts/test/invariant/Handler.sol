@@ -493,11 +493,12 @@ contract Handler is Liquidations {
         return abi.encodeCall(guard.setCaps, (new IMarginGuard.Cap[](_draw(2))));
     }
 
+    /// @dev Of less than two units a pool may book nothing, and a vault give no share: both refuse that.
     function _puts(uint256 place, uint8 token, uint256 amount) private {
         address holder = places[place].holder;
         if (_isOnMorpho(place)) return _openFor(holder, places[place].market, amount, 0);
-        if (_isOnEuler(place)) return _depositFor(_account(place), vaults[token], 2 + amount); // less may be no share
-        _supplyFor(holder, tokens[token], amount);
+        if (_isOnEuler(place)) return _depositFor(_account(place), vaults[token], 2 + amount);
+        _supplyFor(holder, tokens[token], 2 + amount);
         vm.prank(holder);
         pool.setUserUseReserveAsCollateral(address(tokens[token]), true);
     }
