@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 from eth_utils.crypto import keccak
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from keeper.alerts import Alerts
 from keeper.chain.dispatcher import Dispatcher
@@ -20,6 +20,7 @@ from keeper.core.intent import FeePolicy
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import Address
 from keeper.daemon import CycleReport, Keeper
+from keeper.endpoints import EndpointWatch
 from keeper.errors import ConfigError, KeeperError
 from keeper.journal import Journal, Retention, open_writer
 from keeper.protocols.guard_setup import guard_code_hash
@@ -78,7 +79,10 @@ class Running:
 @asynccontextmanager
 async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Running]:
     """The journal first: a second daemon stops here, before it has asked for anything."""
-    metrics = Metrics(CollectorRegistry())
+    registry = CollectorRegistry()
+    # Memory, open files and processor time of this process, where the system tells them.
+    ProcessCollector(registry=registry)
+    metrics = Metrics(registry)
     async with AsyncExitStack() as stack:
         journal = open_writer(
             config.journal.path,
@@ -86,10 +90,8 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
         )
         stack.callback(journal.close)
 
-        def observe(method: str, result: str) -> None:
-            metrics.requests.labels(method, result).inc()
-
-        session = await stack.enter_async_context(open_session(config, observe))
+        alerts = _alerts(config, metrics)
+        session = await stack.enter_async_context(open_session(config, EndpointWatch(metrics, alerts)))
         snapshot = await session.look()
         topology = session.portfolio.topology
         if topology.guard is None:
@@ -97,7 +99,6 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
         await _require_own_guard(session, snapshot, topology.guard)
         head_age_max = config.chain.head_age_max
         vitals = Vitals(time.monotonic, 2 * head_age_max + config.chain.request_timeout / 1000, head_age_max)
-        alerts = _alerts(config, metrics)
         keeper_address = topology.keeper or (snapshot.guard.keeper if snapshot.guard else NO_KEEPER)
         simulator = Simulator(session.rpc, topology.guard, keeper_address)
         fees = FeeOracle(session.rpc, config.fees.tip)

@@ -28,6 +28,7 @@ from keeper.lookout import Lookout
 from keeper.noting import journal_alarm
 from keeper.opening import Running, Stopping, open_keeper
 from keeper.pausing import Mode, PauseFile
+from keeper.pulse import Pulse
 from keeper.telemetry import Redaction, TelemetryServer, set_up_logging
 from keeper.upkeep import end, kept_up
 
@@ -124,6 +125,8 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
             block_seconds=config.chain.block_time / 1000,
             silence_seconds=config.chain.head_age_max,
             hints=hints,
+            # One socket is one endpoint.
+            believes_hints=config.chain.quorum == 1,
         )
         started_at = int(time.time())
         listen = config.telemetry.listen
@@ -137,6 +140,8 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
         stack.push_async_callback(end, deliveries)
         lookout = asyncio.create_task(kept_up(running.alerts, "looks for new positions", Lookout(running).run))
         stack.push_async_callback(end, lookout)
+        pulse = asyncio.create_task(kept_up(running.alerts, "measurements of the loop", Pulse(running.metrics).run))
+        stack.push_async_callback(end, pulse)
         _stop_on_signal(running.stopping)
         what = "dry run: nothing is signed" if is_dry_run or config.signer is None else "protecting"
         says = f"The keeper of {config.guard.owner} started ({what})."
@@ -168,18 +173,18 @@ async def stop(running: Running, cycles: "asyncio.Task[None]", deliveries: "asyn
 
 def _start_logging(config: Config) -> None:
     redaction = Redaction()
-    redaction.hide(config.chain.rpc_url.reveal())
-    if config.chain.ws_url is not None:
-        redaction.hide(config.chain.ws_url.reveal())
+    for endpoint in (*config.chain.rpc_url, *config.chain.ws_url):
+        redaction.hide(endpoint.reveal())
     if config.alerts.webhook is not None:
         redaction.hide(config.alerts.webhook.reveal())
     set_up_logging(config.telemetry.log_level, redaction)
 
 
 async def _hints(config: Config, stack: AsyncExitStack) -> NewHeads | None:
-    if config.chain.ws_url is None:
+    urls = [endpoint.reveal() for endpoint in config.chain.ws_url]
+    if not urls:
         return None
-    return await stack.enter_async_context(NewHeads(config.chain.ws_url.reveal(), config.chain.chain_id, SystemClock()))
+    return await stack.enter_async_context(NewHeads(urls, config.chain.chain_id, SystemClock()))
 
 
 # Running --------------------------------------------------------------------------------------------------------------

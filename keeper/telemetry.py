@@ -131,7 +131,31 @@ class Metrics:
         self.transactions = Counter("keeper_transactions", "Batches by outcome", ["outcome"], registry=registry)
         self.gas_spent_wei = Counter("keeper_gas_spent_wei", "Paid for gas", registry=registry)
         self.balance_wei = Gauge("keeper_balance_wei", "What the hot key has left for gas", registry=registry)
-        self.requests = Counter("keeper_rpc_requests", "Requests to nodes", ["method", "result"], registry=registry)
+        self.requests = Counter(
+            "keeper_rpc_requests", "Requests to nodes", ["endpoint", "method", "result"], registry=registry
+        )
+        self.loop_lag_seconds = Gauge(
+            "keeper_loop_lag_seconds", "The most that the event loop was late in the last minute", registry=registry
+        )
+        self.tasks = Gauge("keeper_tasks", "Tasks of the event loop", registry=registry)
+        self.endpoint_latency = Gauge(
+            "keeper_endpoint_latency_seconds", "How long an endpoint's answers take", ["endpoint"], registry=registry
+        )
+        self.endpoint_score = Gauge(
+            "keeper_endpoint_expected_seconds",
+            "The same with failures counted as a whole timeout; the endpoint with the least is asked first",
+            ["endpoint"],
+            registry=registry,
+        )
+        self.endpoint_pace = Gauge(
+            "keeper_endpoint_pace", "Share of requests_per_second that it puts up with", ["endpoint"], registry=registry
+        )
+        self.endpoint_quarantined = Gauge(
+            "keeper_endpoint_quarantined",
+            "1 while its word is not asked for, after it contradicted a quorum",
+            ["endpoint"],
+            registry=registry,
+        )
         self.alarms = Counter("keeper_alarms", "Alarms raised, repeated ones included", ["name"], registry=registry)
 
     def set_subaccounts(self, verdicts: Mapping[str, str], healths: Mapping[str, Wad]) -> None:
