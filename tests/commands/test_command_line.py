@@ -198,7 +198,7 @@ def test_init_does_not_overwrite(config: Path) -> None:
         ),
         (
             f"--owner {OWNER} --rpc-url 127.0.0.1:1 --discover",
-            "--rpc-url is '127.0.0.1:1': expected \"env:NAME\", \"file:PATH\" or a http or https URL.",
+            '--rpc-url is \'127.0.0.1:1\': expected "env:NAME", "file:PATH" or a http or https URL.',
         ),
         (
             f"--owner {OWNER} --rpc-url env:NO_SUCH_NAME --discover",
