@@ -125,9 +125,9 @@ contract StandInTest is Test {
     function test_ASupplyCapIsReachedAndNotPassed() public {
         uint256 held = eWeth.cash() + eWeth.totalBorrowsExact() / 2 ** 31;
         eWeth.setCaps(850 << 6 | 20, 0);
-        _deposit(850e18 - held);
+        this.deposit(850e18 - held);
         vm.expectRevert(StandInVault.E_SupplyCapExceeded.selector);
-        this.depositOne();
+        this.deposit(2);
     }
 
     function test_RevertIf_MoreIsLentThanTheBorrowCap() public {
@@ -138,11 +138,7 @@ contract StandInTest is Test {
         evc.call(address(eUsdc), _sub(1), 0, data);
     }
 
-    function depositOne() external {
-        _deposit(1);
-    }
-
-    function _deposit(uint256 amount) private {
+    function deposit(uint256 amount) external {
         weth.mint(address(this), amount);
         weth.approve(address(eWeth), amount);
         eWeth.deposit(amount, owner);
