@@ -31,7 +31,8 @@ from keeper.config_values import (
     config_folder,
     render_health,
 )
-from keeper.core.units import WAD, Address
+from keeper.core.fees import Budget
+from keeper.core.units import BPS, WAD, Address
 
 
 class Section(BaseModel):
@@ -240,6 +241,9 @@ class PolicySection(AccountPolicy):
     min_benefit_multiple: int = Field(
         default=3, ge=0, description="a routine rescue is made when it is expected to save this many times its gas"
     )
+    volatility_min: Bps = Field(
+        default=300, ge=0, description="a day's deviation of a price that is assumed even when less was measured"
+    )
     overrides: Mapping[str, AccountPolicy] = Field(
         default_factory=dict[str, AccountPolicy],
         description="the same thresholds and limits for one subaccount, by its id or an unambiguous beginning of it",
@@ -258,6 +262,13 @@ class FeesSection(Section):
         default=2_000, gt=0, le=10_000, description="the most that a rescue may cost, of the loss that it avoids"
     )
     daily_budget: Wei = Field(default=10**18, gt=0, description="the most spent on gas in any 24 hours")
+    emergency_reserve: Bps = Field(
+        default=5_000, ge=0, le=10_000, description="the part of the daily budget that only urgent rescues may spend"
+    )
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.daily_budget, -(-self.daily_budget * self.emergency_reserve // BPS))
 
 
 class JournalSection(Section):

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import structlog
 
 from keeper.alerts import Alarm, Alerts, Raised
-from keeper.chain.dispatcher import Batch, Change, Dispatcher
+from keeper.chain.batch import Batch, Change
+from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.reader import Reading
 from keeper.chain.simulate import Simulator
 from keeper.core.economics import fee_ceiling_wei, plan_gas
@@ -26,7 +27,7 @@ from keeper.core.policy import Policy
 from keeper.core.snapshot import Block, Snapshot, SubaccountId, Unknown
 from keeper.core.units import Wad
 from keeper.core.verdict import Blocked, Unfunded
-from keeper.documents import plan_document
+from keeper.documents import plan_document, recorded_plan
 from keeper.errors import ChainError, JournalError, KeeperError
 from keeper.history import history_from_journal
 from keeper.journal import CycleRecord, Journal, PlanRecord, VerdictNote
@@ -42,7 +43,8 @@ from keeper.protocols.guard_batch import (
     transaction_gas,
 )
 from keeper.records import history_to_json, policy_to_json
-from keeper.report import rescue_paragraph, verdict_text
+from keeper.report import verdict_text
+from keeper.report_rescue import rescue_paragraph
 from keeper.session import Session
 from keeper.telemetry import Metrics, Vitals
 from keeper.watch import alarms_in
@@ -67,6 +69,8 @@ class CycleReport:
     snapshot: Snapshot
     plan: Plan
     policy: Policy
+    before_trial: Plan | None = None
+    """What was decided, before its own trial left rescues out; None when the cycle ended before."""
     batch: Batch | None = None
     """What was proven by simulation, or None when there was nothing to send."""
     is_signed: bool = False
@@ -89,6 +93,7 @@ class Proven:
     """A plan whose every rescue succeeded in a simulation, as the transaction that carries it out."""
 
     plan: Plan
+    before_trial: Plan
     history: History
     batch: Batch | None
     waits: str = ""
@@ -191,11 +196,11 @@ class Keeper:
         """Tries the plan out; a rescue that fails there is dropped alone and the others are kept."""
         hold = self._reason_to_hold(snapshot)
         if hold is not None:
-            return Proven(plan.held(hold), history, None)
+            return Proven(plan.held(hold), plan, history, None)
         if not plan.rescues:
-            return Proven(plan, history, None)
+            return Proven(plan, plan, history, None)
         if self._dispatcher is not None and not self._dispatcher.takes(plan.lane):
-            return Proven(plan, history, None, IN_FLIGHT)
+            return Proven(plan, plan, history, None, IN_FLIGHT)
         id = self._plan_id(plan, snapshot)
         deadline = snapshot.block.timestamp + self._deadline_seconds
 
@@ -222,12 +227,12 @@ class Keeper:
         refused = {plan.rescues[place].recipient: reason for place, reason in rehearsal.refused.items()}
         proven = plan.only(passed).blocked(refused)
         if not passed:
-            return Proven(proven, history, None)
+            return Proven(proven, plan, history, None)
         fees = self._session.config.fees
         ceiling = fee_ceiling_wei(
             snapshot, proven.rescues, plan_gas(proven.rescues), fees.fee_share_of_value, fees.max_fee
         )
-        return Proven(proven, history, Batch("0x" + id.hex(), proven.lane, calldata, gas, deadline, ceiling))
+        return Proven(proven, plan, history, Batch("0x" + id.hex(), proven.lane, calldata, gas, deadline, ceiling))
 
     @property
     def _block_seconds(self) -> int:
@@ -279,7 +284,14 @@ class Keeper:
     # Sending ----------------------------------------------------------------------------------------------------------
 
     async def _dispatch(self, snapshot: Snapshot, proven: Proven) -> CycleReport:
-        report = CycleReport(snapshot, proven.plan, self._session.policy, proven.batch, outcome=proven.waits)
+        report = CycleReport(
+            snapshot,
+            proven.plan,
+            self._session.policy,
+            proven.before_trial,
+            proven.batch,
+            outcome=proven.waits,
+        )
         if proven.batch is None:
             return report
         if self._dispatcher is None:
@@ -333,20 +345,13 @@ class Keeper:
                     head, blocks_may_be_gone=self._blocks_may_be_gone, may_send=may_send
                 )
             else:
-                changes = await self._take_up(self._dispatcher, head, may_send=may_send)
+                changes = await self._dispatcher.start(head, may_send=may_send)
+                self._is_taken_up = True
         except ChainError as fault:
             self._alerts.raise_alarm(Alarm.NODE_FAILING, self._session.rpc.label, str(fault))
             return
         self._blocks_may_be_gone = False
         self._unnoted.extend(changes)
-
-    async def _take_up(self, dispatcher: Dispatcher, head: Block, *, may_send: bool) -> list[Change]:
-        async def still_succeeds(calldata: bytes, gas: int) -> bool:
-            return await self._simulator.still_succeeds(calldata, gas, head, head.timestamp + self._block_seconds)
-
-        changes = await dispatcher.start(head, still_succeeds, may_send=may_send)
-        self._is_taken_up = True
-        return changes
 
     def _note_sent(self, snapshot: Snapshot) -> None:
         while self._unnoted:
@@ -366,7 +371,7 @@ class Keeper:
                 report.batch.lane,
                 policy_to_json(report.policy),
                 history_to_json(history),
-                json.dumps(plan_document(plan, snapshot)),
+                json.dumps(recorded_plan(plan, report.before_trial or plan, snapshot)),
                 tuple(rescue_paragraph(rescue, snapshot, report.policy) for rescue in plan.rescues),
             )
         cycle = CycleRecord(

@@ -16,6 +16,9 @@ from keeper.report import liquidation_price, reading_text, shortages, verdict_te
 
 Document = dict[str, Any]
 
+BEFORE_TRIAL = "before_trial"
+"""Where a recorded plan has the decision as it was before it was tried out."""
+
 
 def block_document(snapshot: Snapshot) -> Document:
     block = snapshot.block
@@ -114,6 +117,11 @@ def rescue_document(rescue: Rescue) -> Document:
         "effect": _effect(rescue.effect),
         "donors": [_effect(donor) for donor in rescue.donors],
         "loss_avoided_usd_wad": None if rescue.loss_avoided_usd is None else str(rescue.loss_avoided_usd),
+        "urgency": {
+            "volatility_bps_per_day": rescue.urgency.volatility_bps,
+            "trigger": str(rescue.urgency.trigger),
+            "critical_within_seconds": rescue.urgency.soon_seconds,
+        },
         "transfers": [
             {
                 "kind": transfer.kind.name.lower(),
@@ -175,6 +183,12 @@ def plan_document(plan: Plan, snapshot: Snapshot) -> Document:
         },
         "notes": list(plan.notes),
     }
+
+
+def recorded_plan(sent: Plan, decided: Plan, snapshot: Snapshot) -> Document:
+    """What the journal keeps: the plan that was sent, and what had been decided where its own trial left some out."""
+    document = plan_document(sent, snapshot)
+    return document if sent == decided else {**document, BEFORE_TRIAL: plan_document(decided, snapshot)}
 
 
 def status_document(

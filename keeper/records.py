@@ -22,6 +22,7 @@ def policy_to_json(policy: Policy) -> str:
         "cooldown_seconds": policy.cooldown_seconds,
         "min_benefit_multiple": policy.min_benefit_multiple,
         "donors_order": policy.donors_order.value,
+        "volatility_min_bps": policy.volatility_min_bps,
     }
     return json.dumps(document)
 
@@ -40,6 +41,7 @@ def policy_from_json(text: str) -> Policy:
         document["min_benefit_multiple"],
         # Who gave was chosen by gas alone when it was not yet written down.
         DonorsOrder(document.get("donors_order", DonorsOrder.LEAST_GAS.value)),
+        document.get("volatility_min_bps", 0),
     )
 
 
@@ -58,6 +60,9 @@ def history_to_json(history: History) -> str:
         "volatility_bps_per_day": dict(history.volatility_bps_per_day),
         "gas_price_wei": history.gas_price_wei,
         "protect_only": history.protect_only,
+        "base_fee_low_wei": history.base_fee_low_wei,
+        "inclusion_delay_seconds": history.inclusion_delay_seconds,
+        "waiting_since": {str(id): at for id, at in history.waiting_since.items()},
     }
     return json.dumps(document)
 
@@ -78,4 +83,7 @@ def history_from_json(text: str) -> History:
         document["volatility_bps_per_day"],
         document["gas_price_wei"],
         document["protect_only"],
+        document.get("base_fee_low_wei", 0),
+        document.get("inclusion_delay_seconds", 0),
+        {SubaccountId.parse(id): at for id, at in document.get("waiting_since", {}).items()},
     )

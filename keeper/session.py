@@ -140,6 +140,7 @@ def policy_settings(config: Config) -> PolicySettings:
         cooldown_seconds=section.cooldown,
         min_benefit_multiple=section.min_benefit_multiple,
         donors_order=DonorsOrder(section.donors_order),
+        volatility_min_bps=section.volatility_min,
     )
 
 

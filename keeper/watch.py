@@ -88,7 +88,9 @@ def _alarm_of(decided: Verdict, has_debt: bool) -> Alarm | None:
             return Alarm.UNKNOWN
         case verdict.NotProtected():
             return Alarm.NOT_PROTECTED if has_debt else None
-        case verdict.Healthy() | verdict.Watching() | verdict.Rescue() | verdict.Uneconomic() | verdict.CoolingDown():
+        case verdict.Healthy() | verdict.Watching() | verdict.Rescue():
+            return None
+        case verdict.Uneconomic() | verdict.Waiting() | verdict.CoolingDown():
             return None
         case _:
             assert_never(decided)

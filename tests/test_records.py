@@ -30,6 +30,7 @@ def test_a_policy_comes_back_whole() -> None:
             cooldown_seconds=61,
             min_benefit_multiple=5,
             donors_order=DonorsOrder.LEAST_GAS,
+            volatility_min_bps=123,
         ),
         [Pair(NEAR, wad("0.86"), "WETH", "USDC"), Pair(SubaccountId("wallet"))],
     )
@@ -46,6 +47,9 @@ def test_a_policy_comes_back_whole() -> None:
             InFlight("0x01", Lane.CRITICAL, frozenset({NEAR, SubaccountId("wallet")})),
             {FEED: 345},
             2**70,
+            base_fee_low_wei=2**71,
+            inclusion_delay_seconds=77,
+            waiting_since={NEAR: NOON},
         ),
         History(in_flight=InFlight("0x02", Lane.ROUTINE, frozenset(), may_be_replaced=True)),
     ],

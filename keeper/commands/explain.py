@@ -8,11 +8,14 @@ from rich.console import RenderableType
 from keeper.commands.answer import Answer, Verbatim
 from keeper.commands.view import View, by_hand_document, view
 from keeper.config import load_config
-from keeper.core.policy import SubaccountPolicy
+from keeper.core.economics import IMMINENT_BPS
+from keeper.core.policy import SubaccountPolicy, Thresholds, enforced
 from keeper.core.risk import Risk, cushion, survivable_fall
 from keeper.core.snapshot import CollateralLine, Subaccount, Unknown
 from keeper.core.spare import spare_raw
 from keeper.core.units import BPS, WAD
+from keeper.core.urgency import INCLUSIONS, inclusion_seconds, limits_now, seconds_to_liquidation, volatility_of
+from keeper.core.verdict import Healthy, Verdict, Watching
 from keeper.documents import Document, block_document, feed_document, subaccount_document
 from keeper.errors import ConfigError
 from keeper.protocols.base import Source
@@ -27,6 +30,7 @@ from keeper.report import (
     percent_text,
     reading_text,
     verdict_text,
+    within_text,
 )
 from keeper.session import open_session
 
@@ -44,11 +48,11 @@ async def _explain(config_path: Path, wanted: str) -> Answer:
     if isinstance(subaccount.reading, Unknown):
         parts.append(f"It is unknown: {subaccount.reading.reason}.")
     else:
-        parts += _numbers(subaccount, settings)
+        parts += [*_numbers(subaccount, settings), *_times(subaccount, seen)]
     parts += ["", *_prices(subaccount, seen), *_sources(subaccount, seen)]
     parts += ["", f"thresholds: {settings.why}"]
     verdict = seen.plan.verdicts[subaccount.id]
-    parts += ["", f"verdict: {verdict_text(verdict)}"]
+    parts += ["", f"verdict: {verdict_text(verdict)}{_meaning(verdict, subaccount, seen)}"]
     for one in seen.by_hand:
         if one.subaccount == subaccount.id:
             parts += ["", one.says, *map(Verbatim, one.cast_lines(seen.session.config.guard.owner))]
@@ -102,6 +106,55 @@ def _numbers(subaccount: Subaccount, settings: SubaccountPolicy) -> list[Rendera
     )
     lines += [_spare_sentence(subaccount, line, settings) for line in subaccount.collateral if line.amount_raw]
     return lines
+
+
+def _times(subaccount: Subaccount, seen: View) -> list[str]:
+    """How soon it may be liquidated, what that rests on, and what it does to its thresholds."""
+    if not subaccount.has_debt:
+        return []
+    policy, history, snapshot = seen.session.policy, seen.history, seen.snapshot
+    volatility = volatility_of(subaccount, policy, history)
+    seconds = seconds_to_liquidation(subaccount, volatility.bps, policy.inclusion.rate_margin)
+    inclusion = inclusion_seconds(policy, history, snapshot.block)
+    own = enforced(policy.subaccounts[subaccount.id].thresholds, snapshot.guard, subaccount.guard_index)
+    limits = _limits(subaccount, seen)
+    lines = [
+        (
+            f"Prices move {percent_text(volatility.bps)} a day ({volatility.source.value}): the chance of a "
+            f"liquidation, by that, by a jump or by interest, reaches {percent_text(IMMINENT_BPS)} "
+            f"{within_text(seconds)}."
+        ),
+        (
+            f"A transaction takes about {age_text(inclusion)} ([chain] inclusion_blocks, how far the base fee rose "
+            f"within the hour, the last transactions): who may be liquidated within {INCLUSIONS} times that is "
+            "critical."
+        ),
+    ]
+    if limits != own:
+        lines.append(
+            f"So it is now critical below {health_text(limits.critical)}, due below {health_text(limits.trigger)}, "
+            f"brought to {health_text(limits.target)}, and gives down to {health_text(limits.floor)}."
+        )
+    return lines
+
+
+def _limits(subaccount: Subaccount, seen: View) -> Thresholds:
+    policy = seen.session.policy
+    return limits_now(subaccount, seen.snapshot, policy, seen.history, is_widened=seen.plan.is_widened)
+
+
+def _meaning(verdict: Verdict, subaccount: Subaccount, seen: View) -> str:
+    """Half a sentence for the verdicts that have none of their own."""
+    if not isinstance(verdict, Healthy | Watching):
+        return ""
+    if not subaccount.has_debt:
+        return ": it owes nothing"
+    limits = _limits(subaccount, seen)
+    then = f"{health_text(subaccount.margin.risk({}, seen.session.policy.inclusion).health_factor)} at inclusion"
+    if isinstance(verdict, Healthy):
+        return f": {then} is no less than its target of {health_text(limits.target)}"
+    trigger, target = health_text(limits.trigger), health_text(limits.target)
+    return f": {then} is between its trigger of {trigger} and its target of {target}"
 
 
 def _collateral_sentence(subaccount: Subaccount, line: CollateralLine) -> str:
@@ -178,6 +231,22 @@ def _risk_document(risk: Risk) -> Document:
     }
 
 
+def _urgency_document(subaccount: Subaccount, seen: View) -> Document:
+    policy, history = seen.session.policy, seen.history
+    volatility = volatility_of(subaccount, policy, history)
+    limits = _limits(subaccount, seen)
+    return {
+        "volatility_bps_per_day": volatility.bps,
+        "volatility_source": volatility.source.name.lower(),
+        "seconds_to_liquidation": seconds_to_liquidation(subaccount, volatility.bps, policy.inclusion.rate_margin),
+        "inclusion_seconds": inclusion_seconds(policy, history, seen.snapshot.block),
+        "critical": str(limits.critical),
+        "trigger": str(limits.trigger),
+        "target": str(limits.target),
+        "floor": str(limits.floor),
+    }
+
+
 def _document(subaccount: Subaccount, settings: SubaccountPolicy, seen: View) -> Document:
     now = seen.snapshot.block.timestamp
     spare = {line.token.address: _spares(subaccount, line, settings) for line in subaccount.collateral}
@@ -200,4 +269,5 @@ def _document(subaccount: Subaccount, settings: SubaccountPolicy, seen: View) ->
     }
     if not isinstance(subaccount.reading, Unknown):
         document["risk"] = _risk_document(subaccount.margin.risk())
+        document["urgency"] = _urgency_document(subaccount, seen)
     return document

@@ -1,7 +1,7 @@
 """What a verb that only looks gets to see: a snapshot, and the plan that the daemon would make of it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -103,14 +103,27 @@ def _recipients(reader: JournalReader, plan_id: str) -> frozenset[SubaccountId]:
     return frozenset(SubaccountId.parse(rescue["recipient"]) for rescue in document["rescues"])
 
 
-def require_known(option: str, changes_bps: Mapping[str, int], session: Session) -> None:
-    """Raises ConfigError for a symbol of nothing that is held or owed."""
-    symbols = {token.symbol for adapter in session.portfolio.adapters for token in adapter.tokens()}
-    unknown = sorted(changes_bps.keys() - symbols)
-    if unknown:
-        raise ConfigError(
-            f"{option} names {unknown[0]}, which no account here holds or owes; there are {', '.join(sorted(symbols))}."
-        )
+def as_spelt(option: str, changes_bps: Mapping[str, int], symbols: Iterable[str]) -> dict[str, int]:
+    """The changes with each symbol as its token spells it; where two differ in case alone, it has to be written so.
+
+    Raises ConfigError for a symbol of nothing that is held or owed, and for two spellings of one.
+    """
+    known = sorted(set(symbols))
+    found: dict[str, int] = {}
+    for written, bps in changes_bps.items():
+        alike = [written] if written in known else [one for one in known if one.lower() == written.lower()]
+        if len(alike) != 1:
+            there_are = ", ".join(alike or known)
+            raise ConfigError(f"{option} names {written}, which no account here holds or owes; there are {there_are}.")
+        if alike[0] in found:
+            raise ConfigError(f"{option} names {alike[0]} twice.")
+        found[alike[0]] = bps
+    return found
+
+
+def symbols_of(session: Session) -> set[str]:
+    """Of all that is held or owed."""
+    return {token.symbol for adapter in session.portfolio.adapters for token in adapter.tokens()}
 
 
 def with_companions(changes_bps: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keeper.core.book import Account, Book
 from keeper.core.imagined import after_transfers
 from keeper.core.plan import History, Plan, Rescue
-from keeper.core.policy import DonorsOrder, Policy, enforced
+from keeper.core.policy import DonorsOrder, Policy
 from keeper.core.snapshot import (
     NOTHING,
     CollateralLine,
@@ -21,6 +21,8 @@ from keeper.core.snapshot import (
     Unknown,
 )
 from keeper.core.spare import spare_raw
+from keeper.core.units import Wad
+from keeper.core.urgency import limits_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ def rejected_ways(
         if (way.token, way.is_repayment) in used or not holders or not need:
             continue
         able = [other for other in holders if _obstacle(other, plan, policy, history) is None]
-        spare = sum(spare_raw(other, token, _floor(other, snapshot, policy)) for other in able)
+        spare = sum(spare_raw(other, token, _floor(other, plan, snapshot, policy, history)) for other in able)
         found.append(RejectedWay(way.token, way.is_repayment, need, min(spare, max(book.cap(token), 0))))
     return tuple(found)
 
@@ -96,7 +98,7 @@ def rejected(rescue: Rescue, plan: Plan, snapshot: Snapshot, policy: Policy, his
             if held is None or not held.amount_raw or other.id == recipient.id or (other.id, token.address) in used:
                 continue
             reason = _obstacle(other, plan, policy, history)
-            floor = _floor(other, snapshot, policy)
+            floor = _floor(other, plan, snapshot, policy, history)
             spare = 0 if reason else spare_raw(after.subaccount(other.id), token.address, floor)
             if reason is None and not spare:
                 reason = _nothing_left(held, gave=other.id in givers)
@@ -135,6 +137,7 @@ def _obstacle(account: Subaccount, plan: Plan, policy: Policy, history: History)
     return None
 
 
-def _floor(account: Subaccount, snapshot: Snapshot, policy: Policy) -> int:
-    settings = policy.subaccounts.get(account.id)
-    return 0 if settings is None else enforced(settings.thresholds, snapshot.guard, account.guard_index).floor
+def _floor(account: Subaccount, plan: Plan, snapshot: Snapshot, policy: Policy, history: History) -> Wad:
+    if account.id not in policy.subaccounts:
+        return 0
+    return limits_now(account, snapshot, policy, history, is_widened=plan.is_widened).floor

@@ -48,10 +48,15 @@ def _sum(some: Mapping[Address, int], others: Mapping[Address, int]) -> dict[Add
 def after_shock(snapshot: Snapshot, changes_bps: Mapping[str, int]) -> Snapshot:
     """The snapshot after tokens changed in price, by symbol, in basis points (-1200: fell by 12 %).
 
-    A collateral that falls and a debt that falls weigh against each other; rounded towards less health.
+    A collateral that falls and a debt that falls weigh against each other; rounded towards less health. The native coin
+    moves with the token that it is wrapped into, and gas with it.
     """
+    usd_per_native = snapshot.usd_per_native
+    if usd_per_native is not None and snapshot.native_symbol is not None:
+        usd_per_native = usd_per_native * (BPS + changes_bps.get(snapshot.native_symbol, 0)) // BPS
     return replace(
         snapshot,
+        usd_per_native=usd_per_native,
         subaccounts=tuple(_shocked(subaccount, changes_bps) for subaccount in snapshot.subaccounts),
         usd_per_unit={
             token: price * (BPS + _change_of(snapshot, token, changes_bps)) // BPS

@@ -56,6 +56,18 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Urgency:
+    """What a rescue was judged by when it was planned, beside the health."""
+
+    volatility_bps: int = 0
+    """A day's deviation of its prices."""
+    trigger: Wad = 0
+    """As it was widened for that; a health below it made the rescue due."""
+    soon_seconds: int = 0
+    """Who may be liquidated within so long is critical: a few times what a transaction takes now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rescue:
     """All transfers into one recipient; they succeed or fail as a whole."""
 
@@ -71,6 +83,7 @@ class Rescue:
     """One per distinct donor with debt, in order of first use."""
     loss_avoided_usd: Wad | None
     """What a liquidation would have taken; None when the price in USD is not known."""
+    urgency: Urgency = Urgency()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +119,12 @@ class History:
     """What a unit of gas is expected to cost at inclusion."""
     protect_only: bool = False
     """The owner's pause that still lets debt-free donors give."""
+    base_fee_low_wei: int = 0
+    """The lowest base fee of the last hour; 0: not known."""
+    inclusion_delay_seconds: int = 0
+    """The longest that a transaction of ours took to be included in the last hour, or waits for by now."""
+    waiting_since: Mapping[SubaccountId, int] = field(default_factory=dict[SubaccountId, int])
+    """Since when (unix seconds) a rescue that is due waits for a fuller batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +137,9 @@ class Plan:
     verdicts: Mapping[SubaccountId, Verdict]
     """One for every subaccount of the snapshot, in its order."""
     notes: tuple[str, ...] = ()
-    """What had to be decided on less than usual, as sentences: a price that is missing, for example."""
+    """What is not as usual about this decision, as sentences: a price that is missing, thresholds that were widened."""
+    is_widened: bool = False
+    """Whether it was made with thresholds widened for the volatility (`keeper.core.urgency`)."""
 
     @property
     def lane(self) -> Lane:

@@ -92,6 +92,13 @@ class SubaccountPolicy:
     accept_unchecked_age: bool = False
     """Whether a price whose age cannot be read is good enough to act on (`oracle_age = "unchecked"`)."""
     why: str = ""
+    moves_together: bool = False
+    """Whether collateral and debt are the same asset in two forms, whose feeds say nothing about the pair."""
+
+    @property
+    def usual_volatility_bps(self) -> int:
+        """The day's deviation that its thresholds were made for, basis points, rounded up: a shock is two of them."""
+        return -(-self.shock_bps // _SHOCK_STEPS)
 
 
 class DonorsOrder(Enum):
@@ -119,6 +126,8 @@ class Policy:
     min_benefit_multiple: int
     """Routine lane: act when the expected loss avoided exceeds this many times the gas cost."""
     donors_order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST
+    volatility_min_bps: int = 0
+    """A day's deviation that is assumed even when less was measured."""
 
 
 # Defaults -------------------------------------------------------------------------------------------------------------
@@ -215,6 +224,8 @@ class PolicySettings:
     cooldown_seconds: int = 300
     min_benefit_multiple: int = 3
     donors_order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST
+    volatility_min_bps: int = 300
+    """A calm week must not make anybody believe that the next is calm too."""
 
 
 def resolve(settings: PolicySettings, pairs: Sequence[Pair]) -> Policy:
@@ -247,6 +258,7 @@ def resolve(settings: PolicySettings, pairs: Sequence[Pair]) -> Policy:
         settings.cooldown_seconds,
         settings.min_benefit_multiple,
         settings.donors_order,
+        settings.volatility_min_bps,
     )
 
 
@@ -274,6 +286,7 @@ def _resolved(pair: Pair, said: AccountSettings) -> SubaccountPolicy:
         said.never_donate or False,
         said.accept_unchecked_age or False,
         why,
+        pair.lltv is not None and pair.moves_together,
     )
 
 

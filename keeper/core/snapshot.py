@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from keeper.core.risk import Risk
-from keeper.core.units import Address, Wad
+from keeper.core.units import BPS, Address, Wad
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +162,22 @@ class Debt:
 
 
 @dataclass(frozen=True, slots=True)
+class Strike:
+    """How much less than its full penalty on the whole debt a liquidation takes that comes at the line."""
+
+    share_bps: int = BPS
+    """What of the debt it may repay at once, basis points."""
+    whole_below: Wad = 0
+    """The health below which it may repay all of it."""
+    least_bps: int | None = None
+    """Where the penalty grows from nothing with the depth below the line: the least that liquidators strike for, basis
+    points; None: it does not grow."""
+
+
+WHOLE = Strike()
+
+
+@dataclass(frozen=True, slots=True)
 class Subaccount:
     """One independently liquidatable position, or the wallet itself (no debt, nothing to liquidate)."""
 
@@ -189,6 +205,8 @@ class Subaccount:
     """For people: what is there and does not count, and what would make it count."""
     unread: tuple[str, ...] = ()
     """What of it could not be read while the rest could, as sentences; it counts for nothing."""
+    strike: Strike = WHOLE
+    """What a liquidation takes at once; `penalty_bps` is the most, of the debt repaid."""
 
     @property
     def has_debt(self) -> bool:
@@ -284,6 +302,8 @@ class Snapshot:
     usd_per_native: Wad | None = None
     keeper_balance_wei: int | None = None
     """The hot key's gas money; None without a signer or when it could not be read."""
+    native_symbol: str | None = None
+    """What the native coin is called where it is held as a token, `WETH`; None: no token is known to be it."""
 
     @property
     def is_outdated(self) -> bool:

@@ -4,6 +4,7 @@ Pure: `discover` names what has to be asked once, `Portfolio` holds the answers 
 a `Snapshot`. Written as JSON it lets a journal decode an old read again, to the same snapshot.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar, assert_never
@@ -209,6 +210,7 @@ class Portfolio:
             round_calls(topology.feeds),
             *(adapter.read_calls() for adapter in self.adapters),
         ]
+        self._native_symbol = self._wrapped_native()
         self._lengths = [len(part) for part in parts]
         self.calls: tuple[Call, ...] = tuple(call for part in parts for call in part)
         self.calldata = encode_aggregate3(self.calls)
@@ -300,7 +302,19 @@ class Portfolio:
             usd_per_unit,
             usd_price(self.topology.native_usd_feed, rounds, readings),
             _word(of_keeper[0]) if of_keeper else None,
+            self._native_symbol,
         )
+
+    def _wrapped_native(self) -> str | None:
+        """The token with the native coin's own feed in USD, else the one called `WETH` where that feed is `ETH/USD`."""
+        feed, usd_feeds = self.topology.native_usd_feed, self.topology.usd_feeds
+        if feed is None:
+            return None
+        tokens = [token for adapter in self.adapters for token in adapter.tokens()]
+        by_feed = [token.symbol for token in tokens if usd_feeds.get(token.address) == feed]
+        wrapped = {f"W{re.split('[ /]', each.name)[0]}" for each in self.topology.feeds if each.address == feed}
+        by_name = [token.symbol for token in tokens if token.symbol in wrapped]
+        return next(iter(by_feed + by_name), None)
 
     def _decode_guard(self, results: Sequence[CallResult]) -> tuple[GuardState | None, str | None]:
         if self._guard is None:

@@ -1,5 +1,7 @@
 """A snapshot after prices or collateral moved, and what an account could spare in it."""
 
+from dataclasses import replace
+
 import pytest
 
 from keeper.core.imagined import after_shock, after_transfers
@@ -57,6 +59,15 @@ def test_prices_for_people_and_in_dollars_move_along() -> None:
     assert shocked.usd_per_unit[WETH.address] == wad("1800")
     assert shocked.usd_per_unit[USDC.address] == wad("1")
     assert shocked.subaccounts[0].collateral[0].price == wad("1800")
+
+
+@pytest.mark.parametrize(("native_symbol", "dollars"), [("WETH", "1800"), ("WBTC", "2000"), (None, "2000")])
+def test_the_coin_that_pays_for_gas_falls_with_the_token_that_it_is_wrapped_into(
+    native_symbol: str | None, dollars: str
+) -> None:
+    snapshot = replace(a_snapshot(a_subaccount("a", health="1.5")), native_symbol=native_symbol)
+    assert after_shock(snapshot, {"WETH": -1000}).usd_per_native == wad(dollars)
+    assert after_shock(replace(snapshot, usd_per_native=None), {"WETH": -1000}).usd_per_native is None
 
 
 def test_a_plan_can_be_made_of_it() -> None:

@@ -114,3 +114,19 @@ def test_a_debt_that_rises_kills_as_a_collateral_that_falls() -> None:
     first = first_to_die(a_snapshot(short), {"WETH": 5_000})
     assert first is not None
     assert 2_500 <= first[0]["WETH"] <= 2_505
+
+
+@pytest.mark.parametrize(("percent", "unhelped"), [(5, []), (14, [A]), (19, [A]), (21, [])])
+def test_who_is_critical_and_beyond_help_is_named_until_it_dies(percent: int, unhelped: list[SubaccountId]) -> None:
+    """From 1.25 a fall of 14 % leads to 1.075, below its critical of 1.08, and one of 21 % below the line."""
+    (step,) = walked(a_snapshot(a_subaccount("a", health="1.25"), a_wallet("0")), falls(percent), has_keeper=True)
+    assert list(step.unhelped) == unhelped
+    (without,) = walked(a_snapshot(a_subaccount("a", health="1.25")), falls(percent), has_keeper=False)
+    assert without.unhelped == ()
+
+
+def test_nobody_waits_for_company_on_a_path_on_which_no_time_passes() -> None:
+    book = (a_subaccount("a", weth="190", health="1.2767"), a_subaccount("b", health="1.2779"), a_wallet("1000"))
+    expensive = History(gas_price_wei=100 * 10**9)
+    (step,) = walk(a_snapshot(*book), falls(10), a_policy(*book), expensive, has_keeper=True)
+    assert [rescue.recipient for rescue in step.rescues] == [A]
