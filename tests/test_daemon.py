@@ -13,12 +13,8 @@ from keeper.core.verdict import Rescue
 from keeper.errors import JournalError, JournalFull, NodeRefused, NodeUnreachable
 from keeper.journal import CycleRecord
 from keeper.pausing import Mode
-<<<<<<< HEAD
-from tests.builders import WETH, a_subaccount, a_wallet
-=======
 from keeper.records import history_from_json
-from tests.builders import a_subaccount, a_wallet
->>>>>>> b552d886820ce694ac7c888e6b8c374a9fe14acf
+from tests.builders import WETH, a_subaccount, a_wallet
 from tests.fakes import a_block, refused_by_node
 from tests.keeper_world import World
 
@@ -364,7 +360,6 @@ async def test_the_guards_pause_takes_the_place_of_a_rescue_on_its_way(world: Wo
     assert world.intent().plan_id == "pause-100"
 
 
-<<<<<<< HEAD
 # Prices ---------------------------------------------------------------------------------------------------------------
 
 
@@ -393,7 +388,8 @@ async def test_a_jump_is_known_after_a_restart_and_believed_when_it_has_held(tmp
     report = await world.cycle(113)  # the old price held until block 102, 132 s ago
     assert report.plan.disputes == {}
     assert report.is_sent
-=======
+
+
 # Fewer endpoints than have to agree -----------------------------------------------------------------------------------
 
 LOST = "Only a.example told the state at block 100, and 2 endpoints have to agree: b.example is down."
@@ -436,4 +432,3 @@ async def test_a_decision_made_without_a_quorum_is_made_again_from_the_journal(w
     plan = world.journal.cycle_of(world.intent().plan_id).plan
     assert plan is not None
     assert history_from_json(plan.history).protect_only
->>>>>>> b552d886820ce694ac7c888e6b8c374a9fe14acf

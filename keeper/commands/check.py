@@ -28,16 +28,13 @@ from keeper.config_values import listed
 from keeper.control import ask_daemon
 from keeper.core.disputes import disputes_in, silent_seconds
 from keeper.core.economics import USUAL_RESCUE_GAS
-<<<<<<< HEAD
 from keeper.core.plan import History
-from keeper.core.snapshot import FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
-from keeper.core.units import WAD
-=======
 from keeper.core.snapshot import Block, FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
->>>>>>> b552d886820ce694ac7c888e6b8c374a9fe14acf
+from keeper.core.units import WAD, Address
 from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
 from keeper.journal_reader import open_reader
 from keeper.pausing import Mode, PauseFile
+from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.second_prices import SecondFeed
 from keeper.protocols.wallet import Wallet
 from keeper.protocols.whereabouts import SEQUENCER_FEEDS
@@ -170,19 +167,23 @@ def _node(config: Config, snapshot: Snapshot) -> Iterator[Finding]:
 
 def _subaccounts(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
     for subaccount in snapshot.subaccounts:
-        grade, says, fix = _of_subaccount(session, subaccount)
+        grade, says, fix = _of_subaccount(session, snapshot, subaccount)
         id = str(subaccount.id)
         named = says if subaccount.label == id else f"{says} ({short(id)})"
         yield Finding(grade, subaccount.label, named, fix, id)
 
 
-def _of_subaccount(session: Session, subaccount: Subaccount) -> tuple[Grade, str, str]:
+def _of_subaccount(session: Session, snapshot: Snapshot, subaccount: Subaccount) -> tuple[Grade, str, str]:
     """The first thing that is wrong with it, and the fix."""
     reading = subaccount.reading
     if isinstance(reading, Unknown):
         return Grade.FAILURE, f"it cannot be read: {reading.reason}", "`keeper explain` says what its owner can do"
     if subaccount.guard_index is None:
         grade = Grade.FAILURE if subaccount.has_debt else Grade.WARNING
+        accounts = () if snapshot.guard is None else snapshot.guard.accounts
+        if any(account.awaits_holder and account.holder == subaccount.holder for account in accounts):
+            says = f"it is enrolled, but its holder {subaccount.holder} has not joined the guard"
+            return grade, says, "the holder sends what `keeper setup` lists for him"
         return grade, "it is not enrolled in the guard", "`keeper setup` enrols it"
     if subaccount.cannot_give is not None:
         return Grade.FAILURE, f"it cannot give: {subaccount.cannot_give}", "`keeper setup` asks for what is missing"
@@ -199,8 +200,25 @@ def _allowances(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
     for adapter in session.portfolio.topology.adapters:
         if isinstance(adapter, Wallet):
             (wallet,) = (each for each in snapshot.subaccounts if each.id.protocol == adapter.name)
+            forms = _forms(session)
             for token in adapter.held:
                 yield _allowance(token, wallet, snapshot)
+                if token.address in forms:
+                    says = (
+                        f"it is what {forms[token.address]} keeps collateral as: given from the wallet, it leaves an "
+                    )
+                    says += "account there, and nobody looks at what that account owes"
+                    fix = 'take it out of the tokens of [[protocols]] kind = "wallet"; the account itself gives it'
+                    yield Finding(Grade.WARNING, f"wallet {token.symbol}", says, fix)
+
+
+def _forms(session: Session) -> dict[Address, str]:
+    """What protocols that are configured hold collateral as, and whose it is."""
+    forms = {token.address: "Aave" for token in session.portfolio.a_tokens().values()}
+    for adapter in session.portfolio.topology.adapters:
+        if isinstance(adapter, EulerV2):
+            forms |= {vault.address: "Euler" for vault in adapter.topology.vaults}
+    return forms
 
 
 def _allowance(token: Token, wallet: Subaccount, snapshot: Snapshot) -> Finding:

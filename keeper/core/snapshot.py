@@ -297,6 +297,8 @@ class GuardAccount:
     is_live: bool
     forms: tuple[Address, ...] = ()
     """What each of the assets is held as: Morpho, an aToken, a vault, the token itself; zero: it can only be repaid."""
+    awaits_holder: bool = False
+    """Enrolled, but its holder has not joined, or has left: it takes no part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,3 +22,9 @@ SEQUENCER_FEEDS: Mapping[int, Address] = {
 }
 """Chainlink's L2 sequencer uptime feeds of Optimism, Metis, Base and Arbitrum, by chain id, as its documentation lists
 them ("L2 Sequencer Uptime Feeds"); of another chain it has to be named."""
+EVC_USUAL: Mapping[int, Address] = {
+    1: Address("0x0c9a3dd6b8f28529d72d7f9ce918d493519ee383"),
+    8453: Address("0x5301c7dd20bd945d2013b48ed0dee3a284ca8989"),
+    42161: Address("0x6302ef0f34100cddfb5489fbcb6ee1aa95cd1066"),
+}
+"""Euler's Ethereum Vault Connector on Ethereum, Base and Arbitrum, by chain id; another one has to be named."""

@@ -112,7 +112,7 @@ def test_init_says_who_has_nothing(devnet: Devnet, tmp_path: Path) -> None:
     assert ran.error == (
         f"{KEEPER.address.lower()} has nothing that could be kept: it has no collateral on Morpho at "
         f"{devnet.deployment.morpho.lower()} of any since block 0; no pool of Aave is known on chain 31337 (name it "
-        "with --aave-pool)."
+        "with --aave-pool); no connector of Euler is known on chain 31337 (name it with --evc)."
     )
 
 
@@ -122,7 +122,8 @@ def test_init_asks_for_morphos_address_where_it_is_not_at_its_usual_one(devnet: 
     assert ran.error == (
         f"{OWNER.address.lower()} has nothing that could be kept: there is no Morpho Blue at "
         "0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb on chain 31337 (name its address with --morpho); no pool of Aave "
-        "is known on chain 31337 (name it with --aave-pool)."
+        "is known on chain 31337 (name it with --aave-pool); no connector of Euler is known on chain 31337 (name it "
+        "with --evc)."
     )
 
 
