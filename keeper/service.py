@@ -146,7 +146,7 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
         # would be in the middle of one.
         gc.collect()
         gc.freeze()
-        cycles = asyncio.create_task(kept_up(running.alerts, "cycles", lambda: _cycles(running, heads)))
+        cycles = asyncio.create_task(kept_up(running.alerts, "cycles", lambda: run_cycles(running, heads)))
         await running.stopping.wait()
         await stop(running, cycles, deliveries)
 
@@ -185,7 +185,8 @@ async def _hints(config: Config, stack: AsyncExitStack) -> NewHeads | None:
 # Running --------------------------------------------------------------------------------------------------------------
 
 
-async def _cycles(running: Running, heads: Heads) -> None:
+async def run_cycles(running: Running, heads: Heads) -> None:
+    """A cycle for each head, for as long as the iterator lasts, which is for ever."""
     async for event in heads:
         running.vitals.beat()
         match event:

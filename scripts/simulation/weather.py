@@ -1,0 +1,165 @@
+"""How bad a day is: what a seed does to endpoints, blocks, feeds and processes, and how much of it a keeper must stand.
+
+Everything is drawn before the first block, so that what the keeper does never changes what happens to it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+
+from scripts.simulation.endpoint import LIES, Fault, Spell
+from scripts.simulation.paths import Crash, some_crashes
+from scripts.simulation.wallet import BLOCK_SECONDS
+
+REORG_DEPTH_MAX = 7
+FREEZE_SLOTS = 300
+"""60 minutes without an answer of the ETH feed."""
+SURGE_SLOTS = 200
+"""40 minutes in which the base fee grows twentyfold."""
+STALL_SLOTS = 150
+"""30 minutes without finality."""
+NETWORK_FAULTS = tuple(fault for fault in Fault if fault not in LIES)
+
+
+class Level(Enum):
+    """What kind of day it is."""
+
+    CALM = "calm"
+    NETWORK = "network"
+    """Endpoints are slow, hang, reset, limit, answer wrongly or fall behind; a quorum is left mostly, not always."""
+    CHAIN = "chain"
+    """Reorganisations, drops, missed slots, full blocks, feeds that freeze or fail, finality that stalls."""
+    LIARS = "liars"
+    """Half of the endpoints down, one of the others lying."""
+    KILLS = "kills"
+    """The process is killed again and again, in the middle of everything that network and chain do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Slots, the last one not included."""
+
+    first: int
+    end: int
+
+    def __contains__(self, slot: int) -> bool:
+        return self.first <= slot < self.end
+
+
+NEVER = Span(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Weather:
+    """One day, slot by slot."""
+
+    level: Level
+    slots: int
+    """With something going on; a quiet end follows."""
+    endpoints: int
+    quorum: int
+    crashes: Sequence[Crash]
+    spells: Sequence[Sequence[Spell]]
+    """Of each endpoint."""
+    missed: frozenset[int] = frozenset()
+    reorgs: dict[int, int] = field(default_factory=dict[int, int])
+    """Depth by slot."""
+    drops: frozenset[int] = frozenset()
+    """Slots in which nodes forget what waits."""
+    passed_over: frozenset[int] = frozenset()
+    """Slots whose block does without our transactions."""
+    frozen: Span = NEVER
+    mute: Span = NEVER
+    """The oracle reverts."""
+    surge: Span = NEVER
+    full: Span = NEVER
+    stalled: Span = NEVER
+    kills: dict[int, tuple[int, float]] = field(default_factory=dict[int, tuple[int, float]])
+    """Checkpoints until the kill and seconds until the restart, by slot."""
+    daily_budget_wei: int = 10**18
+
+
+def weather_of(level: Level, random: Random) -> Weather:
+    match level:
+        case Level.CALM:
+            return Weather(level, 60, 1, 1, some_crashes(random, 60), [[]])
+        case Level.NETWORK:
+            slots = 60
+            spells = [_spells(random, slots, NETWORK_FAULTS) for _ in range(3)]
+            return Weather(level, slots, 3, 2, some_crashes(random, slots), spells)
+        case Level.CHAIN:
+            return _chain(random, level, [[]], {})
+        case Level.LIARS:
+            return _liars(random)
+        case Level.KILLS:
+            kills = {
+                random.randrange(2, 80): (random.randrange(60), random.uniform(1, 40))
+                for _ in range(random.randint(2, 7))
+            }
+            spells = [_spells(random, 80, NETWORK_FAULTS, often=900) for _ in range(2)]
+            return _chain(random, level, spells, kills)
+
+
+def _liars(random: Random) -> Weather:
+    slots = 60
+    always = [Spell(fault, 0, slots * BLOCK_SECONDS) for fault in random.sample(sorted(LIES, key=str), 2)]
+    down = [Spell(random.choice((Fault.HANGS, Fault.RESETS)), 0, slots * BLOCK_SECONDS)]
+    spells: list[Sequence[Spell]] = [[], always, [], down, down]
+    random.shuffle(spells)
+    return Weather(Level.LIARS, slots, 5, 2, some_crashes(random, slots), spells)
+
+
+def _chain(
+    random: Random, level: Level, spells: Sequence[Sequence[Spell]], kills: dict[int, tuple[int, float]]
+) -> Weather:
+    is_long = level is Level.CHAIN and random.random() < 0.15
+    slots = 360 if is_long else 80
+    every = range(2, slots)
+
+    def some(chance: float) -> frozenset[int]:
+        return frozenset(slot for slot in every if random.random() < chance)
+
+    crashes = some_crashes(random, slots)
+    return Weather(
+        level,
+        slots,
+        len(spells),
+        1,
+        crashes,
+        spells,
+        missed=some(0.05),
+        reorgs={slot: random.randint(1, REORG_DEPTH_MAX) for slot in _near(random, crashes, some(0.04)) if slot > 8},
+        drops=some(0.08),
+        passed_over=some(0.1),
+        frozen=_span(random, slots, FREEZE_SLOTS if is_long else 20, 0.5),
+        mute=_span(random, slots, random.randint(2, 15), 0.4),
+        surge=_span(random, slots, SURGE_SLOTS if is_long else 40, 0.5),
+        full=_span(random, slots, random.randint(3, 12), 0.4),
+        stalled=_span(random, slots, STALL_SLOTS if is_long else 40, 0.5),
+        kills=kills,
+        daily_budget_wei=random.choice((10**18, 10**17)),
+    )
+
+
+def _near(random: Random, crashes: Iterable[Crash], slots: frozenset[int]) -> frozenset[int]:
+    """Those slots and some in which a rescue is likely just included: there a reorganisation hurts."""
+    return slots | {crash.at + random.randrange(2, 10) for crash in crashes if random.random() < 0.6}
+
+
+def _span(random: Random, slots: int, length: int, chance: float) -> Span:
+    if random.random() >= chance:
+        return NEVER
+    first = random.randrange(max(1, slots - length))
+    return Span(first, first + length)
+
+
+def _spells(random: Random, slots: int, faults: Sequence[Fault], often: float = 240) -> list[Spell]:
+    """One after the other, with good times between them."""
+    spells: list[Spell] = []
+    at = random.uniform(0, often)
+    while at < slots * BLOCK_SECONDS:
+        until = at + random.uniform(3, 90)
+        spells.append(Spell(random.choice(faults), at, min(until, slots * BLOCK_SECONDS)))
+        at = until + random.uniform(10, often)
+    return spells
