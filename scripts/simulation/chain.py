@@ -83,7 +83,7 @@ class Chain:
     def __init__(self, guard: Enrolled, first: Block, feeds: Callable[[State], None]) -> None:
         """`feeds` lets the oracles answer at the time of a state."""
         self.guard = guard
-        self.head = first
+        self.head = self.first = first
         self.blocks = {first.hash: first}
         """Of all forks, by hash."""
         self._feeds = feeds
@@ -171,9 +171,14 @@ class Pool:
 
     def __init__(self) -> None:
         self._waiting: dict[int, Sent] = {}
+        self._first: dict[int, Sent] = {}
 
     def waiting(self) -> Sequence[Sent]:
         return list(self._waiting.values())
+
+    def waiting_at_first(self) -> Sequence[Sent]:
+        """What a builder has that never heard of a replacement."""
+        return list(self._first.values())
 
     def add(self, sent: Sent, state: State) -> None:
         """Raises RefusedBySendError, in geth's words."""
@@ -196,6 +201,7 @@ class Pool:
             ):
                 raise RefusedBySendError("replacement transaction underpriced")
         self._waiting[sent.nonce] = sent
+        self._first.setdefault(sent.nonce, sent)
 
     def drop(self, nonce: int) -> None:
         self._waiting.pop(nonce, None)
@@ -203,6 +209,7 @@ class Pool:
     def take_out_below(self, nonce: int) -> None:
         """What was included, and what was beaten to its nonce."""
         self._waiting = {each: sent for each, sent in self._waiting.items() if each >= nonce}
+        self._first = {each: sent for each, sent in self._first.items() if each >= nonce}
 
     def give_back(self, sent: Sent) -> None:
         """Of a block that is gone."""

@@ -23,6 +23,7 @@ from scripts.simulation.guard import Ran, execute
 CHAIN_ID = 31_337
 TIP_WEI = 10**9
 HANG_SECONDS = 3_600
+LAG_BLOCKS = 10
 
 
 class Fault(Enum):
@@ -40,6 +41,8 @@ class Fault(Enum):
     """One of the answers in an aggregate is missing."""
     STALE = auto()
     """Its newest block is the one of the beginning."""
+    LAGS = auto()
+    """Its newest block is always ten old, as that of a node that catches up."""
     SWALLOWS = auto()
     """Takes transactions and passes them on to nobody."""
     RICH = auto()
@@ -89,7 +92,10 @@ class Endpoint:
 
     def head(self) -> Block:
         """The newest block as it sees it."""
-        if Fault.STALE not in self.faults():
+        faults = self.faults()
+        if Fault.LAGS in faults:
+            return self.chain.head.ancestor(max(self.chain.first.number, self.chain.head.number - LAG_BLOCKS))
+        if Fault.STALE not in faults:
             self._stuck_at = None
             return self.chain.head
         self._stuck_at = self._stuck_at or self.chain.head

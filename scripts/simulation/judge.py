@@ -39,8 +39,8 @@ HEARTBEAT_SLACK_SECONDS = 300
 """[prices] heartbeat_slack by default."""
 HEAD_SECONDS_MAX = 60
 """[chain] head_age_max by default."""
-SILENCE_SECONDS_MAX = 2 * HEAD_SECONDS_MAX
-"""From the last view to the alarm: the age itself, and half as much for a head that nothing can be read of."""
+SILENCE_SECONDS_MAX = HEAD_SECONDS_MAX + 30
+"""From the last view to the alarm: the age, a block until the next chance, and requests that fail slowly."""
 LATE_SECONDS_MAX = 45
 """How long after its deadline bytes may arrive: the newest block may be two old, and a request takes up to 5 s."""
 DAY_SECONDS = 86_400

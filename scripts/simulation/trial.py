@@ -158,7 +158,9 @@ class Trial:
             others = GAS_LIMIT - OUR_ROOM_GAS
         elif slot in weather.surge:
             others = SURGE_GAS
-        waiting = () if is_passed_over or slot in weather.passed_over else self._pool.waiting()
+        waiting = self._pool.waiting_at_first() if slot in weather.behind else self._pool.waiting()
+        if is_passed_over or slot in weather.passed_over:
+            waiting = ()
         return self.chain.build(parent, GENESIS + slot * BLOCK_SECONDS, waiting, others)
 
     def _feeds(self, state: State) -> None:

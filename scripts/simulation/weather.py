@@ -69,6 +69,8 @@ class Weather:
     """Slots in which nodes forget what waits."""
     passed_over: frozenset[int] = frozenset()
     """Slots whose block does without our transactions."""
+    behind: frozenset[int] = frozenset()
+    """Slots whose builder has earlier bytes of ours and not those that replaced them."""
     frozen: Span = NEVER
     mute: Span = NEVER
     """The oracle reverts."""
@@ -86,8 +88,8 @@ def weather_of(level: Level, random: Random) -> Weather:
             return Weather(level, 60, 1, 1, some_crashes(random, 60), [[]])
         case Level.NETWORK:
             slots = 60
-            spells = [_spells(random, slots, NETWORK_FAULTS) for _ in range(3)]
-            return Weather(level, slots, 3, 2, some_crashes(random, slots), spells)
+            spells = [_spells(random, slots, NETWORK_FAULTS)]
+            return Weather(level, slots, 1, 1, some_crashes(random, slots), spells)
         case Level.CHAIN:
             return _chain(random, level, [[]], {})
         case Level.LIARS:
@@ -97,7 +99,7 @@ def weather_of(level: Level, random: Random) -> Weather:
                 random.randrange(2, 80): (random.randrange(60), random.uniform(1, 40))
                 for _ in range(random.randint(2, 7))
             }
-            spells = [_spells(random, 80, NETWORK_FAULTS, often=900) for _ in range(2)]
+            spells = [_spells(random, 80, NETWORK_FAULTS, often=900)]
             return _chain(random, level, spells, kills)
 
 
@@ -132,6 +134,7 @@ def _chain(
         reorgs={slot: random.randint(1, REORG_DEPTH_MAX) for slot in _near(random, crashes, some(0.04)) if slot > 8},
         drops=some(0.08),
         passed_over=some(0.1),
+        behind=some(0.1),
         frozen=_span(random, slots, FREEZE_SLOTS if is_long else 20, 0.5),
         mute=_span(random, slots, random.randint(2, 15), 0.4),
         surge=_span(random, slots, SURGE_SLOTS if is_long else 40, 0.5),
@@ -159,7 +162,7 @@ def _spells(random: Random, slots: int, faults: Sequence[Fault], often: float = 
     spells: list[Spell] = []
     at = random.uniform(0, often)
     while at < slots * BLOCK_SECONDS:
-        until = at + random.uniform(3, 90)
+        until = at + random.uniform(3, 60) * random.choice((1, 1, 4))
         spells.append(Spell(random.choice(faults), at, min(until, slots * BLOCK_SECONDS)))
         at = until + random.uniform(10, often)
     return spells
