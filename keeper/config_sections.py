@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
@@ -19,13 +19,14 @@ from keeper.config_values import (
     Form,
     Health,
     HttpEndpoint,
+    HttpEndpoints,
     Listen,
     ListenAddress,
     MarketId,
     Milliseconds,
     Seconds,
     SecretReference,
-    WebSocketEndpoint,
+    WebSocketEndpoints,
     Wei,
     config_folder,
     render_health,
@@ -42,14 +43,23 @@ class Section(BaseModel):
 class ChainSection(Section):
     """[chain]: where the chain is read and how it behaves."""
 
-    rpc_url: HttpEndpoint = Field(description="the node's HTTP endpoint; a reference if the URL holds a key")
-    ws_url: WebSocketEndpoint | None = Field(
-        default=None, description="the node's WebSocket endpoint, for new heads without polling"
+    rpc_url: HttpEndpoints = Field(
+        description="the node's HTTP endpoint, or a list of several, the preferred one first; "
+        "a reference if the URL holds a key"
+    )
+    ws_url: WebSocketEndpoints = Field(
+        default=(), description="a node's WebSocket endpoint, or a list of several, for new heads without polling"
+    )
+    quorum: int = Field(
+        default=1,
+        gt=0,
+        le=16,
+        description="how many endpoints must agree on what is decided on; 1 believes each",
     )
     chain_id: int = Field(gt=0, description="the chain; a node that answers for another one is refused")
     block_time: Milliseconds = Field(default=12_000, gt=0, description="usual time between two blocks")
     request_timeout: Milliseconds = Field(default=5_000, gt=0, description="how long one request may take")
-    requests_per_second: int = Field(default=25, gt=0, le=10_000, description="the most requests sent to the endpoint")
+    requests_per_second: int = Field(default=25, gt=0, le=10_000, description="the most requests sent to one endpoint")
     head_age_max: Seconds = Field(
         default=60, gt=0, description="without a new block for this long the view is stale: an alarm, and not ready"
     )
@@ -59,6 +69,15 @@ class ChainSection(Section):
     finality_blocks: int = Field(
         default=8, gt=0, le=10_000, description="blocks on top after which a mined transaction is taken as final"
     )
+
+    @model_validator(mode="after")
+    def _quorum_can_be_met(self) -> Self:
+        if self.quorum > len(self.rpc_url):
+            raise ValueError(
+                f"quorum = {self.quorum} endpoints can never agree, because rpc_url names {len(self.rpc_url)}; "
+                "name more endpoints, or lower quorum"
+            )
+        return self
 
     @property
     def inclusion_seconds(self) -> int:

@@ -39,7 +39,11 @@ class ChainError(KeeperError):
 
 
 class NodeUnreachable(ChainError):
-    """No connection, or no answer before the deadline."""
+    """No connection, or no answer before the deadline; `was_asked` unless the request certainly never arrived."""
+
+    def __init__(self, message: str, *, was_asked: bool = True) -> None:
+        super().__init__(message)
+        self.was_asked = was_asked
 
 
 class RateLimited(ChainError):

@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 from keeper.alerts import Alerts
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.fees import FeeOracle
+from keeper.chain.pool import Asked
 from keeper.chain.signer import KeystoreSigner, Scope, open_keystore
 from keeper.chain.simulate import Simulator
 from keeper.config import Config
@@ -86,8 +87,8 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
         )
         stack.callback(journal.close)
 
-        def observe(method: str, result: str) -> None:
-            metrics.requests.labels(method, result).inc()
+        def observe(asked: Asked) -> None:
+            metrics.requests.labels(asked.node.label, asked.method, asked.result).inc()
 
         session = await stack.enter_async_context(open_session(config, observe))
         snapshot = await session.look()

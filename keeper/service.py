@@ -168,18 +168,18 @@ async def stop(running: Running, cycles: "asyncio.Task[None]", deliveries: "asyn
 
 def _start_logging(config: Config) -> None:
     redaction = Redaction()
-    redaction.hide(config.chain.rpc_url.reveal())
-    if config.chain.ws_url is not None:
-        redaction.hide(config.chain.ws_url.reveal())
+    for endpoint in (*config.chain.rpc_url, *config.chain.ws_url):
+        redaction.hide(endpoint.reveal())
     if config.alerts.webhook is not None:
         redaction.hide(config.alerts.webhook.reveal())
     set_up_logging(config.telemetry.log_level, redaction)
 
 
 async def _hints(config: Config, stack: AsyncExitStack) -> NewHeads | None:
-    if config.chain.ws_url is None:
+    urls = [endpoint.reveal() for endpoint in config.chain.ws_url]
+    if not urls:
         return None
-    return await stack.enter_async_context(NewHeads(config.chain.ws_url.reveal(), config.chain.chain_id, SystemClock()))
+    return await stack.enter_async_context(NewHeads(urls, config.chain.chain_id, SystemClock()))
 
 
 # Running --------------------------------------------------------------------------------------------------------------

@@ -131,7 +131,9 @@ class Metrics:
         self.transactions = Counter("keeper_transactions", "Batches by outcome", ["outcome"], registry=registry)
         self.gas_spent_wei = Counter("keeper_gas_spent_wei", "Paid for gas", registry=registry)
         self.balance_wei = Gauge("keeper_balance_wei", "What the hot key has left for gas", registry=registry)
-        self.requests = Counter("keeper_rpc_requests", "Requests to nodes", ["method", "result"], registry=registry)
+        self.requests = Counter(
+            "keeper_rpc_requests", "Requests to nodes", ["endpoint", "method", "result"], registry=registry
+        )
         self.alarms = Counter("keeper_alarms", "Alarms raised, repeated ones included", ["name"], registry=registry)
 
     def set_subaccounts(self, verdicts: Mapping[str, str], healths: Mapping[str, Wad]) -> None:

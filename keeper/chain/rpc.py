@@ -6,7 +6,7 @@ costs one more request per cycle than there is room for.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 from keeper.chain.answers import (
     FeeHistory,
@@ -25,33 +25,18 @@ from keeper.chain.answers import (
     known_from_json,
     log_from_json,
     mined_from_json,
-    revert_data,
     simulated_from_json,
     to_hex,
 )
-from keeper.chain.pool import EndpointPool, Traffic
+from keeper.chain.pace import Traffic
+from keeper.chain.pool import EndpointPool
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
-from keeper.errors import BadAnswer, BlockGone, CallReverted, ChainError, NodeRefused
-from keeper.protocols.abi import explain_revert
+from keeper.errors import BadAnswer, BlockGone, NodeRefused
 from keeper.protocols.base import Log
 
 LOG_RANGE_MAX = 2_000
 """Blocks per eth_getLogs request; most providers refuse more than a few thousand."""
-
-BLOCK_GONE_WORDS = (
-    "resource not found",
-    "header not found",
-    "header for hash not found",
-    "not currently canonical",
-    "block not found",
-    "unknown block",
-    "blockoutofrange",
-    "could not find block",
-)
-"""How geth, reth, erigon, nethermind, besu and anvil say that a block is not in their chain."""
-
-REVERTED_WORDS = ("execution reverted", "vm execution error", "reverted")
 
 
 class Rpc:
@@ -86,6 +71,13 @@ class Rpc:
         if answer is None:
             raise BlockGone(f"{self.label} has no block {which}.", reason="block not found")
         return block_from_json(answer, self.label)
+
+    async def finalized_number(self) -> int | None:
+        """The newest block that cannot be reorganised away; None where the node does not know of any such."""
+        try:
+            return (await self.block("finalized")).number
+        except NodeRefused:
+            return None
 
     # State ------------------------------------------------------------------------------------------------------------
 
@@ -202,25 +194,10 @@ class Rpc:
     # --------------------------------------------------------------------------------------------------------------
 
     async def _ask(self, method: str, params: Sequence[Any], traffic: Traffic = Traffic.READ) -> Any:
-        answer = await self._pool.request(method, params, traffic)
-        error = answer.get("error")
-        if error is None:
-            return answer.get("result")
-        raise self._fault(method, cast(Mapping[str, Any], error))
-
-    def _fault(self, method: str, error: Mapping[str, Any]) -> ChainError:
-        code = error.get("code")
-        code = code if isinstance(code, int) else 0
-        reason = self._pool.redact(str(error.get("message", ""))) or "no reason given"
-        data = revert_data(error.get("data"))
-        lower = reason.lower()
-        if code == 3 or (method in ("eth_call", "eth_estimateGas") and any(words in lower for words in REVERTED_WORDS)):
-            return CallReverted(f"A call reverted: {explain_revert(data)}.", data)
-        if code == -32001 or any(words in lower for words in BLOCK_GONE_WORDS):
-            return BlockGone(
-                f"{self.label} does not have the block asked for ({method}: {reason}).", code, reason, data
-            )
-        return NodeRefused(f"{self.label} refused {method}: {reason} (code {code}).", code, reason, data)
+        told = await self._pool.told(method, params, traffic)
+        if told.fault is not None:
+            raise told.fault
+        return told.answer.get("result")
 
 
 def pinned(block_hash: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from keeper.chain.pool import Limits, open_pool
+from keeper.chain.pace import Limits
+from keeper.chain.pool import open_pool
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.core.units import Address
@@ -215,3 +216,14 @@ async def test_a_rate_limit_inside_a_good_http_answer_is_one(node: Wire, rpc: Rp
     node.inject("eth_call", Fault.LIMIT_EXCEEDED)
     with pytest.raises(RateLimited):
         await rpc.call(SOMEBODY, b"", BLOCK_HASH)
+
+
+async def test_the_newest_final_block_is_told_where_the_node_knows_of_one(node: Wire, rpc: Rpc) -> None:
+    node.answers["eth_getBlockByNumber"] = lambda params: HEADER if params == ["finalized", False] else None
+    assert await rpc.finalized_number() == int(HEADER["number"], 16)
+
+
+@pytest.mark.parametrize("refusal", [Refusal(-32602, "unknown block tag"), Refusal(-39001, "unknown block"), None])
+async def test_a_node_without_a_final_block_is_no_fault(node: Wire, rpc: Rpc, refusal: Refusal | None) -> None:
+    node.answers["eth_getBlockByNumber"] = refusal
+    assert await rpc.finalized_number() is None

@@ -8,7 +8,8 @@ import pytest
 from web3 import AsyncHTTPProvider, AsyncWeb3
 from web3.types import RPCEndpoint
 
-from keeper.chain.pool import Limits, open_pool
+from keeper.chain.pace import Limits
+from keeper.chain.pool import open_pool
 from scripts.localchain.anvil import ROOT
 from tests.wire import Fault, wire
 
