@@ -13,7 +13,7 @@ from typing import Any
 from unittest.mock import patch
 
 from keeper import opening
-from keeper.chain import pool
+from keeper.chain import connect
 from keeper.chain.clock import SystemClock
 from keeper.chain.heads import Heads
 from keeper.config import load_config
@@ -93,8 +93,11 @@ class Process:
 
     async def _live(self, life: int) -> None:
         config = load_config(self.folder / "keeper.toml")
-        lines = {url: Line(endpoint, lambda _: self._checkpoint(life)) for url, endpoint in self._endpoints.items()}
-        with patch.object(pool, "HttpProvider", lines.__getitem__), self._watched(life):
+
+        def line(url: str, number: int | None = None) -> Line:  # noqa: ARG001
+            return Line(self._endpoints[url], lambda _: self._checkpoint(life))
+
+        with patch.object(connect, "HttpProvider", line), self._watched(life):
             opened = opening.open_keeper(config, is_dry_run=False)
             running = await opened.__aenter__()
         self._running, self._ready_at = running, asyncio.get_running_loop().time()

@@ -102,7 +102,7 @@ class Trial:
         self._at = loop.time
         urls = [f"http://node-{place}.example" for place in range(self._weather.endpoints)]
         self._endpoints = self._make_endpoints(urls)
-        write_files(self._folder, self._wallet.guard.markets, urls, self._weather.daily_budget_wei)
+        write_files(self._folder, self._wallet.guard.markets, urls, self._weather.quorum, self._weather.daily_budget_wei)
         self.process = process = Process(
             self._folder, dict(zip(urls, self._endpoints, strict=True)), self._cycle
         )

@@ -68,12 +68,12 @@ def a_wallet(random: Random) -> Wallet:
     return Wallet(Enrolled(GUARD, KEEPER, markets, LIMITS), state)
 
 
-def write_files(folder: Path, markets: tuple[Market, ...], urls: list[str], daily_budget_wei: int) -> None:
+def write_files(folder: Path, markets: tuple[Market, ...], urls: list[str], quorum: int, daily_budget_wei: int) -> None:
     """keeper.toml, the hot key's keystore and its password."""
     folder.mkdir(parents=True)
     (folder / "password").write_text(PASSWORD)
     (folder / "keystore.json").write_text(_keystore())
-    (folder / "keeper.toml").write_text(_settings(markets, urls, daily_budget_wei))
+    (folder / "keeper.toml").write_text(_settings(markets, urls, quorum, daily_budget_wei))
 
 
 @cache
@@ -83,11 +83,12 @@ def _keystore() -> str:
     return json.dumps(create_keyfile_json(key, PASSWORD.encode(), kdf="pbkdf2", iterations=1))
 
 
-def _settings(markets: tuple[Market, ...], urls: list[str], daily_budget_wei: int) -> str:
+def _settings(markets: tuple[Market, ...], urls: list[str], quorum: int, daily_budget_wei: int) -> str:
     return "\n".join(
         (
             "[chain]",
-            f'rpc_url = "{urls[0]}"',
+            f"rpc_url = {json.dumps(urls)}",
+            f"quorum = {quorum}",
             f"chain_id = {CHAIN_ID}",
             f'block_time = "{BLOCK_SECONDS}s"',
             "",

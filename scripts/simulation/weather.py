@@ -88,8 +88,8 @@ def weather_of(level: Level, random: Random) -> Weather:
             return Weather(level, 60, 1, 1, some_crashes(random, 60), [[]])
         case Level.NETWORK:
             slots = 60
-            spells = [_spells(random, slots, NETWORK_FAULTS)]
-            return Weather(level, slots, 1, 1, some_crashes(random, slots), spells)
+            spells = [_spells(random, slots, NETWORK_FAULTS) for _ in range(random.choice((1, 3)))]
+            return Weather(level, slots, len(spells), 1, some_crashes(random, slots), spells)
         case Level.CHAIN:
             return _chain(random, level, [[]], {})
         case Level.LIARS:
@@ -99,7 +99,7 @@ def weather_of(level: Level, random: Random) -> Weather:
                 random.randrange(2, 80): (random.randrange(60), random.uniform(1, 40))
                 for _ in range(random.randint(2, 7))
             }
-            spells = [_spells(random, 80, NETWORK_FAULTS, often=900)]
+            spells = [_spells(random, 80, NETWORK_FAULTS, often=600) for _ in range(2)]
             return _chain(random, level, spells, kills)
 
 
