@@ -31,12 +31,10 @@ from scripts.simulation.chain import Block, Chain, Sent
 from scripts.simulation.contracts import GUARD
 from scripts.simulation.endpoint import CHAIN_ID
 from scripts.simulation.ledger import NO_DEBT, WAD, WETH, Market, State
-from scripts.simulation.wallet import CRITICAL, HEARTBEAT_SECONDS, LIMITS, TARGET, TRIGGER
+from scripts.simulation.wallet import CRITICAL, HEARTBEAT_SECONDS, HEARTBEAT_SLACK_SECONDS, LIMITS, TARGET, TRIGGER
 from scripts.simulation.weather import Level
 
 PATIENCE = {Level.CALM: 1, Level.NETWORK: 3, Level.CHAIN: 8, Level.LIARS: 3, Level.KILLS: 8}
-HEARTBEAT_SLACK_SECONDS = 300
-"""[prices] heartbeat_slack by default."""
 HEAD_SECONDS_MAX = 60
 """[chain] head_age_max by default."""
 SILENCE_SECONDS_MAX = HEAD_SECONDS_MAX + 30

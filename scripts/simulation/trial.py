@@ -140,7 +140,7 @@ class Trial:
         if slot not in weather.stalled:
             self._finalized = self.chain.head.ancestor(max(FIRST_BLOCK, self.chain.head.number - FINALIZED_BLOCKS))
         self._tell(slot, block, gone)
-        self.judge.block(self._at(), block, gone, is_good=self._was_good(process))
+        self.judge.block(self._at(), block, gone, is_good=slot not in weather.censored and self._was_good(process))
 
     def _fork(self, depth: int) -> Block:
         """The last of other blocks in place of so many, at the same times."""
@@ -159,7 +159,7 @@ class Trial:
         elif slot in weather.surge:
             others = SURGE_GAS
         waiting = self._pool.waiting_at_first() if slot in weather.behind else self._pool.waiting()
-        if is_passed_over or slot in weather.passed_over:
+        if is_passed_over or slot in weather.passed_over or slot in weather.censored:
             waiting = ()
         return self.chain.build(parent, GENESIS + slot * BLOCK_SECONDS, waiting, others)
 

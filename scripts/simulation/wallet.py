@@ -21,7 +21,7 @@ KEEPER = Account.from_key(HOT_KEY).address.lower()
 PASSWORD = "a password"
 LLTVS = (86, 77, 62, 38)
 BLOCK_SECONDS = 12
-HEARTBEAT_SECONDS = 1_200
+HEARTBEAT_SECONDS, HEARTBEAT_SLACK_SECONDS = 300, 60
 
 # The defaults of a volatile pair, which the guard enforces as well.
 LIMITS = Limits(120 * WAD // 100, 104 * WAD // 100, 140 * WAD // 100, 102 * WAD // 100)
@@ -113,6 +113,7 @@ def _settings(markets: tuple[Market, ...], urls: list[str], quorum: int, daily_b
             "",
             "[prices]",
             f'native = "{ETH_FEED}"',
+            f'heartbeat_slack = "{HEARTBEAT_SLACK_SECONDS}s"',
             f'usd = {{ WETH = "{ETH_FEED}", USDC = "{USDC_FEED}" }}',
             "",
             "[[prices.feeds]]",

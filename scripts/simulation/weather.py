@@ -19,6 +19,8 @@ SURGE_SLOTS = 200
 """40 minutes in which the base fee grows twentyfold."""
 STALL_SLOTS = 150
 """30 minutes without finality."""
+CENSORED_SLOTS = 40
+"""Longer than a batch is good for."""
 NETWORK_FAULTS = tuple(fault for fault in Fault if fault not in LIES)
 
 
@@ -69,6 +71,8 @@ class Weather:
     """Slots in which nodes forget what waits."""
     passed_over: frozenset[int] = frozenset()
     """Slots whose block does without our transactions."""
+    censored: Span = NEVER
+    """Nobody includes ours."""
     behind: frozenset[int] = frozenset()
     """Slots whose builder has earlier bytes of ours and not those that replaced them."""
     frozen: Span = NEVER
@@ -123,6 +127,7 @@ def _chain(
         return frozenset(slot for slot in every if random.random() < chance)
 
     crashes = some_crashes(random, slots)
+    reorgs = {slot: random.randint(1, REORG_DEPTH_MAX) for slot in _near(random, crashes, some(0.04)) if slot > 8}
     return Weather(
         level,
         slots,
@@ -131,23 +136,29 @@ def _chain(
         crashes,
         spells,
         missed=some(0.05),
-        reorgs={slot: random.randint(1, REORG_DEPTH_MAX) for slot in _near(random, crashes, some(0.04)) if slot > 8},
+        reorgs=reorgs,
         drops=some(0.08),
-        passed_over=some(0.1),
-        behind=some(0.1),
-        frozen=_span(random, slots, FREEZE_SLOTS if is_long else 20, 0.5),
+        passed_over=_streaks(random, _near(random, crashes, some(0.02))),
+        censored=Span(crashes[0].at + 2, crashes[0].at + 2 + CENSORED_SLOTS) if random.random() < 0.25 else NEVER,
+        behind=some(0.3),
+        frozen=_span(random, slots, FREEZE_SLOTS if is_long else 45, 0.4),
         mute=_span(random, slots, random.randint(2, 15), 0.4),
         surge=_span(random, slots, SURGE_SLOTS if is_long else 40, 0.5),
         full=_span(random, slots, random.randint(3, 12), 0.4),
         stalled=_span(random, slots, STALL_SLOTS if is_long else 40, 0.5),
         kills=kills,
-        daily_budget_wei=random.choice((10**18, 10**17)),
+        daily_budget_wei=random.choice((10**18, 2 * 10**16)),
     )
 
 
 def _near(random: Random, crashes: Iterable[Crash], slots: frozenset[int]) -> frozenset[int]:
-    """Those slots and some in which a rescue is likely just included: there a reorganisation hurts."""
-    return slots | {crash.at + random.randrange(2, 10) for crash in crashes if random.random() < 0.6}
+    """Those slots and some in which a rescue is likely on its way or just included: there it hurts."""
+    return slots | {crash.at + random.randrange(1, 10) for crash in crashes if random.random() < 0.6}
+
+
+def _streaks(random: Random, slots: frozenset[int]) -> frozenset[int]:
+    """Each of the slots and up to four more after it."""
+    return frozenset(each for slot in slots for each in range(slot, slot + random.randint(1, 5)))
 
 
 def _span(random: Random, slots: int, length: int, chance: float) -> Span:
