@@ -54,6 +54,10 @@ class Alarm(Enum):
     """A cycle ended in a fault of the keeper itself."""
     NODE_FAILING = ("node_failing", Severity.WARNING)
     """A node does not answer, or answers wrongly."""
+    ENDPOINT_DISSENTS = ("endpoint_dissents", Severity.WARNING)
+    """An endpoint contradicts a quorum of the others: it lies or is broken, and is left out for a while."""
+    QUORUM_LOST = ("quorum_lost", Severity.CRITICAL)
+    """Fewer endpoints agree than [chain] quorum: only debt-free donors give."""
     LIQUIDATABLE = ("liquidatable", Severity.CRITICAL)
     """A subaccount can be liquidated at this block."""
     UNFUNDED = ("unfunded", Severity.CRITICAL)

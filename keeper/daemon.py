@@ -16,6 +16,7 @@ import structlog
 
 from keeper.alerts import Alarm, Alerts, Raised
 from keeper.chain.dispatcher import Batch, Change, Dispatcher
+from keeper.chain.reader import Reading
 from keeper.chain.simulate import Simulator
 from keeper.core.economics import fee_ceiling_wei, plan_gas
 from keeper.core.intent import Abandoned, Refused, State
@@ -146,24 +147,24 @@ class Keeper:
         self._blocks_may_be_gone |= blocks_may_be_gone
         settling = asyncio.create_task(self._look_after_sent(head))
         try:
-            answer = await self._session.reader.read(self._session.portfolio.calldata, head)
+            reading = await self._session.reader.read(self._session.portfolio.calldata, head)
         finally:
             await settling
-        snapshot = self._session.portfolio.decode(head, answer)
+        snapshot = self._session.portfolio.decode(head, reading.answer)
         self.is_outdated = snapshot.is_outdated
         self._vitals.saw(head.hash)
         self._note_sent(snapshot)
-        history = self._history_at(snapshot)
+        history = self._history_at(snapshot, reading)
         plan = make_plan(snapshot, self._session.policy, history)
         try:
             proven = await self._prove(snapshot, plan, history)
             report = await self._dispatch(snapshot, proven)
         except KeeperError as fault:
             # What was seen is told all the same: a node that cannot simulate must not keep a liquidation quiet.
-            self._tell(CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy))
+            self._tell(CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy), reading)
             raise
-        self._tell(report)
-        self._record(answer, report, history)
+        self._tell(report, reading)
+        self._record(reading.answer, report, history)
         return report
 
     async def pause_guard(self, block: Block) -> Change:
@@ -236,13 +237,14 @@ class Keeper:
     def _deadline_seconds(self) -> int:
         return max(DEADLINE_SECONDS_MIN, DEADLINE_BLOCKS * self._block_seconds)
 
-    def _history_at(self, snapshot: Snapshot) -> History:
+    def _history_at(self, snapshot: Snapshot, reading: Reading) -> History:
         config = self._session.config
         return replace(
             self._history,
             in_flight=None if self._dispatcher is None else self._in_flight_of(self._dispatcher),
             gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip,
-            protect_only=self._pause.read() is Mode.PROTECT_ONLY,
+            # What fewer endpoints say than have to agree is no reason to take anything from an account with debt.
+            protect_only=self._pause.read() is Mode.PROTECT_ONLY or reading.problem is not None,
         )
 
     def _in_flight_of(self, dispatcher: Dispatcher) -> InFlight | None:
@@ -387,7 +389,7 @@ class Keeper:
             self._alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
         self._history = history_from_journal(self._journal, (feed.feed for feed in snapshot.feeds), now)
 
-    def _tell(self, report: CycleReport) -> None:
+    def _tell(self, report: CycleReport, reading: Reading) -> None:
         """Metrics, and alarms for all that a person has to know; repeated ones are held back by `Alerts`."""
         snapshot, plan = report.snapshot, report.plan
         self._metrics.set_subaccounts(
@@ -397,7 +399,7 @@ class Keeper:
         self._metrics.head_block.set(snapshot.block.number)
         if snapshot.keeper_balance_wei is not None:
             self._metrics.balance_wei.set(snapshot.keeper_balance_wei)
-        self._alerts.raise_held([*self._alarms_of(report)])
+        self._alerts.raise_held([*_contested(reading), *self._alarms_of(report)])
 
     def _alarms_of(self, report: CycleReport) -> Iterator[Raised]:
         hot_key = self._session.portfolio.topology.keeper
@@ -407,6 +409,12 @@ class Keeper:
         yield from self._notes.overdue(in_flight, behind, report.snapshot.block)
         if self._journal.is_out_of_space:
             yield Alarm.DISK_FULL, "journal", "The journal's disk is full; nothing new is sent until it has space."
+
+
+def _contested(reading: Reading) -> Iterator[Raised]:
+    if reading.problem is not None:
+        says = f"{reading.problem} Until they do, only debt-free donors give."
+        yield Alarm.QUORUM_LOST, "endpoints", says
 
 
 def _healths(snapshot: Snapshot) -> dict[SubaccountId, Wad | None]:

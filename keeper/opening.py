@@ -13,7 +13,6 @@ from prometheus_client import CollectorRegistry
 from keeper.alerts import Alerts
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.fees import FeeOracle
-from keeper.chain.pool import Asked
 from keeper.chain.signer import KeystoreSigner, Scope, open_keystore
 from keeper.chain.simulate import Simulator
 from keeper.config import Config
@@ -21,6 +20,7 @@ from keeper.core.intent import FeePolicy
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import Address
 from keeper.daemon import CycleReport, Keeper
+from keeper.endpoints import EndpointWatch
 from keeper.errors import ConfigError, KeeperError
 from keeper.journal import Journal, Retention, open_writer
 from keeper.protocols.guard_setup import guard_code_hash
@@ -87,10 +87,8 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
         )
         stack.callback(journal.close)
 
-        def observe(asked: Asked) -> None:
-            metrics.requests.labels(asked.node.label, asked.method, asked.result).inc()
-
-        session = await stack.enter_async_context(open_session(config, observe))
+        alerts = _alerts(config, metrics)
+        session = await stack.enter_async_context(open_session(config, EndpointWatch(metrics, alerts)))
         snapshot = await session.look()
         topology = session.portfolio.topology
         if topology.guard is None:
@@ -98,7 +96,6 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
         await _require_own_guard(session, snapshot, topology.guard)
         head_age_max = config.chain.head_age_max
         vitals = Vitals(time.monotonic, 2 * head_age_max + config.chain.request_timeout / 1000, head_age_max)
-        alerts = _alerts(config, metrics)
         keeper_address = topology.keeper or (snapshot.guard.keeper if snapshot.guard else NO_KEEPER)
         simulator = Simulator(session.rpc, topology.guard, keeper_address)
         fees = FeeOracle(session.rpc, config.fees.tip)

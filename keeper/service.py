@@ -124,6 +124,8 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
             block_seconds=config.chain.block_time / 1000,
             silence_seconds=config.chain.head_age_max,
             hints=hints,
+            # One socket is one endpoint.
+            believes_hints=config.chain.quorum == 1,
         )
         started_at = int(time.time())
         listen = config.telemetry.listen

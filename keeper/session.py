@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keeper.chain.connect import connect
 from keeper.chain.pool import Observer, ignore
-from keeper.chain.reader import Reader
+from keeper.chain.reader import Reader, Reading
 from keeper.chain.rpc import Rpc
 from keeper.config import Config
 from keeper.config_sections import (
@@ -52,8 +52,13 @@ class Session:
 
     async def look(self, block: Block | None = None) -> Snapshot:
         """The snapshot at a block, or at the newest one."""
+        return (await self.see(block))[0]
+
+    async def see(self, block: Block | None = None) -> tuple[Snapshot, Reading]:
+        """The same with what was read; several endpoints may not agree on it."""
         block = block or await self.rpc.head()
-        return self.portfolio.decode(block, await self.reader.read(self.portfolio.calldata, block))
+        reading = await self.reader.read(self.portfolio.calldata, block)
+        return self.portfolio.decode(block, reading.answer), reading
 
     async def found_out_anew(self) -> "Session":
         """The same with what is read rarely read again, at the newest block. Raises what `open_session` raises."""

@@ -134,6 +134,24 @@ class Metrics:
         self.requests = Counter(
             "keeper_rpc_requests", "Requests to nodes", ["endpoint", "method", "result"], registry=registry
         )
+        self.endpoint_latency = Gauge(
+            "keeper_endpoint_latency_seconds", "How long an endpoint's answers take", ["endpoint"], registry=registry
+        )
+        self.endpoint_score = Gauge(
+            "keeper_endpoint_expected_seconds",
+            "The same with failures counted as a whole timeout; the endpoint with the least is asked first",
+            ["endpoint"],
+            registry=registry,
+        )
+        self.endpoint_pace = Gauge(
+            "keeper_endpoint_pace", "Share of requests_per_second that it puts up with", ["endpoint"], registry=registry
+        )
+        self.endpoint_quarantined = Gauge(
+            "keeper_endpoint_quarantined",
+            "1 while its word is not asked for, after it contradicted a quorum",
+            ["endpoint"],
+            registry=registry,
+        )
         self.alarms = Counter("keeper_alarms", "Alarms raised, repeated ones included", ["name"], registry=registry)
 
     def set_subaccounts(self, verdicts: Mapping[str, str], healths: Mapping[str, Wad]) -> None:

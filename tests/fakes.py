@@ -2,10 +2,12 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from eth_utils.crypto import keccak
+from web3.types import RPCEndpoint, RPCResponse
 
 from keeper.chain.answers import FeeHistory, MinedTransaction
 from keeper.chain.signer import decode_signed
@@ -96,6 +98,41 @@ class FakeHints:
         self._hints.clear()
         self.arrived.clear()
         return taken
+
+
+class FakeProvider:
+    """One endpoint without a wire: it answers by method from a table, in which a callable is given the params.
+
+    A fault among the answers is raised, a JSON-RPC error (code, message) told as one.
+    """
+
+    def __init__(self, label: str, answers: Mapping[str, Any], *, chain_id: int = 1) -> None:
+        self.label = label
+        self.link = 1
+        self.answers: dict[str, Any] = {"eth_chainId": hex(chain_id), **answers}
+        self.asked: list[str] = []
+        self.held = asyncio.Event()
+        """Set unless answers are held back."""
+        self.held.set()
+
+    def redact(self, text: str) -> str:
+        return text
+
+    async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        self.asked.append(method)
+        await self.held.wait()
+        answer = self.answers.get(method, (-32601, "Method not found"))
+        answer = answer(params) if callable(answer) else answer
+        if isinstance(answer, ChainError):
+            raise answer
+        if isinstance(answer, tuple):
+            code, message, *data = cast(tuple[Any, ...], answer)
+            error: Any = {"code": code, "message": message, **({"data": data[0]} if data else {})}
+            return RPCResponse(id=1, jsonrpc="2.0", error=error)
+        return RPCResponse(id=1, jsonrpc="2.0", result=answer)
+
+    async def disconnect(self) -> None:
+        return None
 
 
 # A node's transaction pool --------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from keeper.alerts import Alerts
 from keeper.chain.answers import SimulatedCall, SimulatedResult
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.fees import FeeOracle
+from keeper.chain.reader import Reading
 from keeper.chain.signer import KeystoreSigner, Scope
 from keeper.chain.simulate import Simulator
 from keeper.core.intent import FeePolicy, Intent
@@ -75,6 +76,7 @@ class World:
         self.node = Node()
         self.clock = FakeClock()
         self.read_fault: ChainError | None = None
+        self.quorum_problem: str | None = None
         self.daily_budget_wei = 10**18
         self.told: list[tuple[str, str, str]] = []
         """Alarm, subject and sentence of all that was said, repeated ones left out."""
@@ -102,10 +104,10 @@ class World:
         )
 
     def _session(self) -> Session:
-        async def read(_calldata: bytes, _head: Block) -> bytes:
+        async def read(_calldata: bytes, _head: Block) -> Reading:
             if self.read_fault is not None:
                 raise self.read_fault
-            return b"answer"
+            return Reading(b"answer", self.quorum_problem)
 
         def decode(block: Block, _answer: bytes) -> Snapshot:
             return self.snapshot(block)

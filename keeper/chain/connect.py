@@ -1,5 +1,6 @@
 """From the configuration to its nodes."""
 
+import contextlib
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -7,6 +8,7 @@ from keeper.chain.node import Node
 from keeper.chain.pace import Limits
 from keeper.chain.pool import EndpointPool, Observer, ignore
 from keeper.chain.provider import HttpProvider
+from keeper.chain.quorum import QuorumRpc
 from keeper.chain.rpc import Rpc
 from keeper.config import Config
 from keeper.config_values import redact_url
@@ -28,8 +30,14 @@ async def connect(config: Config, observe: Observer = ignore) -> AsyncGenerator[
     if len(set(urls)) < len(urls):
         raise ConfigError("[chain] rpc_url names the same endpoint twice; remove one of the two.")
     nodes = [Node(provider, config.chain.chain_id, limits) for provider in _providers(urls)]
+    block_seconds = config.chain.block_time / 1000
     async with EndpointPool(nodes, observe) as pool:
-        yield Rpc(pool)
+        if config.chain.quorum == 1:
+            yield Rpc(pool, block_seconds=block_seconds)
+            return
+        rpc = QuorumRpc(pool, config.chain.quorum, block_seconds=block_seconds)
+        async with contextlib.aclosing(rpc):
+            yield rpc
 
 
 def _providers(urls: Sequence[str]) -> Iterator[HttpProvider]:

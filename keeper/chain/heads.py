@@ -71,11 +71,16 @@ class Heads:
         block_seconds: float,
         silence_seconds: float,
         hints: HintSource | None = None,
+        believes_hints: bool = True,
     ) -> None:
-        """`block_seconds`: the usual time between two blocks; `silence_seconds`: how long without one is too long."""
+        """`block_seconds`: the usual time between two blocks; `silence_seconds`: how long without one is too long.
+
+        `believes_hints`: whether an announced header is a head; else it is only a reason to ask for one.
+        """
         self._source = source
         self._clock = clock
         self._hints = hints
+        self._believes_hints = believes_hints
         self._silence_seconds = silence_seconds
         self._block_seconds = block_seconds
         self._period = block_seconds
@@ -109,8 +114,9 @@ class Heads:
     async def _next(self) -> HeadEvent | None:
         before = self._last
         for hint in await self._hints_until(min(self._poll_at, self._next_silence_at)):
-            if hint is None:
-                self._poll_at = self._clock.monotonic()
+            if hint is None or not self._believes_hints:
+                if hint is None or self._last is None or hint.number > self._last.number:
+                    self._poll_at = self._clock.monotonic()
             elif self._accept(hint) or hint == self._last:
                 # While a socket announces heads nobody asks; only when it falls behind.
                 self._due_at = self._clock.monotonic() + max(1.5 * self._period, 2 * self._poll_seconds)

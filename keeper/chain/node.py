@@ -19,6 +19,11 @@ WEIGHT = 1 / 8
 """Of the newest request in what is known of an endpoint."""
 PRESUMED_SECONDS = 0.5
 """Of an endpoint that was not asked yet: one that is known to be quick is not given up to try it out."""
+DOWN = 0.5
+"""An endpoint of which so large a share of the requests failed counts as down."""
+QUARANTINE_SECONDS_MIN = 60.0
+QUARANTINE_SECONDS_MAX = 600.0
+"""Twice as long each time, and never for good: a node that was repaired is needed."""
 FORGIVEN_SECONDS = 60.0
 """After so long half of what it failed is forgotten: an endpoint that is not asked could not make up for it."""
 
@@ -63,6 +68,9 @@ class Node:
         self._latency_seconds: float | None = None
         self._failing = 0.0
         self._failing_at = clock.monotonic()
+
+        self._quarantined_until = 0.0
+        self._quarantine_seconds = QUARANTINE_SECONDS_MIN
 
     @property
     def label(self) -> str:
@@ -111,6 +119,19 @@ class Node:
     def fault_in(self, answer: RPCResponse, method: str) -> ChainError | None:
         """The error in an answer of this node as a fault of ours; None if there is none."""
         return fault_in(answer, method, self.label, self.provider.redact)
+
+    @property
+    def is_quarantined(self) -> bool:
+        """Whether it is not asked for its word, because others contradicted it."""
+        return self._clock.monotonic() < self._quarantined_until
+
+    def quarantine(self) -> float:
+        """From now on, for so many seconds as it returns; longer if it came out of one not long ago."""
+        now = self._clock.monotonic()
+        is_again = self._quarantined_until and now - self._quarantined_until < QUARANTINE_SECONDS_MAX
+        seconds = min(2 * self._quarantine_seconds, QUARANTINE_SECONDS_MAX) if is_again else QUARANTINE_SECONDS_MIN
+        self._quarantine_seconds, self._quarantined_until = seconds, now + seconds
+        return seconds
 
     def disappoints(self) -> None:
         """It failed, or took longer than there was time for: another one is better."""

@@ -32,12 +32,25 @@ class Asked:
     method: str
     result: str
     """`answered`, `refused` or the name of the fault."""
+    fault: ChainError | None = None
+    """Why there was no answer."""
 
 
-Observer: TypeAlias = Callable[[Asked], None]
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An endpoint contradicted a quorum of the others and is not asked for its word for a while."""
+
+    node: Node
+    says: str
+    """What it contradicted them in, as a sentence."""
+    seconds: float
 
 
-def ignore(_event: Asked) -> None:
+Event: TypeAlias = Asked | Quarantined
+Observer: TypeAlias = Callable[[Event], None]
+
+
+def ignore(_event: Event) -> None:
     pass
 
 
@@ -65,7 +78,7 @@ class EndpointPool(AsyncJSONBaseProvider):
         """`nodes`: at least one, the one that is preferred first; all of the same chain."""
         super().__init__()
         self.nodes = tuple(nodes)
-        self._observe = observe
+        self.observe = observe
         self._first = self.nodes[0]
         """Whoever answered last."""
         self._timeout_seconds = max(node.timeout_seconds for node in nodes)
@@ -79,7 +92,7 @@ class EndpointPool(AsyncJSONBaseProvider):
 
     def alone(self) -> "list[EndpointPool]":
         """A pool of each endpoint by itself."""
-        return [EndpointPool([node], self._observe) for node in self.nodes]
+        return [EndpointPool([node], self.observe) for node in self.nodes]
 
     async def request(self, method: str, params: Any, traffic: Traffic = Traffic.READ) -> RPCResponse:
         """As `told`."""
@@ -97,6 +110,19 @@ class EndpointPool(AsyncJSONBaseProvider):
         if method == SEND:
             return await self._send(params)
         return await self._ask_in_turn(self._ranked(), method, params, traffic)
+
+    async def each(self, method: str, params: Any) -> list[Told]:
+        """What every endpoint says that answers."""
+        asked = (self._ask(node, method, params, Traffic.READ) for node in self.nodes)
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, ChainError):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Told) and outcome.fault is None]
+
+    def prefer(self, node: Node) -> None:
+        """Asks this endpoint first as long as no other is clearly better."""
+        self._first = node
 
     async def disconnect(self) -> None:
         for task in self._sending:
@@ -125,10 +151,10 @@ class EndpointPool(AsyncJSONBaseProvider):
         try:
             answer = await node.request(method, params, traffic)
         except ChainError as fault:
-            self._observe(Asked(node, method, type(fault).__name__))
+            self.observe(Asked(node, method, type(fault).__name__, fault))
             raise
         fault = node.fault_in(answer, method)
-        self._observe(Asked(node, method, "answered" if fault is None else "refused"))
+        self.observe(Asked(node, method, "answered" if fault is None else "refused"))
         return Told(node, answer, fault)
 
     async def _ask_in_turn(self, order: Sequence[Node], method: str, params: Any, traffic: Traffic) -> Told:
@@ -149,7 +175,7 @@ class EndpointPool(AsyncJSONBaseProvider):
                 done, late = await asyncio.wait(
                     asked, timeout=min(patience, seconds) if left else seconds, return_when=asyncio.FIRST_COMPLETED
                 )
-                for task in done:
+                for task in [task for task in asked if task in done]:
                     del asked[task]
                     try:
                         told = task.result()

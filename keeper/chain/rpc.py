@@ -5,9 +5,10 @@ one is refused, not worked around: by number, two reads of a cycle could see two
 costs one more request per cycle than there is room for.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
+from keeper.chain.agreement import Agreement
 from keeper.chain.answers import (
     FeeHistory,
     KnownTransaction,
@@ -28,6 +29,7 @@ from keeper.chain.answers import (
     simulated_from_json,
     to_hex,
 )
+from keeper.chain.clock import SYSTEM_CLOCK, Clock
 from keeper.chain.pace import Traffic
 from keeper.chain.pool import EndpointPool
 from keeper.core.snapshot import Block
@@ -39,6 +41,16 @@ LOG_RANGE_MAX = 2_000
 """Blocks per eth_getLogs request; most providers refuse more than a few thousand."""
 
 
+T = TypeVar("T")
+
+BLOCK_SECONDS = 12.0
+STALE_BLOCKS = 2.5
+"""A head that is older than so many block times is looked for elsewhere."""
+
+Question: TypeAlias = Callable[["Rpc"], Awaitable[T]]
+"""Something to ask the chain, or one endpoint of several."""
+
+
 class Rpc:
     """The chain through one pool of endpoints.
 
@@ -46,13 +58,28 @@ class Rpc:
     BlockGone.
     """
 
-    def __init__(self, pool: EndpointPool) -> None:
+    def __init__(
+        self, pool: EndpointPool, *, block_seconds: float = BLOCK_SECONDS, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        """`block_seconds`: the usual time between two blocks."""
         self._pool = pool
+        self._stale_seconds = STALE_BLOCKS * block_seconds
+        self._clock = clock
 
     @property
     def label(self) -> str:
         """The endpoint as people may see it."""
         return self._pool.label
+
+    async def agreed(
+        self, question: Question[T], about: str, same: Callable[[T], Hashable] = lambda value: value
+    ) -> Agreement[T]:
+        """What the endpoints say of something that all have to say the same of: here, what one says that answers.
+
+        `about` names it for people; `same` makes the same of two answers that mean the same.
+        """
+        del about, same
+        return Agreement((await question(self),))
 
     async def chain_id(self) -> int:
         return as_int(await self._ask("eth_chainId", []))
@@ -60,7 +87,21 @@ class Rpc:
     # Blocks -----------------------------------------------------------------------------------------------------------
 
     async def head(self) -> Block:
-        return await self.block("latest")
+        """The newest block. When an endpoint's is old, the others are asked as well, and the furthest is believed."""
+        method, params = "eth_getBlockByNumber", ["latest", False]
+        block = block_from_json(await self._ask(method, params), self.label)
+        if len(self._pool.nodes) == 1 or self._clock.now() - block.timestamp <= self._stale_seconds:
+            return block
+        told = [
+            (block_from_json(one.answer.get("result"), one.node.label), one.node)
+            for one in await self._pool.each(method, params)
+        ]
+        newest, node = max(told, key=lambda one: one[0].number, default=(block, self._pool.nodes[0]))
+        for other, behind in told:
+            if other.number < newest.number:
+                behind.disappoints()
+        self._pool.prefer(node)
+        return newest
 
     async def block(self, which: int | str) -> Block:
         """By number, tag (`latest`, `finalized`, …) or hash. Raises BlockGone when there is none."""

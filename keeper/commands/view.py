@@ -52,7 +52,7 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
     A journal that cannot be read, or a daemon that does not answer, hides nothing of what the chain says.
     """
     config = session.config
-    snapshot = await session.look()
+    snapshot, reading = await session.see()
     if changes_bps:
         snapshot = after_shock(snapshot, changes_bps)
     mode = PauseFile(config.journal.path).read()
@@ -69,7 +69,7 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
     history = replace(
         history,
         gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip if gas_price_wei is None else gas_price_wei,
-        protect_only=mode is Mode.PROTECT_ONLY,
+        protect_only=mode is Mode.PROTECT_ONLY or reading.problem is not None,
     )
     try:
         daemon = await ask_daemon(config.telemetry.socket, "status", {})

@@ -126,7 +126,7 @@ def _obstacle(account: Subaccount, plan: Plan, policy: Policy, history: History)
     if settings.never_donate:
         return "it never donates, says the configuration"
     if account.has_debt and history.protect_only:
-        return "only those without debt give while the keeper is paused so"
+        return "only those without debt give at present"
     is_unverified = isinstance(account.reading, FreshnessUnverified) and not settings.accept_unchecked_age
     if account.has_debt and (is_unverified or isinstance(account.reading, Stale)):
         return "it has debt and its price cannot be trusted"

@@ -125,7 +125,11 @@ class Adapter(Protocol):
         ...
 
     def read_calls(self) -> Sequence[Call]:
-        """Every cycle's calls: a fixed list, so that its calldata is built once."""
+        """Every cycle's calls: a fixed list, so that its calldata is built once.
+
+        A read that is too much for a node is cut where another contract is called than just before. So a call that
+        changes state stands directly before those that read the change, all of them to one contract.
+        """
         ...
 
     def feeds(self) -> Sequence[Address]:

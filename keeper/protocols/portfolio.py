@@ -13,6 +13,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from keeper.core.policy import Pair
 from keeper.core.snapshot import Block, FeedRound, GuardState, Reading, Snapshot, Subaccount, Token, Unknown
 from keeper.core.units import WAD, Address, Wad
+from keeper.core.worst import worst_of
 from keeper.errors import BadAnswer, ProtocolError
 from keeper.protocols import wallet
 from keeper.protocols.aave import adapter as aave_v3
@@ -24,7 +25,7 @@ from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.guard import GuardReader, enrolled
 from keeper.protocols.morpho import adapter as morpho_blue
 from keeper.protocols.morpho.adapter import MorphoBlue
-from keeper.protocols.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3
+from keeper.protocols.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3, split_answers
 from keeper.protocols.oracles import Feed, FeedSettings, decode_round, discover_feeds, judge, round_calls, usd_price
 from keeper.protocols.wallet import Wallet
 
@@ -254,11 +255,23 @@ class Portfolio:
         return [pair for adapter in self.adapters for pair in adapter.pairs()]
 
     def decode(self, block: Block, answer: bytes) -> Snapshot:
-        """The snapshot in one answer of `aggregate3`.
+        """The snapshot in an answer of `aggregate3`; in several that contradict each other the worst of each account.
 
         A part that failed is named in the snapshot. Raises ProtocolError for an answer that is not Multicall3's, and
         BadAnswer for one of another block than `block`: nothing in such an answer can be believed.
         """
+        snapshots: list[Snapshot] = []
+        faults: list[BadAnswer | ProtocolError] = []
+        for each in split_answers(answer):
+            try:
+                snapshots.append(self._decode(block, each))
+            except (BadAnswer, ProtocolError) as fault:
+                faults.append(fault)
+        if not snapshots:
+            raise faults[0]
+        return worst_of(snapshots)
+
+    def _decode(self, block: Block, answer: bytes) -> Snapshot:
         results = decode_aggregate3(answer, len(self.calls))
         parts = _cut(results, self._lengths)
         (clock,), of_keeper, of_guard, of_feeds, *of_adapters = parts

@@ -7,7 +7,7 @@ import pytest
 
 from keeper.chain.pace import Limits
 from keeper.chain.pool import open_pool
-from keeper.chain.reader import Reader
+from keeper.chain.reader import Reader, Reading
 from keeper.chain.rpc import Rpc
 from keeper.core.units import Address
 from keeper.errors import BadAnswer, BlockGone, CallReverted, ChainError, NodeRefused, ProtocolError, RateLimited
@@ -201,7 +201,7 @@ async def test_a_node_that_is_a_moment_behind_is_waited_for(node: Wire, rpc: Rpc
     clock = FakeClock()
     node.answers["eth_call"] = "0x2a"
     node.inject("eth_call", *[Refusal(-32000, "header not found")] * refusals)
-    assert await Reader(rpc, clock=clock).read(b"", a_block()) == b"\x2a"
+    assert await Reader(rpc, clock=clock).read(b"", a_block()) == Reading(b"\x2a")
     assert clock.monotonic() == pytest.approx(waited)
 
 
@@ -219,7 +219,10 @@ async def test_a_rate_limit_inside_a_good_http_answer_is_one(node: Wire, rpc: Rp
 
 
 async def test_the_newest_final_block_is_told_where_the_node_knows_of_one(node: Wire, rpc: Rpc) -> None:
-    node.answers["eth_getBlockByNumber"] = lambda params: HEADER if params == ["finalized", False] else None
+    def answer(params: list[Any]) -> Any:
+        return HEADER if params == ["finalized", False] else None
+
+    node.answers["eth_getBlockByNumber"] = answer
     assert await rpc.finalized_number() == int(HEADER["number"], 16)
 
 

@@ -49,7 +49,7 @@ def test_who_never_donates_does_not_though_it_could() -> None:
 
 def test_in_protect_only_those_with_debt_do_not_give() -> None:
     (one,) = others(a_snapshot(NEEDY, a_wallet(), a_subaccount("b", health="2")), History(protect_only=True))
-    assert one.reason == "only those without debt give while the keeper is paused so"
+    assert one.reason == "only those without debt give at present"
 
 
 def test_who_could_have_given_is_named_with_how_much() -> None:
