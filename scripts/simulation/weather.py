@@ -92,8 +92,9 @@ def weather_of(level: Level, random: Random) -> Weather:
             return Weather(level, 60, 1, 1, some_crashes(random, 60), [[]])
         case Level.NETWORK:
             slots = 60
-            spells = [_spells(random, slots, NETWORK_FAULTS) for _ in range(random.choice((1, 3)))]
-            return Weather(level, slots, len(spells), 1, some_crashes(random, slots), spells)
+            count = random.choice((1, 3))
+            spells = [_spells(random, slots, NETWORK_FAULTS) for _ in range(count)]
+            return Weather(level, slots, count, min(count, 2), some_crashes(random, slots), spells)
         case Level.CHAIN:
             return _chain(random, level, [[]], {})
         case Level.LIARS:
