@@ -238,7 +238,7 @@ class Line:
     async def make_request(self, method: str, params: Any) -> Any:
         endpoint = self._endpoint
         endpoint.requests += 1
-        await self._checkpoint(f"{method} before")
+        await self._checkpoint(method)
         await asyncio.sleep(endpoint.random.uniform(0.01, 0.08))
         faults = endpoint.faults()
         if Fault.HANGS in faults:
@@ -250,7 +250,7 @@ class Line:
         if Fault.RESETS in faults and endpoint.random.random() < 0.5:
             raise self._reset(method)
         answer = self._answer(method, params)
-        await self._checkpoint(f"{method} after")
+        await self._checkpoint(method)
         await asyncio.sleep(endpoint.random.uniform(0.01, 0.08))
         if Fault.RESETS in faults:
             raise self._reset(method)

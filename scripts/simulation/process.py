@@ -8,6 +8,7 @@ import asyncio
 import shutil
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,6 +25,7 @@ from keeper.journal_files import RESERVE_BYTES
 from keeper.service import run_cycles
 from keeper.upkeep import kept_up
 from scripts.simulation.endpoint import Endpoint, Line
+from scripts.simulation.weather import Kill
 
 RESTART_SECONDS = 5.0
 """After it ended by itself, as a service manager would."""
@@ -49,8 +51,7 @@ class Process:
         self._saw = saw
         self._running: opening.Running | None = None
         self._life = 0
-        self._kill_at: int | None = None
-        """How many checkpoints from now it dies."""
+        self._doom: Kill | None = None
         self._down_seconds = RESTART_SECONDS
         self._ended = asyncio.Event()
         self._others = set[asyncio.Task[Any]]()
@@ -58,9 +59,9 @@ class Process:
 
     # From outside -----------------------------------------------------------------------------------------------------
 
-    def doom(self, checkpoints: int, down_seconds: float) -> None:
-        """It will be killed that many checkpoints from now and started again so much later."""
-        self._kill_at, self._down_seconds = checkpoints, down_seconds
+    def doom(self, kill: Kill) -> None:
+        """It will be killed so, and started again."""
+        self._doom = kill
 
     @property
     def blind_since(self) -> float | None:
@@ -95,7 +96,7 @@ class Process:
         config = load_config(self.folder / "keeper.toml")
 
         def line(url: str, number: int | None = None) -> Line:  # noqa: ARG001
-            return Line(self._endpoints[url], lambda _: self._checkpoint(life))
+            return Line(self._endpoints[url], lambda method: self._checkpoint(life, method))
 
         with patch.object(connect, "HttpProvider", line), self._watched(life):
             opened = opening.open_keeper(config, is_dry_run=False)
@@ -127,11 +128,12 @@ class Process:
         with patch.object(opening, "Keeper", Watched):
             yield
 
-    async def _checkpoint(self, life: int) -> None:
-        if life == self._life and self._kill_at is not None:
-            self._kill_at -= 1
-            if self._kill_at < 0:
-                self._kill_at = None
+    async def _checkpoint(self, life: int, method: str) -> None:
+        doom = self._doom
+        if life == self._life and doom is not None and (not doom.method or doom.method == method):
+            self._doom = replace(doom, checkpoints=doom.checkpoints - 1)
+            if doom.checkpoints == 0:
+                self._doom, self._down_seconds = None, doom.down_seconds
                 self._kill()
         if life != self._life:
             await asyncio.Event().wait()

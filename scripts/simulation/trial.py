@@ -33,7 +33,8 @@ FIRST_BLOCK = 20_000_000
 FIRST_BASE_FEE_WEI = 20 * 10**9
 FINALIZED_BLOCKS = 16
 QUIET_SLOTS = 36
-"""At the end: a batch is given up 25 blocks after it was made, and what is included is final 8 blocks later."""
+"""At the end, at most: a batch is given up 25 blocks after it was made, and what is included is final 8 blocks later."""
+SETTLING_BLOCKS = 12
 OUR_ROOM_GAS = 3_000_000
 SURGE_GAS = GAS_LIMIT // 2 * 112 // 100
 """Grows the base fee twentyfold in 200 blocks: by 1.5 % a block."""
@@ -78,9 +79,9 @@ class Diary:
 class Trial:
     """One world, its keeper and its judge."""
 
-    def __init__(self, seed: int, level: Level, folder: Path, diary: Diary) -> None:
+    def __init__(self, seed: int, level: Level, folder: Path, diary: Diary, *, is_short: bool) -> None:
         self._diary = diary
-        self._weather = weather = weather_of(level, Random(f"weather {seed}"))
+        self._weather = weather = weather_of(level, Random(f"weather {seed}"), is_short=is_short)
         self._blocks = Random(f"blocks {seed}")
         self._wallet = a_wallet(Random(f"wallet {seed}"))
         state = self._wallet.state
@@ -107,7 +108,9 @@ class Trial:
             self._folder, dict(zip(urls, self._endpoints, strict=True)), self._cycle
         )
         keeping = asyncio.create_task(process.keep_running())
-        for slot in range(1, self._weather.slots + QUIET_SLOTS):
+        slot = 0
+        while slot < self._weather.slots or not self._is_quiet(slot):
+            slot += 1
             await asyncio.wait((keeping,), timeout=slot * BLOCK_SECONDS - loop.time())
             if keeping.done():
                 keeping.result()
@@ -116,12 +119,19 @@ class Trial:
         with closing(open_reader(process.folder / "keeper.sqlite")) as journal:
             self.judge.end(loop.time(), journal.intents_from_nonce(0))
 
+    def _is_quiet(self, slot: int) -> bool:
+        """Whether all that was on its way is over, or there was time enough for it to be."""
+        calm = slot - self._weather.slots
+        newest = max((block.number for block in self.chain.with_transactions()), default=0)
+        is_over = not self._pool.waiting() and newest <= self.chain.head.number - SETTLING_BLOCKS
+        return calm >= QUIET_SLOTS or (calm >= SETTLING_BLOCKS and is_over)
+
     # Each slot --------------------------------------------------------------------------------------------------------
 
     def _play_slot(self, slot: int, process: Process) -> None:
         weather = self._weather
         if slot in weather.kills:
-            process.doom(*weather.kills[slot])
+            process.doom(weather.kills[slot])
         if slot in weather.drops:
             for sent in self._pool.waiting():
                 self._diary.note(self._at(), f"nodes forget {sent.hash[:10]}")
@@ -239,14 +249,16 @@ class Trial:
         self._diary.note(self._at(), f"{says} LIQUIDATED" if slot and block.state.liquidated else says)
 
 
-def simulate(seed: int, tell: Callable[[str], None] | None = None, level: Level | None = None) -> Outcome:
+def simulate(
+    seed: int, tell: Callable[[str], None] | None = None, level: Level | None = None, *, is_short: bool = False
+) -> Outcome:
     """Plays one seed; `tell` hears of everything that happens, line by line."""
     level = level or LEVELS[seed % len(LEVELS)]
     began, diary = time.process_time(), Diary(tell)
     folder = Path(tempfile.mkdtemp(prefix="keeper-simulation-", dir=_memory()))
     try:
         with virtual_time() as loop:
-            trial = Trial(seed, level, folder, diary)
+            trial = Trial(seed, level, folder, diary, is_short=is_short)
             with _listening(trial):
                 run(loop, trial.play())
     finally:

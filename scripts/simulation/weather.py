@@ -12,6 +12,7 @@ from scripts.simulation.endpoint import LIES, Fault, Spell
 from scripts.simulation.paths import Crash, some_crashes
 from scripts.simulation.wallet import BLOCK_SECONDS
 
+SLOTS, LONG_SLOTS = 70, 360
 REORG_DEPTH_MAX = 7
 FREEZE_SLOTS = 300
 """60 minutes without an answer of the ETH feed."""
@@ -53,6 +54,17 @@ NEVER = Span(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
+class Kill:
+    """The process dies at one of its requests, before or after the node did what was asked for."""
+
+    method: str
+    """Empty: any."""
+    checkpoints: int
+    """How many such moments are let pass."""
+    down_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Weather:
     """One day, slot by slot."""
 
@@ -81,54 +93,52 @@ class Weather:
     surge: Span = NEVER
     full: Span = NEVER
     stalled: Span = NEVER
-    kills: dict[int, tuple[int, float]] = field(default_factory=dict[int, tuple[int, float]])
-    """Checkpoints until the kill and seconds until the restart, by slot."""
+    kills: dict[int, "Kill"] = field(default_factory=dict[int, "Kill"])
+    """By the slot from which on it is to happen."""
     daily_budget_wei: int = 10**18
 
 
-def weather_of(level: Level, random: Random) -> Weather:
+def weather_of(level: Level, random: Random, *, is_short: bool = False) -> Weather:
+    """`is_short`: a third as long, and none of the long spans."""
+    slots = SLOTS // 3 if is_short else SLOTS
     match level:
         case Level.CALM:
-            return Weather(level, 60, 1, 1, some_crashes(random, 60), [[]])
+            return Weather(level, slots, 1, 1, some_crashes(random, slots), [[]])
         case Level.NETWORK:
-            slots = 60
             count = random.choice((1, 3))
             spells = [_spells(random, slots, NETWORK_FAULTS) for _ in range(count)]
             return Weather(level, slots, count, min(count, 2), some_crashes(random, slots), spells)
-        case Level.CHAIN:
-            return _chain(random, level, [[]], {})
         case Level.LIARS:
-            return _liars(random)
+            return _liars(random, slots)
+        case Level.CHAIN:
+            is_long = not is_short and random.random() < 0.1
+            return _chain(random, level, LONG_SLOTS if is_long else slots, [[]])
         case Level.KILLS:
-            kills = {
-                random.randrange(2, 80): (random.randrange(60), random.uniform(1, 40))
-                for _ in range(random.randint(2, 7))
-            }
-            spells = [_spells(random, 80, NETWORK_FAULTS, often=600) for _ in range(2)]
-            return _chain(random, level, spells, kills)
+            spells = [_spells(random, slots, NETWORK_FAULTS, often=600) for _ in range(2)]
+            return _chain(random, level, slots, spells)
 
 
-def _liars(random: Random) -> Weather:
-    slots = 60
-    always = [Spell(fault, 0, slots * BLOCK_SECONDS) for fault in random.sample(sorted(LIES, key=str), 2)]
-    down = [Spell(random.choice((Fault.HANGS, Fault.RESETS)), 0, slots * BLOCK_SECONDS)]
-    spells: list[Sequence[Spell]] = [[], always, [], down, down]
+def _liars(random: Random, slots: int) -> Weather:
+    until = slots * BLOCK_SECONDS
+    lying = [Spell(fault, 0, until) for fault in random.sample(sorted(LIES, key=str), 2)]
+    down = [Spell(random.choice((Fault.HANGS, Fault.RESETS)), 0, until)]
+    spells: list[Sequence[Spell]] = [[], lying, [], down, down]
     random.shuffle(spells)
     return Weather(Level.LIARS, slots, 5, 2, some_crashes(random, slots), spells)
 
 
-def _chain(
-    random: Random, level: Level, spells: Sequence[Sequence[Spell]], kills: dict[int, tuple[int, float]]
-) -> Weather:
-    is_long = level is Level.CHAIN and random.random() < 0.15
-    slots = 360 if is_long else 80
+def _chain(random: Random, level: Level, slots: int, spells: Sequence[Sequence[Spell]]) -> Weather:
+    is_long = slots == LONG_SLOTS
     every = range(2, slots)
 
     def some(chance: float) -> frozenset[int]:
         return frozenset(slot for slot in every if random.random() < chance)
 
     crashes = some_crashes(random, slots)
-    reorgs = {slot: random.randint(1, REORG_DEPTH_MAX) for slot in _near(random, crashes, some(0.04)) if slot > 8}
+    kills = {
+        random.choice(every): _kill(random)
+        for _ in range(random.randint(2, 7) if level is Level.KILLS else 0)
+    }
     return Weather(
         level,
         slots,
@@ -137,11 +147,11 @@ def _chain(
         crashes,
         spells,
         missed=some(0.05),
-        reorgs=reorgs,
+        reorgs={slot: random.randint(1, REORG_DEPTH_MAX) for slot in sorted(_near(random, crashes, some(0.04)))},
         drops=some(0.08),
         passed_over=_streaks(random, _near(random, crashes, some(0.02))),
         censored=Span(crashes[0].at + 2, crashes[0].at + 2 + CENSORED_SLOTS) if random.random() < 0.25 else NEVER,
-        behind=some(0.3),
+        behind=some(0.4),
         frozen=_span(random, slots, FREEZE_SLOTS if is_long else 45, 0.4),
         mute=_span(random, slots, random.randint(2, 15), 0.4),
         surge=_span(random, slots, SURGE_SLOTS if is_long else 40, 0.5),
@@ -152,14 +162,20 @@ def _chain(
     )
 
 
+def _kill(random: Random) -> Kill:
+    """Half of them where it hurts most."""
+    method = random.choice(("", "", "eth_sendRawTransaction", "eth_sendRawTransaction", "eth_simulateV1"))
+    return Kill(method, random.randrange(4 if method else 60), random.uniform(1, 40))
+
+
 def _near(random: Random, crashes: Iterable[Crash], slots: frozenset[int]) -> frozenset[int]:
     """Those slots and some in which a rescue is likely on its way or just included: there it hurts."""
     return slots | {crash.at + random.randrange(1, 10) for crash in crashes if random.random() < 0.6}
 
 
 def _streaks(random: Random, slots: frozenset[int]) -> frozenset[int]:
-    """Each of the slots and up to four more after it."""
-    return frozenset(each for slot in slots for each in range(slot, slot + random.randint(1, 5)))
+    """Each of the slots and two to five more after it."""
+    return frozenset(each for slot in sorted(slots) for each in range(slot, slot + random.randint(3, 6)))
 
 
 def _span(random: Random, slots: int, length: int, chance: float) -> Span:
