@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 from eth_utils.crypto import keccak
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from keeper.alerts import Alerts
 from keeper.chain.dispatcher import Dispatcher
@@ -79,7 +79,10 @@ class Running:
 @asynccontextmanager
 async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Running]:
     """The journal first: a second daemon stops here, before it has asked for anything."""
-    metrics = Metrics(CollectorRegistry())
+    registry = CollectorRegistry()
+    # Memory, open files and processor time of this process, where the system tells them.
+    ProcessCollector(registry=registry)
+    metrics = Metrics(registry)
     async with AsyncExitStack() as stack:
         journal = open_writer(
             config.journal.path,

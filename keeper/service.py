@@ -28,6 +28,7 @@ from keeper.lookout import Lookout
 from keeper.noting import journal_alarm
 from keeper.opening import Running, Stopping, open_keeper
 from keeper.pausing import Mode, PauseFile
+from keeper.pulse import Pulse
 from keeper.telemetry import Redaction, TelemetryServer, set_up_logging
 from keeper.upkeep import end, kept_up
 
@@ -139,6 +140,8 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
         stack.push_async_callback(end, deliveries)
         lookout = asyncio.create_task(kept_up(running.alerts, "looks for new positions", Lookout(running).run))
         stack.push_async_callback(end, lookout)
+        pulse = asyncio.create_task(kept_up(running.alerts, "measurements of the loop", Pulse(running.metrics).run))
+        stack.push_async_callback(end, pulse)
         _stop_on_signal(running.stopping)
         what = "dry run: nothing is signed" if is_dry_run or config.signer is None else "protecting"
         says = f"The keeper of {config.guard.owner} started ({what})."

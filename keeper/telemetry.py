@@ -134,6 +134,10 @@ class Metrics:
         self.requests = Counter(
             "keeper_rpc_requests", "Requests to nodes", ["endpoint", "method", "result"], registry=registry
         )
+        self.loop_lag_seconds = Gauge(
+            "keeper_loop_lag_seconds", "The most that the event loop was late in the last minute", registry=registry
+        )
+        self.tasks = Gauge("keeper_tasks", "Tasks of the event loop", registry=registry)
         self.endpoint_latency = Gauge(
             "keeper_endpoint_latency_seconds", "How long an endpoint's answers take", ["endpoint"], registry=registry
         )

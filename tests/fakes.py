@@ -14,7 +14,7 @@ from keeper.chain.signer import decode_signed
 from keeper.core.intent import Fees, Receipt
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
-from keeper.errors import ChainError, NodeRefused, NodeUnreachable
+from keeper.errors import BlockGone, ChainError, NodeRefused, NodeUnreachable
 
 
 def a_block(
@@ -71,6 +71,16 @@ class FakeHeads:
         self._schedule = schedule
         self._round_trip_seconds = round_trip_seconds
         self.asked_at: list[float] = []
+        self.blocks: dict[str, Block] = {}
+        self.looked_up: list[int | str] = []
+
+    async def block(self, which: int | str) -> Block:
+        """By hash, of `blocks`."""
+        self.looked_up.append(which)
+        found = self.blocks.get(which) if isinstance(which, str) else None
+        if found is None:
+            raise BlockGone(f"no block {which}.")
+        return found
 
     async def head(self) -> Block:
         now = self._clock.monotonic()

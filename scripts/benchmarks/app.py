@@ -42,7 +42,8 @@ Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table as M
 @app.command()
 def cycle(
     subaccounts: Annotated[
-        list[int] | None, typer.Option("--subaccounts", help="How many; may be given again.  [default: 4 100]", min=2)
+        list[int] | None,
+        typer.Option("--subaccounts", help="How many; may be given again.  [default: 10 100 256]", min=2),
     ] = None,
     repetitions: Annotated[int, typer.Option(help="Of the keeper's cycle and of the floor, in turns.", min=1)] = 30,
     idiom_repetitions: Annotated[int, typer.Option(help="Of each cycle in plain web3.", min=1)] = 3,
@@ -51,7 +52,7 @@ def cycle(
 ) -> None:
     """From a new head to an accepted transaction: the keeper, the least possible, and plain web3."""
     with _chain() as chain:
-        measured = [_cycle(chain, count, repetitions, idiom_repetitions) for count in subaccounts or [4, 100]]
+        measured = [_cycle(chain, count, repetitions, idiom_repetitions) for count in subaccounts or [10, 100, 256]]
     _print(cycle_table(measured), [asdict(each) for each in measured], as_json, as_markdown)
 
 

@@ -48,6 +48,18 @@ def cycle_table(measured: Sequence[CycleTimes]) -> Table:
             row("… times the keeper", lambda each: _times(each.by_multicall / each.keeper), "≥ 20 at 100"),
             row("web3 contract objects, one call per view", lambda each: _ms(each.view_by_view)),
             row("… times the keeper", lambda each: _times(each.view_by_view / each.keeper)),
+            row("the read alone, its bytes over a bare socket", lambda each: _ms(each.read.floor)),
+            row("keeper's read, decoded", lambda each: _ms(each.read.keeper)),
+            row("… times the bare socket", lambda each: _times(each.read.keeper / each.read.floor)),
+            row("viem's multicall, decoded, times the keeper", lambda each: _times(each.read.viem / each.read.keeper)),
+            row(
+                "web3 through Multicall3, decoded, times the keeper",
+                lambda each: _times(each.read.by_multicall / each.read.keeper),
+            ),
+            row(
+                "web3, one call per view, times the keeper",
+                lambda each: _times(each.read.view_by_view / each.read.keeper),
+            ),
         ],
     )
 

@@ -9,7 +9,7 @@ from web3 import AsyncWeb3
 from keeper.chain.pace import Limits, Traffic
 from keeper.chain.pool import open_pool
 from keeper.errors import BadAnswer, NodeUnreachable, WrongChain
-from tests.wire import Fault, wire
+from scripts.storms.wire import Fault, wire
 
 pytestmark = pytest.mark.loopback
 

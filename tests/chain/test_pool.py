@@ -12,7 +12,7 @@ from keeper.chain.pace import Limits
 from keeper.chain.pool import SEND, Asked, EndpointPool, Event
 from keeper.chain.provider import HttpProvider
 from keeper.errors import BadAnswer, ChainError, NodeRefused, NodeUnreachable, RateLimited
-from tests.wire import Fault, Refusal, Wire, wire
+from scripts.storms.wire import Fault, Refusal, Wire, wire
 
 pytestmark = pytest.mark.loopback
 

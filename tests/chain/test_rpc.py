@@ -12,8 +12,8 @@ from keeper.chain.rpc import Rpc
 from keeper.core.units import Address
 from keeper.errors import BadAnswer, BlockGone, CallReverted, ChainError, NodeRefused, ProtocolError, RateLimited
 from keeper.protocols.base import Call
+from scripts.storms.wire import Fault, Refusal, Wire, wire
 from tests.fakes import FakeClock, a_block
-from tests.wire import Fault, Refusal, Wire, wire
 
 pytestmark = pytest.mark.loopback
 

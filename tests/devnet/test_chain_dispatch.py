@@ -22,7 +22,7 @@ from keeper.opening import Running, open_keeper
 from keeper.protocols.abi import interface
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import KEEPER
-from tests.wire import Fault, Refusal, Wire, wire
+from scripts.storms.wire import Fault, Refusal, Wire, wire
 
 pytestmark = pytest.mark.devnet
 

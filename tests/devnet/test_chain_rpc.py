@@ -23,7 +23,7 @@ from keeper.protocols.multicall import MULTICALL3
 from scripts.localchain.abi import encode_call
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import KEEPER, STRANGER
-from tests.wire import wire
+from scripts.storms.wire import wire
 
 pytestmark = pytest.mark.devnet
 

@@ -17,9 +17,9 @@ from keeper.opening import open_keeper
 from scripts.localchain import aave
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import OWNER, STRANGER, UNPROTECTED
+from scripts.storms.wire import Fault, wire
 from tests.commands.shell import Ran, keeper
 from tests.fakes import FakeClock
-from tests.wire import Fault, wire
 
 pytestmark = pytest.mark.devnet
 

@@ -15,8 +15,8 @@ from keeper.opening import Running, open_keeper
 from scripts.localchain import daemon
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.node import GWEI
+from scripts.storms.wire import Wire, wire
 from tests.fakes import FakeClock
-from tests.wire import Wire, wire
 
 pytestmark = pytest.mark.devnet
 

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scripts.benchmarks.app import app
-from scripts.benchmarks.cycle import CycleTimes
+from scripts.benchmarks.cycle import CycleTimes, Reads
 from scripts.benchmarks.gas import GasUse
 from scripts.benchmarks.laboratory import Parts
 from scripts.benchmarks.memory import MemoryUse
@@ -37,13 +37,14 @@ def measured(*arguments: str) -> Any:
 @pytest.mark.devnet
 def test_a_cycle_is_measured_against_the_bare_socket_and_plain_web3() -> None:
     (times,) = measured("cycle", "--subaccounts", "2", "--repetitions", "2", "--idiom-repetitions", "1")
-    parts = times.pop("parts")
+    parts, reads = times.pop("parts"), times.pop("read")
     assert times.pop("subaccounts") == 2
     assert times.keys() == {
         "floor", "keeper", "keeper_over_floor", "processor", "by_multicall", "view_by_view",
     }  # fmt: skip
     assert parts.keys() == {"decode", "assess", "plan", "encode", "sign"}
-    assert all(value > 0 for value in (*times.values(), *parts.values()))
+    assert reads.keys() == {"floor", "keeper", "viem", "by_multicall", "view_by_view"}
+    assert all(value > 0 for value in (*times.values(), *parts.values(), *reads.values()))
 
 
 @pytest.mark.devnet
@@ -102,6 +103,7 @@ TIMES = CycleTimes(
     parts=Parts(decode=0.0015, assess=0.0002, plan=0.004, encode=0.0001, sign=0.0005),
     by_multicall=0.4,
     view_by_view=2.2,
+    read=Reads(floor=0.004, keeper=0.005, viem=0.02, by_multicall=0.15, view_by_view=1.0),
 )
 
 
@@ -117,6 +119,12 @@ def test_a_ratio_stands_below_the_times_that_it_is_of() -> None:
         ("20 ×", "≥ 20 at 100"),
         ("2,200.0 ms", ""),
         ("110 ×", ""),
+        ("4.0 ms", ""),
+        ("5.0 ms", ""),
+        ("1.2 ×", ""),
+        ("4.0 ×", ""),
+        ("30 ×", ""),
+        ("200 ×", ""),
     ]
 
 
