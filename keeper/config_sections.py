@@ -31,7 +31,8 @@ from keeper.config_values import (
     config_folder,
     render_health,
 )
-from keeper.core.units import WAD, Address
+from keeper.core.fees import Budget
+from keeper.core.units import BPS, WAD, Address
 
 
 class Section(BaseModel):
@@ -258,6 +259,13 @@ class FeesSection(Section):
         default=2_000, gt=0, le=10_000, description="the most that a rescue may cost, of the loss that it avoids"
     )
     daily_budget: Wei = Field(default=10**18, gt=0, description="the most spent on gas in any 24 hours")
+    emergency_reserve: Bps = Field(
+        default=5_000, ge=0, le=10_000, description="the part of the daily budget that only urgent rescues may spend"
+    )
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.daily_budget, -(-self.daily_budget * self.emergency_reserve // BPS))
 
 
 class JournalSection(Section):

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 import structlog
 
 from keeper.alerts import Alarm, Alerts, Raised
-from keeper.chain.dispatcher import Batch, Change, Dispatcher
+from keeper.chain.batch import Batch, Change
+from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.reader import Reading
 from keeper.chain.simulate import Simulator
 from keeper.core.economics import fee_ceiling_wei, plan_gas
@@ -333,20 +334,13 @@ class Keeper:
                     head, blocks_may_be_gone=self._blocks_may_be_gone, may_send=may_send
                 )
             else:
-                changes = await self._take_up(self._dispatcher, head, may_send=may_send)
+                changes = await self._dispatcher.start(head, may_send=may_send)
+                self._is_taken_up = True
         except ChainError as fault:
             self._alerts.raise_alarm(Alarm.NODE_FAILING, self._session.rpc.label, str(fault))
             return
         self._blocks_may_be_gone = False
         self._unnoted.extend(changes)
-
-    async def _take_up(self, dispatcher: Dispatcher, head: Block, *, may_send: bool) -> list[Change]:
-        async def still_succeeds(calldata: bytes, gas: int) -> bool:
-            return await self._simulator.still_succeeds(calldata, gas, head, head.timestamp + self._block_seconds)
-
-        changes = await dispatcher.start(head, still_succeeds, may_send=may_send)
-        self._is_taken_up = True
-        return changes
 
     def _note_sent(self, snapshot: Snapshot) -> None:
         while self._unnoted:

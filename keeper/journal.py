@@ -15,11 +15,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar, assert_never
 
-from keeper.core.intent import Abandoned, Attempt, Fees, Included, Intent, Outcome, Receipt, Refused, Reverted
+from keeper.core.fees import Fees
+from keeper.core.intent import FINISHED, Abandoned, Attempt, Included, Intent, Outcome, Receipt, Refused, Reverted
 from keeper.errors import JournalError, JournalFull
 from keeper.journal_files import Reserve, WriterLock
 from keeper.journal_reader import (
-    FINISHED,
     OUT_OF_SPACE,
     CycleRecord,
     Event,
@@ -106,7 +106,8 @@ class Journal(JournalReader):
         self._write_of_batch(lambda: self._save_intent(intent, now))
 
     def record_rescues(self, plan_id: str, rescues: Iterable[RescueOutcome], at: int) -> None:
-        """Records what the rescues of a mined batch did (`at`: its block's timestamp); again after a reorganisation.
+        """Records what the rescues of a mined batch did, and that it was told, `at` (unix seconds); again after a
+        reorganisation. A batch that reverted has none.
 
         Raises ValueError when no receipt was saved for the plan.
         """
@@ -204,9 +205,13 @@ class Journal(JournalReader):
             self._connection.execute("DELETE FROM outcomes WHERE plan_id = ?", (intent.plan_id,))
             return
         self._connection.execute(
-            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (plan_id) DO UPDATE SET"
+            "INSERT INTO outcomes (plan_id, hash, block_number, block_hash, succeeded, gas_used, gas_price_wei,"
+            " seen_at, data_fee_wei) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (plan_id) DO UPDATE SET"
+            # Included in another block it is news again.
+            " told_at = iif(hash = excluded.hash AND block_hash = excluded.block_hash, told_at, NULL),"
             " hash = excluded.hash, block_number = excluded.block_number, block_hash = excluded.block_hash,"
-            " succeeded = excluded.succeeded, gas_used = excluded.gas_used, gas_price_wei = excluded.gas_price_wei",
+            " succeeded = excluded.succeeded, gas_used = excluded.gas_used, gas_price_wei = excluded.gas_price_wei,"
+            " data_fee_wei = excluded.data_fee_wei",
             (
                 intent.plan_id,
                 receipt.hash,
@@ -216,12 +221,14 @@ class Journal(JournalReader):
                 receipt.gas_used,
                 str(receipt.gas_price_wei),
                 now,
+                str(receipt.data_fee_wei),
             ),
         )
 
     def _record_rescues(self, plan_id: str, rescues: tuple[RescueOutcome, ...], at: int) -> None:
         if self._one("SELECT 1 FROM outcomes WHERE plan_id = ?", plan_id) is None:
             raise ValueError(f"plan {plan_id} has no receipt, so its rescues cannot have happened")
+        self._connection.execute("UPDATE outcomes SET told_at = ? WHERE plan_id = ?", (at, plan_id))
         self._connection.execute("DELETE FROM rescues WHERE plan_id = ?", (plan_id,))
         for position, each in enumerate(rescues):
             healths = (str(each.health_before), str(each.health_after))

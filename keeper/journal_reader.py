@@ -11,7 +11,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keeper.core.intent import Abandoned, Attempt, Fees, Included, Intent, Outcome, Receipt, Refused, Reverted, State
+from keeper.core.fees import Fees
+from keeper.core.intent import (
+    FINISHED,
+    Abandoned,
+    Attempt,
+    Included,
+    Intent,
+    Outcome,
+    Receipt,
+    Refused,
+    Reverted,
+    State,
+)
 from keeper.core.plan import Lane, LastRescue
 from keeper.core.snapshot import Block, FeedRound
 from keeper.core.units import Address, Wad
@@ -19,7 +31,6 @@ from keeper.errors import JournalError, JournalFull
 from keeper.journal_schema import MIGRATIONS, check_version
 
 OUT_OF_SPACE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
-FINISHED = (State.FINAL, State.REPLACED, State.ABANDONED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +187,24 @@ class JournalReader:
         """All in any state whose nonce is `nonce` or later: what may still land, and the fees to outbid."""
         return self._intents("WHERE nonce >= ? ORDER BY nonce, planned_at", nonce)
 
+    def final_nonce(self) -> int:
+        """The one after the last nonce that is known to be used for good; 0 without any."""
+        row = self._one("SELECT max(nonce) AS last FROM intents WHERE state = ?", State.FINAL.value)
+        return 0 if row is None or row["last"] is None else row["last"] + 1
+
+    def untold_intents(self) -> tuple[Intent, ...]:
+        """Those whose receipt was seen, and what it says was not recorded yet (`Journal.record_rescues`)."""
+        return self._intents(
+            "WHERE plan_id IN (SELECT plan_id FROM outcomes WHERE told_at IS NULL) ORDER BY planned_at, nonce"
+        )
+
     def intent(self, plan_id: str) -> Intent | None:
         return next(iter(self._intents("WHERE plan_id = ?", plan_id)), None)
 
     def spent_since(self, since: int) -> int:
         """Wei paid for gas by transactions whose receipt was seen at `since` (unix seconds) or later."""
-        rows = self._all("SELECT gas_used, gas_price_wei FROM outcomes WHERE seen_at >= ?", since)
-        return sum(row["gas_used"] * int(row["gas_price_wei"]) for row in rows)
+        rows = self._all("SELECT gas_used, gas_price_wei, data_fee_wei FROM outcomes WHERE seen_at >= ?", since)
+        return sum(row["gas_used"] * int(row["gas_price_wei"]) + int(row["data_fee_wei"]) for row in rows)
 
     def last_rescues(self) -> Mapping[str, LastRescue]:
         """The last rescue that took effect, by recipient."""
@@ -316,6 +338,7 @@ def _outcome(intent: sqlite3.Row, receipt: sqlite3.Row | None) -> Outcome | None
                 bool(receipt["succeeded"]),
                 receipt["gas_used"],
                 int(receipt["gas_price_wei"]),
+                int(receipt["data_fee_wei"]),
             )
             return Included(seen) if intent["outcome"] == "included" else Reverted(seen)
         case _:

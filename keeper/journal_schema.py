@@ -124,7 +124,14 @@ CREATE TABLE events (
 CREATE INDEX events_by_time ON events (at);
 """
 
-MIGRATIONS: tuple[str, ...] = (_TABLES,)
+_TOLD = """
+ALTER TABLE outcomes ADD COLUMN data_fee_wei TEXT NOT NULL DEFAULT '0';
+ALTER TABLE outcomes ADD COLUMN told_at INTEGER;
+UPDATE outcomes SET told_at = seen_at;
+"""
+"""What a rollup takes for a transaction's bytes, and whether anybody was told of a receipt."""
+
+MIGRATIONS: tuple[str, ...] = (_TABLES, _TOLD)
 """Step i brings a journal from version i to i + 1. A step that was released is never changed."""
 
 

@@ -3,14 +3,15 @@
 A receipt is told when it is first seen, whatever its batch is by then; and a rescue that waits is told while it waits.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 
 from keeper.alerts import Alarm, Alerts, Raised
-from keeper.chain.dispatcher import Change
+from keeper.chain.batch import Change
 from keeper.core.intent import Abandoned, Included, Intent, Refused, Reverted, State
 from keeper.core.snapshot import Block, Snapshot, SubaccountId
+from keeper.core.units import Address
 from keeper.errors import JournalError, JournalFull
 from keeper.journal import Journal, RescueOutcome
 from keeper.protocols.guard import Rescued, RescueFailed, decode_events, explain_guard_revert
@@ -61,12 +62,14 @@ class Notes:
             case Included(receipt) if change.is_first and self._still_holds(intent):
                 self._metrics.gas_spent_wei.inc(receipt.cost_wei)
                 self._metrics.transactions.labels("included").inc()
-                self._note_rescues(change, snapshot)
+                if snapshot.guard is not None:
+                    self._record(intent, self._tell_rescues(change, snapshot, snapshot.guard.address), snapshot)
             case Reverted(receipt) if change.is_first and self._still_holds(intent):
                 self._metrics.gas_spent_wei.inc(receipt.cost_wei)
                 self._metrics.transactions.labels("reverted").inc()
                 says = f"The batch {receipt.hash} reverted and moved nothing; the next cycle plans anew."
                 self._alerts.raise_alarm(Alarm.RESCUE_FAILED, intent.plan_id, says)
+                self._record(intent, (), snapshot)
             case Refused(reason):
                 self._metrics.transactions.labels("refused").inc()
                 for who in self._subjects(intent):
@@ -108,15 +111,20 @@ class Notes:
         recorded = self._journal.intent(intent.plan_id)
         return recorded is not None and recorded.outcome == intent.outcome
 
-    def _note_rescues(self, change: Change, snapshot: Snapshot) -> None:
+    def _record(self, intent: Intent, rescues: Sequence[RescueOutcome], snapshot: Snapshot) -> None:
+        """That it was told, last of all: killed before, the next process tells it."""
+        try:
+            self._journal.record_rescues(intent.plan_id, rescues, snapshot.block.timestamp)
+        except JournalError as fault:
+            self._alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
+
+    def _tell_rescues(self, change: Change, snapshot: Snapshot, guard: Address) -> list[RescueOutcome]:
         """What the rescues of an included batch did, by the guard's own events."""
-        if snapshot.guard is None or not change.logs:
-            return
         plan_id = change.intent.plan_id
         by_index = {each.guard_index: each for each in snapshot.subaccounts}
         recipients = self.recipients(plan_id)
         outcomes: list[RescueOutcome] = []
-        for event in decode_events(snapshot.guard.address, change.logs):
+        for event in decode_events(guard, change.logs):
             match event:
                 case Rescued(_, index, before, after) if index in by_index:
                     rescued = by_index[index]
@@ -134,10 +142,7 @@ class Notes:
                     )
                 case _:
                     pass
-        try:
-            self._journal.record_rescues(plan_id, outcomes, snapshot.block.timestamp)
-        except JournalError as fault:
-            self._alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
+        return outcomes
 
 
 def _rescue_of(subject: str) -> str:

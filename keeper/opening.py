@@ -16,7 +16,7 @@ from keeper.chain.fees import FeeOracle
 from keeper.chain.signer import KeystoreSigner, Scope, open_keystore
 from keeper.chain.simulate import Simulator
 from keeper.config import Config
-from keeper.core.intent import FeePolicy
+from keeper.core.fees import FeePolicy
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import Address
 from keeper.daemon import CycleReport, Keeper
@@ -105,7 +105,7 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
         dispatcher = None
         if not is_dry_run and config.signer is not None:
             signer = await _signer(config, topology.guard)
-            dispatcher = _dispatcher(config, session, signer, journal, fees, topology.guard)
+            dispatcher = _dispatcher(config, session, signer, journal, fees, topology.guard, simulator)
             await fees.refresh(snapshot.block)
         keeper = Keeper(session, simulator, dispatcher, journal, alerts, metrics, vitals)
         await keeper.settle(snapshot)
@@ -141,14 +141,26 @@ async def _signer(config: Config, guard: Address) -> KeystoreSigner:
 
 
 def _dispatcher(
-    config: Config, session: Session, signer: KeystoreSigner, journal: Journal, fees: FeeOracle, guard: Address
+    config: Config,
+    session: Session,
+    signer: KeystoreSigner,
+    journal: Journal,
+    fees: FeeOracle,
+    guard: Address,
+    simulator: Simulator,
 ) -> Dispatcher:
+    block_seconds = max(1, config.chain.block_time // 1000)
+
+    async def still_succeeds(calldata: bytes, gas: int, block: Block) -> bool:
+        return await simulator.still_succeeds(calldata, gas, block, block.timestamp + block_seconds)
+
     return Dispatcher(
         session.rpc,
         signer,
         journal,
         fees,
         FeePolicy(
+            inclusion_blocks=config.chain.inclusion_blocks,
             replace_after_seconds=config.fees.bump_after,
             resend_after_seconds=max(1, config.fees.bump_after // 2),
             final_after_blocks=config.chain.finality_blocks,
@@ -156,5 +168,6 @@ def _dispatcher(
         ),
         chain_id=config.chain.chain_id,
         guard=guard,
-        daily_budget_wei=config.fees.daily_budget,
+        budget=config.fees.budget,
+        still_succeeds=still_succeeds,
     )

@@ -11,7 +11,8 @@ from web3.types import RPCEndpoint, RPCResponse
 
 from keeper.chain.answers import FeeHistory, MinedTransaction
 from keeper.chain.signer import decode_signed
-from keeper.core.intent import Fees, Receipt
+from keeper.core.fees import Fees
+from keeper.core.intent import Receipt
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
 from keeper.errors import BlockGone, ChainError, NodeRefused, NodeUnreachable
@@ -161,6 +162,8 @@ class FakePool:
         """Instead of taking the next ones; None takes it."""
         self.receipt_faults: deque[ChainError] = deque()
         """Instead of the next receipts."""
+        self.final_number: int | None = None
+        """What the chain calls final; None on a chain that calls nothing so."""
         self.loses_answers = False
         """Takes a transaction and says nothing."""
         self.on_send: Callable[[bytes], None] = lambda _: None
@@ -175,6 +178,9 @@ class FakePool:
         if self.receipt_faults:
             raise self.receipt_faults.popleft()
         return self._mined.get(hash)
+
+    async def finalized_number(self) -> int | None:
+        return self.final_number
 
     async def send_raw(self, raw: bytes) -> str:
         self.on_send(raw)

@@ -19,7 +19,8 @@ from keeper.chain.fees import FeeOracle
 from keeper.chain.reader import Reading
 from keeper.chain.signer import KeystoreSigner, Scope
 from keeper.chain.simulate import Simulator
-from keeper.core.intent import FeePolicy, Intent
+from keeper.core.fees import Budget, FeePolicy
+from keeper.core.intent import Intent
 from keeper.core.snapshot import Block, Snapshot, Subaccount
 from keeper.core.units import Address
 from keeper.daemon import CycleReport, Keeper
@@ -78,6 +79,8 @@ class World:
         self.read_fault: ChainError | None = None
         self.quorum_problem: str | None = None
         self.daily_budget_wei = 10**18
+        self.still_succeeds = True
+        """What is found of what was signed earlier when it is tried out."""
         self.told: list[tuple[str, str, str]] = []
         """Alarm, subject and sentence of all that was said, repeated ones left out."""
         self._open()
@@ -95,13 +98,17 @@ class World:
             FeePolicy(max_fee_wei=3_000 * GWEI),
             chain_id=31_337,
             guard=GUARD,
-            daily_budget_wei=self.daily_budget_wei,
+            budget=Budget(self.daily_budget_wei),
+            still_succeeds=self._still_succeeds,
         )
         self.session = self._session()
         simulator = Simulator(cast(Any, self.node), GUARD, KEEPER)
         self.keeper = Keeper(
             self.session, simulator, self.dispatcher, self.journal, self.alerts, self.metrics, self.vitals
         )
+
+    async def _still_succeeds(self, _calldata: bytes, _gas: int, _block: Block) -> bool:
+        return self.still_succeeds
 
     def _session(self) -> Session:
         async def read(_calldata: bytes, _head: Block) -> Reading:

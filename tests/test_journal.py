@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keeper.core.intent import Abandoned, Attempt, Fees, Included, Intent, Receipt, Refused, Reverted, State
+from keeper.core.fees import Fees
+from keeper.core.intent import TABLE, Abandoned, Attempt, Event, Included, Intent, Receipt, Refused, Reverted, State
 from keeper.core.plan import Lane, LastRescue
 from keeper.core.snapshot import Block, FeedRound
 from keeper.core.units import Address
@@ -552,9 +553,9 @@ def test_an_older_journal_is_brought_forward_with_its_rows(journal: Journal, pat
     migrate(connection, (*MIGRATIONS, NEXT))
 
     assert [tuple(row) for row in connection.execute("SELECT plan_id, note FROM intents")] == [("0xaa", "kept")]
-    assert connection.execute("PRAGMA user_version").fetchone()[0] == 2
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == 3
     connection.close()
-    with pytest.raises(JournalError, match=r"version 2 and this keeper knows up to 1: it was written by a newer"):
+    with pytest.raises(JournalError, match=r"version 3 and this keeper knows up to 2: it was written by a newer"):
         open_writer(path)
     with pytest.raises(JournalError, match=r"newer keeper"):
         open_reader(path)
@@ -632,6 +633,27 @@ def test_what_may_still_land_is_kept_however_old(journal: Journal) -> None:
     assert journal.intent("0xbb") is None
 
 
+def test_a_receipt_is_untold_until_its_rescues_are_recorded_and_again_in_another_block(journal: Journal) -> None:
+    mined = replace(an_intent(), attempts=(an_attempt(),), state=State.MINED, outcome=Included(a_receipt()))
+    assert journal.untold_intents() == ()
+    journal.save_intent(mined, now=1_000)
+    assert journal.untold_intents() == (mined,)
+    journal.record_rescues(mined.plan_id, (), at=1_000)
+    journal.save_intent(replace(mined, state=State.FINAL), now=1_100)
+    assert journal.untold_intents() == ()
+    elsewhere = replace(mined, outcome=Included(replace(a_receipt(), block_hash="0xother")))
+    journal.save_intent(elsewhere, now=1_200)
+    assert journal.untold_intents() == (elsewhere,)
+
+
+def test_what_a_rollup_took_for_the_bytes_counts_as_spent(journal: Journal) -> None:
+    receipt = replace(a_receipt(), data_fee_wei=7)
+    mined = replace(an_intent(), attempts=(an_attempt(),), state=State.MINED, outcome=Included(receipt))
+    journal.save_intent(mined, now=1_000)
+    assert journal.intent(mined.plan_id) == mined
+    assert journal.spent_since(0) == 8_000_000_000_000_007
+
+
 # Any history ----------------------------------------------------------------------------------------------------------
 
 STEPS = st.lists(
@@ -654,9 +676,9 @@ def test_after_any_history_the_journal_holds_exactly_the_intents_that_were_saved
         attempts = len(intent.attempts)
         receipt = a_receipt(intent.attempts[-1].hash) if intent.attempts else None
         match step:
-            case "sign":
+            case "sign" if Event.SIGNED in TABLE[intent.state]:
                 intent = intent.signed(an_attempt(f"{plan_id}-{attempts}", index, 60 + attempts))
-            case "send" if intent.attempts:
+            case "send" if intent.attempts and Event.ACCEPTED in TABLE[intent.state]:
                 intent = intent.broadcast(now)
             case "mine" if receipt:
                 intent = replace(intent, state=State.MINED, outcome=Included(receipt))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from keeper.chain.answers import FeeHistory
-from keeper.core.intent import Market
+from keeper.core.fees import Market
 from keeper.core.snapshot import Block
 
 BLOCKS_BETWEEN = 10

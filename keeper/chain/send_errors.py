@@ -12,6 +12,8 @@ class SendError(Enum):
     """It was sent before: as good as accepted."""
     NONCE_TOO_LOW = "nonce too low"
     """The nonce is used: by this transaction, by another of ours, or by somebody else with the key."""
+    NONCE_TOO_HIGH = "nonce too high"
+    """The node has no transaction with a nonce before it and keeps none that has to wait."""
     UNDERPRICED = "underpriced"
     """Another transaction with this nonce is in the pool and pays more, or the pool wants more than was offered."""
     FEE_BELOW_BASE = "fee below the base fee"

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from keeper.chain.dispatcher import Batch, Change, Dispatcher
+from keeper.chain.batch import Batch, Change
+from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.fees import FeeOracle
 from keeper.chain.signer import KeystoreSigner, Scope, decode_signed
-from keeper.core.intent import Abandoned, FeePolicy, Fees, Included, Refused, Reverted, State
+from keeper.core.fees import Budget, FeePolicy, Fees
+from keeper.core.intent import Abandoned, Included, Refused, Reverted, State
 from keeper.core.plan import Lane
 from keeper.core.snapshot import Block
 from keeper.errors import BadAnswer, NodeUnreachable
@@ -45,14 +47,6 @@ TOO_DEAR = [
 ]
 
 
-async def yes(_calldata: bytes, _gas: int) -> bool:
-    return True
-
-
-async def no(_calldata: bytes, _gas: int) -> bool:
-    return False
-
-
 class World:
     """A dispatcher, its journal and its node; `restart` is a new process on the same journal."""
 
@@ -61,6 +55,10 @@ class World:
         self.pool = FakePool()
         self.journal: Journal = open_writer(path)
         self.daily_budget_wei = 10**18
+        self.succeeds = True
+        """Whether what was signed earlier would still succeed."""
+        self.tried_out: list[int] = []
+        """At which blocks that was asked."""
         self.dispatcher = self._dispatcher()
 
     def _dispatcher(self) -> Dispatcher:
@@ -72,8 +70,13 @@ class World:
             POLICY,
             chain_id=1,
             guard=GUARD,
-            daily_budget_wei=self.daily_budget_wei,
+            budget=Budget(self.daily_budget_wei),
+            still_succeeds=self._still_succeeds,
         )
+
+    async def _still_succeeds(self, _calldata: bytes, _gas: int, block: Block) -> bool:
+        self.tried_out.append(block.number)
+        return self.succeeds
 
     def restart(self) -> Dispatcher:
         self.journal.close()
@@ -83,7 +86,7 @@ class World:
         return self.dispatcher
 
     async def begin(self, number: int = 100) -> Dispatcher:
-        await self.dispatcher.start(a_block(number), yes)
+        await self.dispatcher.start(a_block(number))
         return self.dispatcher
 
     @property
@@ -346,7 +349,7 @@ async def test_a_pause_of_the_guard_replaces_whatever_is_on_its_way(world: World
 async def test_no_budget_holds_a_pause_of_the_guard_back(world: World) -> None:
     world.daily_budget_wei = 0
     dispatcher = world.restart()
-    await dispatcher.start(a_block(100), yes)
+    await dispatcher.start(a_block(100))
     assert only(await dispatcher.submit(a_pause(100), a_block(100))).intent.state is State.BROADCAST
 
 
@@ -359,7 +362,7 @@ async def test_while_nothing_may_be_sent_a_pause_of_the_guard_is_offered_again_a
     assert [fees.max_fee_wei for _, fees in world.sent] == [3_250_000_000, 3_656_250_000]
     again = world.restart()
     world.pool.forget()
-    assert only(await again.start(a_block(104), yes, may_send=False)).intent.state is State.BROADCAST
+    assert only(await again.start(a_block(104), may_send=False)).intent.state is State.BROADCAST
 
 
 # Giving up ------------------------------------------------------------------------------------------------------------
@@ -402,21 +405,21 @@ async def test_gas_above_what_is_at_risk_is_refused_and_nothing_is_signed(world:
     assert dispatcher.in_flight is None
 
 
-@pytest.mark.parametrize(("budget_wei", "is_sent"), [(637_500_000_000_000, True), (637_499_999_999_999, False)])
+@pytest.mark.parametrize(("budget_wei", "is_sent"), [(679_687_500_000_000, True), (679_687_499_999_999, False)])
 async def test_the_day_s_budget_holds(world: World, budget_wei: int, is_sent: bool) -> None:
-    """300,000 gas at 1.125 gwei and a tip of 1 gwei."""
+    """300,000 gas at 1.265625 gwei, the most in two blocks, and a tip of 1 gwei."""
     world.daily_budget_wei = budget_wei
     dispatcher = world.restart()
-    await dispatcher.start(a_block(100), yes)
+    await dispatcher.start(a_block(100))
     change = only(await dispatcher.submit(a_batch(), a_block(100)))
     assert isinstance(change.intent.outcome, Refused) is not is_sent
     assert bool(world.pool.sent) is is_sent
 
 
 async def test_what_was_spent_counts_against_the_budget(world: World) -> None:
-    world.daily_budget_wei = 637_500_000_000_000 + 200_000 * GWEI - 1
+    world.daily_budget_wei = 679_687_500_000_000 + 200_000 * GWEI - 1
     dispatcher = world.restart()
-    await dispatcher.start(a_block(100), yes)
+    await dispatcher.start(a_block(100))
     await dispatcher.submit(a_batch(), a_block(100))
     world.pool.mine(a_block(101))
     await dispatcher.advance(a_block(101))
@@ -501,7 +504,7 @@ async def test_an_empty_hot_key_makes_nothing_dearer_and_when_it_is_filled_the_n
         assert [attempt.fees.max_fee_wei for attempt in change.intent.attempts] == [3_250_000_000, 2_125_000_000]
     assert world.pool.asked == [], "what the node refused has no receipt"
     again = world.restart()
-    assert await again.start(a_block(200), yes) == []
+    assert await again.start(a_block(200)) == []
     assert world.pool.asked == []
     await again.submit(a_batch("plan-200", Lane.CRITICAL), a_block(200))
     assert world.sent == [(0, Fees(3_250_000_000, GWEI))]
@@ -658,7 +661,7 @@ async def test_bytes_signed_and_never_sent_are_sent_after_a_restart(world: World
     world.pool.faults.append(NodeUnreachable("killed here."))
     signed = only(await dispatcher.submit(a_batch(), a_block(100))).intent.attempts[0]
     again = world.restart()
-    change = only(await again.start(a_block(101), yes))
+    change = only(await again.start(a_block(101)))
     assert change.did == f"sent as {signed.hash}"
     assert world.pool.sent == [signed.raw]
     assert again.in_flight is not None
@@ -669,8 +672,9 @@ async def test_bytes_that_would_not_succeed_any_more_are_given_up_after_a_restar
     world.pool.faults.append(NodeUnreachable("killed here."))
     await dispatcher.submit(a_batch(), a_block(100))
     again = world.restart()
-    change = only(await again.start(a_block(101), no))
-    assert change.intent.outcome == Abandoned("found at start, and it would not succeed any more")
+    world.succeeds = False
+    change = only(await again.start(a_block(101)))
+    assert change.intent.outcome == Abandoned("it would not succeed any more")
     assert world.pool.sent == []
     await again.submit(a_batch("plan-2"), a_block(101))
     assert world.sent == [(0, Fees(3_656_250_000, 1_125_000_000))], "the nonce is the same, the fees are higher"
@@ -681,7 +685,8 @@ async def test_what_was_mined_meanwhile_is_settled_after_a_restart_without_a_sim
     await dispatcher.submit(a_batch(), a_block(100))
     world.pool.mine(a_block(101))
     again = world.restart()
-    change = only(await again.start(a_block(102), no))
+    world.succeeds = False
+    change = only(await again.start(a_block(102)))
     assert isinstance(change.intent.outcome, Included)
     await again.submit(a_batch("plan-2"), a_block(102))
     assert [nonce for nonce, _ in world.sent] == [0, 1]
@@ -692,7 +697,7 @@ async def test_without_leave_to_send_a_restart_offers_nothing_and_settles_all_th
     world.pool.faults.append(NodeUnreachable("killed here."))
     await dispatcher.submit(a_batch(), a_block(100))
     again = world.restart()
-    assert await again.start(a_block(101), yes, may_send=False) == []
+    assert await again.start(a_block(101), may_send=False) == []
     assert world.pool.sent == []
     assert again.in_flight is not None
     assert await again.advance(a_block(102), may_send=False) == []
@@ -706,8 +711,8 @@ async def test_a_start_that_the_node_disturbed_is_made_again(world: World) -> No
     again = world.restart()
     world.pool.receipt_faults.append(NodeUnreachable("no receipts."))
     with pytest.raises(NodeUnreachable):
-        await again.start(a_block(102), yes)
-    change = only(await again.start(a_block(102), yes))
+        await again.start(a_block(102))
+    change = only(await again.start(a_block(102)))
     assert isinstance(change.intent.outcome, Included)
     assert change.is_first
 
@@ -716,7 +721,7 @@ async def test_a_deadline_that_passed_meanwhile_ends_it_after_a_restart(world: W
     dispatcher = await world.begin()
     await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
     again = world.restart()
-    change = only(await again.start(a_block(105), yes))
+    change = only(await again.start(a_block(105)))
     assert change.intent.outcome == Abandoned("its deadline passed before it was included")
     assert len(world.pool.sent) == 1
 
@@ -726,11 +731,20 @@ async def test_what_was_given_up_before_a_restart_is_still_watched_and_outbid(wo
     await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
     await dispatcher.advance(a_block(101))
     again = world.restart()
-    assert await again.start(a_block(102), yes) == []
+    assert await again.start(a_block(102)) == []
     await again.submit(a_batch("plan-2"), a_block(102))
     assert world.sent[1] == (0, Fees(3_656_250_000, 1_125_000_000))
     world.pool.mine(a_block(103))
     assert only(await again.advance(a_block(103))).intent.plan_id == "plan-2"
+
+
+async def test_what_was_given_up_and_landed_while_nobody_looked_is_told_after_a_restart(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
+    await dispatcher.advance(a_block(101))
+    world.pool.mine(a_block(102))
+    change = only(await world.restart().start(a_block(103)))
+    assert (type(change.intent.outcome), change.is_first) == (Included, True)
 
 
 async def given_up_and_outbid(world: World) -> str:
@@ -746,7 +760,7 @@ async def test_what_landed_before_a_restart_ends_what_wanted_the_same_nonce(worl
     hash = await given_up_and_outbid(world)
     world.pool.mine(a_block(102), hash=hash)
     world.pool.nonce = 0  # a node that counts too few
-    landed, lost = await world.restart().start(a_block(102), yes)
+    landed, lost = await world.restart().start(a_block(102))
     assert (landed.intent.plan_id, type(landed.intent.outcome)) == ("plan-1", Included)
     assert (lost.intent.plan_id, lost.intent.outcome) == ("plan-2", Abandoned("another transaction used nonce 0"))
     assert len(world.pool.sent) == 2
@@ -755,7 +769,7 @@ async def test_what_landed_before_a_restart_ends_what_wanted_the_same_nonce(worl
 async def test_what_lands_after_a_restart_ends_what_wanted_the_same_nonce_in_the_same_block(world: World) -> None:
     hash = await given_up_and_outbid(world)
     again = world.restart()
-    await again.start(a_block(101), yes)
+    await again.start(a_block(101))
     world.pool.mine(a_block(102), hash=hash)
     landed, lost = await again.advance(a_block(102))
     assert (landed.intent.plan_id, lost.intent.plan_id) == ("plan-1", "plan-2")
@@ -766,10 +780,22 @@ async def test_a_replacement_works_on_bytes_from_before_a_restart(world: World) 
     dispatcher = await world.begin()
     await dispatcher.submit(a_batch(), a_block(100))
     again = world.restart()
-    await again.start(a_block(101), yes)
+    await again.start(a_block(101))
     await again.advance(a_block(103))
     first, _, last = map(decode_signed, [world.pool.sent[0], world.pool.sent[0], world.pool.sent[-1]])
     assert last == replace(first, fees=Fees(3_656_250_000, 1_125_000_000))
+
+
+async def test_a_receipt_that_was_seen_and_not_told_is_told_by_the_next_process(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    await dispatcher.advance(a_block(101))
+    for number in (102, 110):
+        change = only(await world.restart().start(a_block(number)))
+        assert (change.intent.plan_id, change.is_first) == ("plan-1", True)
+    world.journal.record_rescues("plan-1", (), a_block(110).timestamp)
+    assert await world.restart().start(a_block(111)) == []
 
 
 async def test_a_second_restart_changes_nothing(world: World) -> None:
@@ -777,9 +803,10 @@ async def test_a_second_restart_changes_nothing(world: World) -> None:
     await dispatcher.submit(a_batch(), a_block(100))
     world.pool.mine(a_block(101))
     await dispatcher.advance(a_block(101))
+    world.journal.record_rescues("plan-1", (), a_block(101).timestamp)
     for _ in range(2):
         again = world.restart()
-        assert await again.start(a_block(102), yes) == []
+        assert await again.start(a_block(102)) == []
     assert len(world.pool.sent) == 1
 
 

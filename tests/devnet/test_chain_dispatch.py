@@ -192,7 +192,7 @@ async def test_killed_and_not_needed_any_more_it_is_given_up_and_later_outbid(de
     async with a_keeper(devnet) as (running, node):
         assert node.count(SEND) == 0
         (given_up,) = running.journal.intents_from_nonce(0)
-        assert given_up.outcome == Abandoned("found at start, and it would not succeed any more")
+        assert given_up.outcome == Abandoned("it would not succeed any more")
         devnet.chain.set_price("WETH", "-20%")
         await cycle(running)
         sent = [
