@@ -10,14 +10,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
-from keeper import opening
 from keeper.chain import dispatcher
 from keeper.chain.clock import SystemClock
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.heads import Heads
-from keeper.core.intent import Attempt, FeePolicy, Fees, Intent
+from keeper.chain.outlet import Outlet
+from keeper.core import steps
+from keeper.core.fees import Fees
+from keeper.core.intent import Intent
 from keeper.core.snapshot import Fresh, Reading, Subaccount, Unknown
-from keeper.errors import NodeUnreachable
+from keeper.errors import NodeRefused, NodeUnreachable
 from keeper.journal import Journal
 from keeper.protocols import portfolio
 from keeper.protocols.morpho.adapter import Market, MorphoBlue
@@ -70,6 +72,7 @@ def _restart_forgets() -> Iterable[Any]:
     """A new process knows nothing of what is on its way, and uses its nonce again."""
     yield patch.object(Journal, "open_intents", lambda _: ())
     yield patch.object(Journal, "intents_from_nonce", lambda _self, _nonce: ())
+    yield patch.object(Journal, "untold_intents", lambda _: ())
 
 
 def _only_the_latest_hash() -> Iterable[Any]:
@@ -105,19 +108,21 @@ def _cheap_bump() -> Iterable[Any]:
 def _sent_before_written() -> Iterable[Any]:
     """The node has the bytes before the journal has."""
 
+    original = Dispatcher._sign_and_offer  # noqa: SLF001
+
     async def sign_and_offer(self: Any, signing: Intent, transaction: Any, block: Any) -> Any:
-        signed = await self._signer.sign(transaction)
-        attempt = Attempt(signed.hash, signed.raw, transaction.nonce, transaction.fees, block.timestamp)
-        signing = signing.signed(attempt)
-        save = self._save
-        self._save = lambda intent, _block: intent
-        try:
-            changes, error = await self._offer(signing, block, is_new=True)
-        finally:
-            self._save = save
-        for change in changes:
-            signing = self._save(change.intent, block)
-        return signing, changes, error
+        save = self._watched.save
+        unwritten: list[Intent] = []
+
+        def remember(changed: Intent, _block: Any) -> Intent:
+            unwritten.append(changed)
+            return changed
+
+        with patch.object(self._watched, "save", remember):
+            result = await original(self, signing, transaction, block)
+        for changed in unwritten:
+            save(changed, block)
+        return result
 
     yield patch.object(Dispatcher, "_sign_and_offer", sign_and_offer)
 
@@ -130,7 +135,7 @@ def _reorganisation_ignored() -> Iterable[Any]:
         return await advance(self, block, **more)
 
     yield patch.object(Dispatcher, "advance", believing)
-    yield patch.object(opening, "FeePolicy", lambda **settings: FeePolicy(**{**settings, "final_after_blocks": 1}))
+    yield patch.object(steps, "_is_final", lambda *_: True)
 
 
 def _old_head() -> Iterable[Any]:
@@ -147,16 +152,13 @@ def _old_head() -> Iterable[Any]:
 def _no_deadline() -> Iterable[Any]:
     """A batch is sent again and again, long after the guard would refuse it."""
 
-    def forever(decide: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda one, *more: decide(replace(one, deadline=2**40), *more)
-
-    for name in ("next_step", "resolve_on_start"):
-        yield patch.object(dispatcher, name, forever(getattr(dispatcher, name)))
+    decide = dispatcher.next_step
+    yield patch.object(dispatcher, "next_step", lambda one, *more: decide(replace(one, deadline=2**40), *more))
 
 
 def _no_budget() -> Iterable[Any]:
     """What gas costs is nobody's business."""
-    yield patch.object(Dispatcher, "_over_budget", lambda *_: None)
+    yield patch.object(Dispatcher, "_objection", lambda *_: None)
 
 
 def _stale_is_fresh() -> Iterable[Any]:
@@ -172,27 +174,15 @@ def _stale_is_fresh() -> Iterable[Any]:
 
 def _lost_answer_is_a_refusal() -> Iterable[Any]:
     """A connection that breaks while sending is taken for a no: the intent is dropped, though its bytes may land."""
-    offer = Dispatcher._offer  # noqa: SLF001
+    offer = Outlet.offer
 
-    async def doubting(self: Any, offered: Intent, block: Any, *, is_new: bool = False) -> Any:
-        send = self._node.send_raw
-        lost = False
+    async def doubting(self: Outlet, raw: bytes, **more: Any) -> None:
+        try:
+            await offer(self, raw, **more)
+        except NodeUnreachable as fault:
+            raise NodeRefused(str(fault), reason="exceeds maximum") from fault
 
-        async def remember(raw: bytes) -> str:
-            nonlocal lost
-            try:
-                return await send(raw)
-            except NodeUnreachable:
-                lost = True
-                raise
-
-        with patch.object(self._node, "send_raw", remember):
-            changes, error = await offer(self, offered, block, is_new=is_new)
-        if lost:
-            changes = [replace(changes[0], intent=self._save(offered.refused("the connection broke"), block))]
-        return changes, error
-
-    yield patch.object(Dispatcher, "_offer", doubting)
+    yield patch.object(Outlet, "offer", doubting)
 
 
 def _silent_silence() -> Iterable[Any]:

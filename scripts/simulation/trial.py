@@ -31,10 +31,10 @@ from scripts.simulation.weather import Level, weather_of
 LEVELS = tuple(Level)
 FIRST_BLOCK = 20_000_000
 FIRST_BASE_FEE_WEI = 20 * 10**9
-FINALIZED_BLOCKS = 16
+FINALIZED_BLOCKS = 9
 QUIET_SLOTS = 36
 """At the end, at most: a batch is given up 25 blocks after it was made, and what is included is final 8 blocks later."""
-SETTLING_BLOCKS = 12
+SETTLING_BLOCKS = 18
 OUR_ROOM_GAS = 3_000_000
 SURGE_GAS = GAS_LIMIT // 2 * 112 // 100
 """Grows the base fee twentyfold in 200 blocks: by 1.5 % a block."""
@@ -147,7 +147,7 @@ class Trial:
             for included in each.included:
                 self._pool.give_back(included.sent)
         self._pool.take_out_below(block.state.nonce)
-        if slot not in weather.stalled:
+        if slot not in weather.stalled or slot > weather.slots:
             self._finalized = self.chain.head.ancestor(max(FIRST_BLOCK, self.chain.head.number - FINALIZED_BLOCKS))
         self._tell(slot, block, gone)
         self.judge.block(self._at(), block, gone, is_good=slot not in weather.censored and self._was_good(process))
@@ -163,13 +163,14 @@ class Trial:
 
     def _build(self, parent: Block, slot: int, *, is_passed_over: bool = False) -> Block:
         weather = self._weather
+        is_censored = slot in weather.censored and slot < weather.slots
         others = round(GAS_LIMIT // 2 * self._blocks.uniform(0.7, 1.3))
         if slot in weather.full:
             others = GAS_LIMIT - OUR_ROOM_GAS
         elif slot in weather.surge:
             others = SURGE_GAS
         waiting = self._pool.waiting_at_first() if slot in weather.behind else self._pool.waiting()
-        if is_passed_over or slot in weather.passed_over or slot in weather.censored:
+        if is_passed_over or slot in weather.passed_over or is_censored:
             waiting = ()
         return self.chain.build(parent, GENESIS + slot * BLOCK_SECONDS, waiting, others)
 
