@@ -35,6 +35,9 @@ FINALIZED_BLOCKS = 9
 QUIET_SLOTS = 36
 """At the end, at most: a batch is given up 25 blocks after it was made, and what is included is final 8 blocks later."""
 SETTLING_BLOCKS = 18
+"""What is in a block so deep is final, and was asked for once more since it is."""
+BREATHING_SLOTS = 4
+"""For whatever was only about to be sent."""
 OUR_ROOM_GAS = 3_000_000
 SURGE_GAS = GAS_LIMIT // 2 * 112 // 100
 """Grows the base fee twentyfold in 200 blocks: by 1.5 % a block."""
@@ -124,7 +127,7 @@ class Trial:
         calm = slot - self._weather.slots
         newest = max((block.number for block in self.chain.with_transactions()), default=0)
         is_over = not self._pool.waiting() and newest <= self.chain.head.number - SETTLING_BLOCKS
-        return calm >= QUIET_SLOTS or (calm >= SETTLING_BLOCKS and is_over)
+        return calm >= QUIET_SLOTS or (calm >= BREATHING_SLOTS and is_over)
 
     # Each slot --------------------------------------------------------------------------------------------------------
 
