@@ -54,7 +54,9 @@ def _row(name: str, outcomes: Sequence[Outcome]) -> str:
         sum(each.deaths for each in outcomes),
         sum(len(each.violations) for each in outcomes),
     )
-    return f"{name:10}" + "".join(f"{count:>{width}}" for count, width in zip(counts, (7, 9, 7, 9, 12, 7, 12), strict=True))
+    return f"{name:10}" + "".join(
+        f"{count:>{width}}" for count, width in zip(counts, (7, 9, 7, 9, 12, 7, 12), strict=True)
+    )
 
 
 def _all(options: argparse.Namespace) -> int:
@@ -101,10 +103,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, metavar="N", help="this one alone")
     parser.add_argument("--verbose", action="store_true", help="with --seed: everything that happens, line by line")
     parser.add_argument(
-        "--day", dest="level", type=Level, metavar="KIND", help="calm, network, chain, liars or kills; in turns unless said"
+        "--day",
+        dest="level",
+        type=Level,
+        metavar="KIND",
+        help="calm, network, chain, liars or kills; in turns unless said",
     )
     parser.add_argument("--bugs", action="store_true", help="puts each known bug back and looks for it")
-    parser.add_argument("--workers", type=int, default=min(WORKERS_MAX, os.cpu_count() or 1), metavar="N", help="processes")
+    parser.add_argument(
+        "--workers", type=int, default=min(WORKERS_MAX, os.cpu_count() or 1), metavar="N", help="processes"
+    )
     return parser.parse_args()
 
 

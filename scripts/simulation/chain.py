@@ -125,9 +125,7 @@ class Chain:
         self._salt += 1
         seed = f"{parent.hash} {timestamp} {self._salt}"
         hash = f"0x{hashlib.sha256(seed.encode()).hexdigest()}"
-        block = Block(
-            parent.number + 1, hash, parent, timestamp, base_fee, GAS_LIMIT - room, state, tuple(included)
-        )
+        block = Block(parent.number + 1, hash, parent, timestamp, base_fee, GAS_LIMIT - room, state, tuple(included))
         self.blocks[hash] = block
         for each in included:
             self._with.setdefault(each.sent.hash, []).append(block)

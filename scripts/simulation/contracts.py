@@ -87,7 +87,9 @@ class Contracts:
     def _market(self, id: bytes, state: State, accrued: set[str]) -> bytes:
         market = self._markets[id]
         totals = state.accrued(market) if market.id in accrued else state.totals[market.id]
-        return _words(2 * totals.borrow_assets, 10**18, totals.borrow_assets, totals.borrow_shares, totals.updated_at, 0)
+        return _words(
+            2 * totals.borrow_assets, 10**18, totals.borrow_assets, totals.borrow_shares, totals.updated_at, 0
+        )
 
     # Each contract ----------------------------------------------------------------------------------------------------
 
@@ -96,7 +98,9 @@ class Contracts:
         for token, symbol, decimals in ((WETH, "WETH", 18), (USDC, "USDC", 6)):
             self._fix(token, erc20["symbol"].encode(), encode(["string"], [symbol]))
             self._fix(token, erc20["decimals"].encode(), _words(decimals))
-            self._tell(token, erc20["balanceOf"].encode(OWNER), lambda state, token=token: _words(state.balances[token]))
+            self._tell(
+                token, erc20["balanceOf"].encode(OWNER), lambda state, token=token: _words(state.balances[token])
+            )
             allowance = erc20["allowance"].encode(OWNER, GUARD)
             self._tell(token, allowance, lambda state, token=token: _words(state.allowances[token]))
         self._tell(MULTICALL3, multicall["getCurrentBlockTimestamp"].encode(), lambda state: _words(state.now))
@@ -130,8 +134,8 @@ class Contracts:
             self._tell(
                 MORPHO,
                 morpho["position"].encode(id, OWNER),
-                lambda state, id=market.id: _words(
-                    0, state.positions[id].borrow_shares, state.positions[id].collateral
+                lambda state, key=market.id: _words(
+                    0, state.positions[key].borrow_shares, state.positions[key].collateral
                 ),
             )
 

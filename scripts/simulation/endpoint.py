@@ -4,7 +4,7 @@ It stands where `HttpProvider` stands, behind everything of the keeper that pace
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from random import Random
@@ -80,7 +80,7 @@ class Endpoint:
     finalized: Callable[[], Block]
     on_send: Callable[[Sent, str | None], None]
     """Told of each transaction that it is given, and in which words it refused it."""
-    spells: list[Spell] = field(default_factory=list[Spell])
+    spells: Sequence[Spell] = ()
     requests: int = 0
     _stuck_at: Block | None = None
     _answers: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])

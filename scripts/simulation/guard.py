@@ -11,7 +11,7 @@ from eth_abi.abi import decode, encode
 
 from keeper.protocols.abi import interface
 from keeper.protocols.base import Log
-from scripts.simulation.ledger import NO_DEBT, SHARES, USDC, WAD, WETH, Market, OracleMuteError, Position, State, Totals
+from scripts.simulation.ledger import NO_DEBT, SHARES, USDC, WETH, Market, OracleMuteError, Position, State, Totals
 
 ENTRY_GAS = 25_000
 RESCUE_GAS = 120_000
@@ -196,16 +196,14 @@ def _rescue(guard: Enrolled, state: State, rescue: Any) -> tuple[tuple[int, int]
     return (before, after), moved
 
 
-def _transfer(
-    guard: Enrolled, state: State, recipient: Market, to: int, transfer: Any
-) -> tuple[int, int, str]:
+def _transfer(guard: Enrolled, state: State, recipient: Market, to: int, transfer: Any) -> tuple[int, int, str]:
     kind, donor_index, from_asset, to_asset, amount = transfer
     donor = guard.market(donor_index)
     if donor_index == to:
         raise RefusedError("DonorIsRecipient", to)
     if amount == 0:
         raise RefusedError("AmountIsZero")
-    token = ASSETS[from_asset]
+    token: str = ASSETS[from_asset]
     if donor is not None and token != WETH:
         raise RefusedError("AssetDoesNotMove", donor_index, from_asset)
     if ASSETS[to_asset] != token:

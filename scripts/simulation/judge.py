@@ -3,10 +3,10 @@
 The judge knows the model's true state and what the keeper put on the wire, wrote down and said; it never asks the
 keeper how it is.
 
-Patience: a need is urgent when an account is below its critical health, and a rescue of it is feasible when the wallet's
-own tokens and accounts without debt could bring everybody in need to the target, gas and caps allowing. It has to be
-included within B blocks that were good throughout: a quorum of endpoints honest and in order, the process up, fresh
-prices. B by kind of day:
+Patience: a need is urgent when an account is below its critical health, and a rescue of it is feasible when the
+wallet's own tokens and accounts without debt could bring everybody in need to the target, gas and caps allowing. It has
+to be included within B blocks that were good throughout: a quorum of endpoints honest and in order, the process up,
+fresh prices. B by kind of day:
 
     calm     1   the next block
     network  3   after a bad spell heads are asked for again within a block, and a request that hangs takes 5 s to fail
@@ -280,11 +280,10 @@ class Judge:
                     says = f"{each.sent.hash} in block {block.number} is {intent.state.value}: {outcome}"
                     self._find(Rule.FORGOTTEN, at, says)
         for intent in intents:
-            if intent.state is Stage.FINAL and isinstance(intent.outcome, Included | Reverted):
-                if self.chain.find(intent.outcome.receipt.hash, head) is None:
-                    self._find(Rule.BELIEVED, at, f"{intent.plan_id} is final as {intent.outcome.receipt}")
+            receipt = intent.receipt if intent.state is Stage.FINAL else None
+            if receipt is not None and self.chain.find(receipt.hash, head) is None:
+                self._find(Rule.BELIEVED, at, f"{intent.plan_id} is final as {receipt}")
 
 
 def is_stale(state: State) -> bool:
     return state.is_oracle_mute or state.now - state.eth.updated_at > HEARTBEAT_SECONDS + HEARTBEAT_SLACK_SECONDS
-

@@ -82,9 +82,9 @@ class Process:
             self._others.add(ended)
             await asyncio.wait((task, ended), return_when=asyncio.FIRST_COMPLETED)
             self.is_running, self._running = False, None
-            if task.done() and not task.cancelled() and (fault := task.exception()) is not None:
-                if not isinstance(fault, KeeperError):
-                    raise fault
+            fault = task.exception() if task.done() and not task.cancelled() else None
+            if fault is not None and not isinstance(fault, KeeperError):
+                raise fault
             ended.cancel()
             self._others.discard(ended)
             await asyncio.sleep(self._down_seconds)

@@ -33,7 +33,7 @@ FIRST_BLOCK = 20_000_000
 FIRST_BASE_FEE_WEI = 20 * 10**9
 FINALIZED_BLOCKS = 9
 QUIET_SLOTS = 36
-"""At the end, at most: a batch is given up 25 blocks after it was made, and what is included is final 8 blocks later."""
+"""At the end, at most: a batch is given up after 25 blocks, and what is included is final some blocks later."""
 SETTLING_BLOCKS = 18
 """What is in a block so deep is final, and was asked for once more since it is."""
 BREATHING_SLOTS = 4
@@ -106,10 +106,10 @@ class Trial:
         self._at = loop.time
         urls = [f"http://node-{place}.example" for place in range(self._weather.endpoints)]
         self._endpoints = self._make_endpoints(urls)
-        write_files(self._folder, self._wallet.guard.markets, urls, self._weather.quorum, self._weather.daily_budget_wei)
-        self.process = process = Process(
-            self._folder, dict(zip(urls, self._endpoints, strict=True)), self._cycle
+        write_files(
+            self._folder, self._wallet.guard.markets, urls, self._weather.quorum, self._weather.daily_budget_wei
         )
+        self.process = process = Process(self._folder, dict(zip(urls, self._endpoints, strict=True)), self._cycle)
         keeping = asyncio.create_task(process.keep_running())
         slot = 0
         while slot < self._weather.slots or not self._is_quiet(slot):

@@ -107,6 +107,9 @@ def weather_of(level: Level, random: Random, *, is_short: bool = False) -> Weath
         case Level.NETWORK:
             count = random.choice((1, 3))
             spells = [_spells(random, slots, NETWORK_FAULTS) for _ in range(count)]
+            if count == 1 and random.random() < 0.3:
+                # What is behind from the start is no older than anything seen before it.
+                spells[0].insert(0, Spell(Fault.LAGS, 0, random.uniform(200, 400)))
             return Weather(level, slots, count, min(count, 2), some_crashes(random, slots), spells)
         case Level.LIARS:
             return _liars(random, slots)
@@ -135,10 +138,7 @@ def _chain(random: Random, level: Level, slots: int, spells: Sequence[Sequence[S
         return frozenset(slot for slot in every if random.random() < chance)
 
     crashes = some_crashes(random, slots)
-    kills = {
-        random.choice(every): _kill(random)
-        for _ in range(random.randint(2, 7) if level is Level.KILLS else 0)
-    }
+    kills = {random.choice(every): _kill(random) for _ in range(random.randint(2, 7) if level is Level.KILLS else 0)}
     return Weather(
         level,
         slots,

@@ -1,4 +1,4 @@
-"""The keeper breaks no rule on two hundred bad days, and the simulation that says so finds the bugs that are put back."""
+"""The keeper breaks no rule on two hundred bad days; the simulation that says so finds bugs that are put back."""
 
 import pytest
 

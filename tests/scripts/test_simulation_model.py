@@ -103,7 +103,9 @@ def test_waiting_for_what_can_never_happen_is_an_error() -> None:
 # The chain ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("used", "fee"), [(GAS_LIMIT, 11_250_000_000), (GAS_LIMIT // 2, 10 * GWEI), (0, 8_750_000_000)])
+@pytest.mark.parametrize(
+    ("used", "fee"), [(GAS_LIMIT, 11_250_000_000), (GAS_LIMIT // 2, 10 * GWEI), (0, 8_750_000_000)]
+)
 def test_the_base_fee_moves_by_an_eighth_at_most(used: int, fee: int) -> None:
     model = Model()
     parent = model.block(others_gas=used)
@@ -257,15 +259,15 @@ def test_a_transaction_to_anybody_else_is_out_of_scope() -> None:
     assert rules(judge) == [Rule.SCOPE]
 
 
-@pytest.mark.parametrize(("dearer", "is_broken"), [(Fees(36 * GWEI, 9 * GWEI), False), (Fees(35 * GWEI, 9 * GWEI), True)])
+@pytest.mark.parametrize(
+    ("dearer", "is_broken"), [(Fees(36 * GWEI, 9 * GWEI), False), (Fees(35 * GWEI, 9 * GWEI), True)]
+)
 def test_a_replacement_must_be_an_eighth_dearer(dearer: Fees, is_broken: bool) -> None:
     model = Model()
     judge = a_judge(model)
     data = model.rescue(ETHER)
     judge.sent(1, a_transaction(data, max_fee_gwei=32, tip_gwei=8), None)
-    judge.sent(
-        2, a_transaction(data, max_fee_gwei=dearer.max_fee_wei // GWEI, tip_gwei=dearer.tip_wei // GWEI), None
-    )
+    judge.sent(2, a_transaction(data, max_fee_gwei=dearer.max_fee_wei // GWEI, tip_gwei=dearer.tip_wei // GWEI), None)
     assert rules(judge) == ([Rule.BUMP] if is_broken else [])
 
 
