@@ -235,16 +235,16 @@ def _silent_silence() -> Iterable[Any]:
 
 
 BUGS = (
-    Bug("restart forgets", Level.KILLS, {Rule.BUMP, Rule.FORGOTTEN, Rule.TWICE}, 20, (1,), _restart_forgets),
-    Bug("only the latest hash", Level.CHAIN, {Rule.FORGOTTEN}, 60, (15,), _only_the_latest_hash),
+    Bug("restart forgets", Level.KILLS, {Rule.BUMP, Rule.FORGOTTEN, Rule.TWICE}, 40, (22,), _restart_forgets),
+    Bug("only the latest hash", Level.CHAIN, {Rule.FORGOTTEN}, 40, (15,), _only_the_latest_hash),
     Bug("unknown is as before", Level.CHAIN, {Rule.UNKNOWN}, 40, (17,), _unknown_is_as_before),
     Bug("cheap bump", Level.CHAIN, {Rule.BUMP}, 20, (0,), _cheap_bump),
-    Bug("sent before written", Level.KILLS, {Rule.FORGOTTEN}, 40, (4,), _sent_before_written),
+    Bug("sent before written", Level.KILLS, {Rule.FORGOTTEN, Rule.BUMP}, 40, (2,), _sent_before_written),
     Bug("reorganisation ignored", Level.CHAIN, {Rule.BELIEVED, Rule.FORGOTTEN}, 20, (0,), _reorganisation_ignored),
-    Bug("old head", Level.NETWORK, {Rule.OLD_HEAD}, 40, (0,), _old_head),
-    Bug("no deadline", Level.CHAIN, {Rule.DEADLINE}, 60, (0,), _no_deadline),
-    Bug("no budget", Level.CHAIN, {Rule.BUDGET}, 60, (0,), _no_budget),
-    Bug("stale is fresh", Level.CHAIN, {Rule.UNKNOWN}, 40, (0,), _stale_is_fresh),
-    Bug("lost answer is a refusal", Level.NETWORK, {Rule.FORGOTTEN, Rule.BUMP}, 60, (0,), _lost_answer_is_a_refusal),
-    Bug("silent silence", Level.NETWORK, {Rule.SILENCE}, 40, (0,), _silent_silence),
+    Bug("old head", Level.NETWORK, {Rule.OLD_HEAD}, 60, (59,), _old_head),
+    Bug("no deadline", Level.CHAIN, {Rule.DEADLINE}, 60, (32,), _no_deadline),
+    Bug("no budget", Level.CHAIN, {Rule.BUDGET}, 40, (8,), _no_budget),
+    Bug("stale is fresh", Level.CHAIN, {Rule.UNKNOWN}, 60, (39,), _stale_is_fresh),
+    Bug("lost answer is a refusal", Level.NETWORK, {Rule.FORGOTTEN, Rule.BUMP}, 120, (101,), _lost_answer_is_a_refusal),
+    Bug("silent silence", Level.NETWORK, {Rule.SILENCE}, 60, (43,), _silent_silence),
 )

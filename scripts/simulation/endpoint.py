@@ -34,6 +34,8 @@ class Fault(Enum):
     HANGS = auto()
     RESETS = auto()
     """Closes the connection; half of the requests took effect before."""
+    LOSES_SENDS = auto()
+    """Takes a transaction, and closes the connection before it says so."""
     TOO_MANY = auto()
     """HTTP 429."""
     WRONG_ID = auto()
@@ -252,7 +254,7 @@ class Line:
         answer = self._answer(method, params)
         await self._checkpoint(method)
         await asyncio.sleep(endpoint.random.uniform(0.01, 0.08))
-        if Fault.RESETS in faults:
+        if Fault.RESETS in faults or (Fault.LOSES_SENDS in faults and method == "eth_sendRawTransaction"):
             raise self._reset(method)
         if Fault.WRONG_ID in faults:
             raise BadAnswer(f"{self.label} answered {method} with the id of another request.")

@@ -203,11 +203,11 @@ def _transfer(guard: Enrolled, state: State, recipient: Market, to: int, transfe
         raise RefusedError("DonorIsRecipient", to)
     if amount == 0:
         raise RefusedError("AmountIsZero")
-    token: str = ASSETS[from_asset]
+    token, arrives_as = ASSETS[int(from_asset)], ASSETS[int(to_asset)]
     if donor is not None and token != WETH:
         raise RefusedError("AssetDoesNotMove", donor_index, from_asset)
-    if ASSETS[to_asset] != token:
-        raise RefusedError("UnderlyingsDiffer", token, ASSETS[to_asset])
+    if arrives_as != token:
+        raise RefusedError("UnderlyingsDiffer", token, arrives_as)
     is_repaid = token == USDC
     expected = REPAY if is_repaid else CROSS if donor is None else NATIVE
     if kind != expected:
