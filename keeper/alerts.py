@@ -70,6 +70,12 @@ class Alarm(Enum):
     """A position with debt is not enrolled in the guard, or not in keeper.toml."""
     STALE_PRICE = ("stale_price", Severity.WARNING)
     """A feed's answer is older than its heartbeat allows, or its age cannot be read."""
+    PRICE_DISPUTED = ("price_disputed", Severity.CRITICAL)
+    """An oracle and a second source are too far apart, or a price jumped: only those without debt give."""
+    PRICE_UNCHECKED = ("price_unchecked", Severity.WARNING)
+    """A second source does not answer: its token's price is believed unchecked."""
+    SEQUENCER_DOWN = ("sequencer_down", Severity.CRITICAL)
+    """The chain's sequencer is down, came back a moment ago, or cannot be asked: only those without debt give."""
     GUARD_PROBLEM = ("guard_problem", Severity.CRITICAL)
     """The guard is missing, paused, another owner's, or does not let the keeper act."""
     PERMISSION_LOW = ("permission_low", Severity.WARNING)

@@ -19,6 +19,7 @@ from keeper.chain.batch import Batch, Change
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.reader import Reading
 from keeper.chain.simulate import Simulator
+from keeper.core.disputes import worth_noting
 from keeper.core.economics import fee_ceiling_wei, plan_gas
 from keeper.core.intent import Abandoned, Refused, State
 from keeper.core.plan import History, InFlight, Lane, Plan
@@ -27,7 +28,7 @@ from keeper.core.policy import Policy
 from keeper.core.snapshot import Block, Snapshot, SubaccountId, Unknown
 from keeper.core.units import Wad
 from keeper.core.verdict import Blocked, Unfunded
-from keeper.documents import plan_document
+from keeper.documents import plan_document, recorded_plan
 from keeper.errors import ChainError, JournalError, KeeperError
 from keeper.history import history_from_journal
 from keeper.journal import CycleRecord, Journal, PlanRecord, VerdictNote
@@ -43,7 +44,8 @@ from keeper.protocols.guard_batch import (
     transaction_gas,
 )
 from keeper.records import history_to_json, policy_to_json
-from keeper.report import rescue_paragraph, verdict_text
+from keeper.report import verdict_text
+from keeper.report_rescue import rescue_paragraph
 from keeper.session import Session
 from keeper.telemetry import Metrics, Vitals
 from keeper.watch import alarms_in
@@ -68,6 +70,8 @@ class CycleReport:
     snapshot: Snapshot
     plan: Plan
     policy: Policy
+    before_trial: Plan | None = None
+    """What was decided, before its own trial left rescues out; None when the cycle ended before."""
     batch: Batch | None = None
     """What was proven by simulation, or None when there was nothing to send."""
     is_signed: bool = False
@@ -90,6 +94,7 @@ class Proven:
     """A plan whose every rescue succeeded in a simulation, as the transaction that carries it out."""
 
     plan: Plan
+    before_trial: Plan
     history: History
     batch: Batch | None
     waits: str = ""
@@ -127,7 +132,7 @@ class Keeper:
         self._topology = session.portfolio.to_json()
         self.is_outdated = False
         """Whether the last cycle met with something that is read rarely and has changed."""
-        self._history = history_from_journal(journal, (), 0)
+        self._history = history_from_journal(journal, (), 0, session.policy.prices.memory_seconds)
 
     @property
     def session(self) -> Session:
@@ -192,11 +197,11 @@ class Keeper:
         """Tries the plan out; a rescue that fails there is dropped alone and the others are kept."""
         hold = self._reason_to_hold(snapshot)
         if hold is not None:
-            return Proven(plan.held(hold), history, None)
+            return Proven(plan.held(hold), plan, history, None)
         if not plan.rescues:
-            return Proven(plan, history, None)
+            return Proven(plan, plan, history, None)
         if self._dispatcher is not None and not self._dispatcher.takes(plan.lane):
-            return Proven(plan, history, None, IN_FLIGHT)
+            return Proven(plan, plan, history, None, IN_FLIGHT)
         id = self._plan_id(plan, snapshot)
         deadline = snapshot.block.timestamp + self._deadline_seconds
 
@@ -223,12 +228,12 @@ class Keeper:
         refused = {plan.rescues[place].recipient: reason for place, reason in rehearsal.refused.items()}
         proven = plan.only(passed).blocked(refused)
         if not passed:
-            return Proven(proven, history, None)
+            return Proven(proven, plan, history, None)
         fees = self._session.config.fees
         ceiling = fee_ceiling_wei(
             snapshot, proven.rescues, plan_gas(proven.rescues), fees.fee_share_of_value, fees.max_fee
         )
-        return Proven(proven, history, Batch("0x" + id.hex(), proven.lane, calldata, gas, deadline, ceiling))
+        return Proven(proven, plan, history, Batch("0x" + id.hex(), proven.lane, calldata, gas, deadline, ceiling))
 
     @property
     def _block_seconds(self) -> int:
@@ -280,7 +285,14 @@ class Keeper:
     # Sending ----------------------------------------------------------------------------------------------------------
 
     async def _dispatch(self, snapshot: Snapshot, proven: Proven) -> CycleReport:
-        report = CycleReport(snapshot, proven.plan, self._session.policy, proven.batch, outcome=proven.waits)
+        report = CycleReport(
+            snapshot,
+            proven.plan,
+            self._session.policy,
+            proven.before_trial,
+            proven.batch,
+            outcome=proven.waits,
+        )
         if proven.batch is None:
             return report
         if self._dispatcher is None:
@@ -360,7 +372,7 @@ class Keeper:
                 report.batch.lane,
                 policy_to_json(report.policy),
                 history_to_json(history),
-                json.dumps(plan_document(plan, snapshot)),
+                json.dumps(recorded_plan(plan, report.before_trial or plan, snapshot)),
                 tuple(rescue_paragraph(rescue, snapshot, report.policy) for rescue in plan.rescues),
             )
         cycle = CycleRecord(
@@ -374,6 +386,7 @@ class Keeper:
                 for id, decided in plan.verdicts.items()
             },
             record,
+            worth_noting(snapshot) if report.policy.prices.memory_seconds else {},
         )
         try:
             self._journal.record_cycle(cycle)
@@ -381,7 +394,8 @@ class Keeper:
         except JournalError as fault:
             # A cycle that is not in the journal is no reason to give up the next; what has to be there is the batch.
             self._alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
-        self._history = history_from_journal(self._journal, (feed.feed for feed in snapshot.feeds), now)
+        feeds = (feed.feed for feed in snapshot.feeds)
+        self._history = history_from_journal(self._journal, feeds, now, report.policy.prices.memory_seconds)
 
     def _tell(self, report: CycleReport, reading: Reading) -> None:
         """Metrics, and alarms for all that a person has to know; repeated ones are held back by `Alerts`."""

@@ -5,6 +5,7 @@ from typing import assert_never
 
 from keeper.alerts import Alarm, Raised
 from keeper.core import verdict
+from keeper.core.disputes import silent_seconds, worst_of
 from keeper.core.economics import USUAL_RESCUE_GAS
 from keeper.core.plan import Plan
 from keeper.core.policy import Policy, SubaccountPolicy
@@ -12,7 +13,7 @@ from keeper.core.snapshot import FreshnessUnverified, GuardState, Snapshot, Stal
 from keeper.core.units import Address
 from keeper.core.verdict import Verdict
 from keeper.protocols.wallet import NAME as WALLET
-from keeper.report import name_of, verdict_text
+from keeper.report import health_text, name_of, verdict_text
 
 GAS_LOW_RESCUES = 10
 """With less gas money than for so many rescues in a crash somebody is told."""
@@ -32,7 +33,24 @@ def alarms_in(snapshot: Snapshot, plan: Plan, policy: Policy, hot_key: Address |
     for subaccount in snapshot.subaccounts:
         settings = policy.subaccounts.get(subaccount.id)
         yield from _subaccount(subaccount, plan.verdicts[subaccount.id], settings)
+    yield from _prices(snapshot, plan)
     yield from _gas(snapshot)
+
+
+def _prices(snapshot: Snapshot, plan: Plan) -> Iterator[Raised]:
+    if snapshot.sequencer_problem is not None:
+        says = f"{snapshot.sequencer_problem}; only those without debt give"
+        yield Alarm.SEQUENCER_DOWN, "sequencer", _sentence(says[0].upper() + says[1:])
+    for id, dispute in plan.disputes.items():
+        subaccount = snapshot.subaccount(id)
+        worst = health_text(worst_of(subaccount, dispute).margin.risk().health_factor)
+        says = (
+            f"{name_of(subaccount)}: {dispute}; at the worst of it its health is {worst}, and only those without debt"
+        )
+        yield Alarm.PRICE_DISPUTED, str(id), f"{says} give to it."
+    for second, problem in silent_seconds(snapshot):
+        says = f"The price of {second.token.symbol} is not checked by {second.source}: {problem}"
+        yield Alarm.PRICE_UNCHECKED, second.token.symbol, _sentence(says)
 
 
 def _guard(guard: GuardState, snapshot: Snapshot, hot_key: Address | None) -> Iterator[Raised]:
@@ -88,7 +106,9 @@ def _alarm_of(decided: Verdict, has_debt: bool) -> Alarm | None:
             return Alarm.UNKNOWN
         case verdict.NotProtected():
             return Alarm.NOT_PROTECTED if has_debt else None
-        case verdict.Healthy() | verdict.Watching() | verdict.Rescue() | verdict.Uneconomic() | verdict.CoolingDown():
+        case verdict.Healthy() | verdict.Watching() | verdict.Rescue():
+            return None
+        case verdict.Uneconomic() | verdict.Waiting() | verdict.CoolingDown():
             return None
         case _:
             assert_never(decided)

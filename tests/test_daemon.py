@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 
 from keeper.core.intent import State
+from keeper.core.policy import PriceLimits
+from keeper.core.snapshot import Subaccount
 from keeper.errors import JournalError, JournalFull, NodeRefused, NodeUnreachable
 from keeper.journal import CycleRecord
 from keeper.pausing import Mode
-from tests.builders import a_subaccount, a_wallet
+from tests.builders import WETH, a_subaccount, a_wallet
 from tests.fakes import a_block, refused_by_node
 from tests.keeper_world import World
 
@@ -266,3 +268,33 @@ async def test_the_guards_pause_takes_the_place_of_a_rescue_on_its_way(world: Wo
     await world.cycle(100)
     assert (await world.keeper.pause_guard(a_block(100))).intent.state is State.BROADCAST
     assert world.intent().plan_id == "pause-100"
+
+
+# Prices ---------------------------------------------------------------------------------------------------------------
+
+
+def two_accounts(price: str) -> tuple[Subaccount, Subaccount]:
+    prices = {WETH: price}
+    poor = a_subaccount("poor", weth="10", debt="14000", prices=prices)
+    return poor, a_subaccount("rich", weth="80", debt="30000", prices=prices)
+
+
+async def test_a_jump_is_known_after_a_restart_and_believed_when_it_has_held(tmp_path: Path) -> None:
+    world = World(tmp_path, *two_accounts("2000"))
+    world.price_limits = PriceLimits(jump_max_bps=1_500, jump_seconds=120)
+    await world.restart(100)
+    for number in (100, 101):
+        assert (await world.cycle(number)).plan.disputes == {}
+
+    world.subaccounts = two_accounts("1680")
+    await world.restart(102)
+    assert "price_disputed" not in world.names()
+    for number in (102, 103, 112):
+        report = await world.cycle(number)
+        assert [str(id) for id in report.plan.disputes] == ["morpho:poor", "morpho:rich"]
+        assert not report.is_sent
+    assert "price_disputed" in world.names()
+
+    report = await world.cycle(113)  # the old price held until block 102, 132 s ago
+    assert report.plan.disputes == {}
+    assert report.is_sent

@@ -8,10 +8,10 @@ from keeper.alerts import Alarm, Raised
 from keeper.core.plan import History
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings
-from keeper.core.snapshot import FreshnessUnverified, Reading, Snapshot, Stale, Unknown
+from keeper.core.snapshot import FreshnessUnverified, Reading, SecondPrice, Snapshot, Stale, Unknown
 from keeper.core.units import Address
 from keeper.watch import alarms_in
-from tests.builders import KEEPER, WETH, a_policy, a_snapshot, a_subaccount, a_wallet
+from tests.builders import KEEPER, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet
 
 GWEI = 10**9
 STRANGER = Address("0x" + "57" * 20)
@@ -70,6 +70,28 @@ def test_a_price_of_unknown_age_is_an_alarm_unless_the_owner_accepts_it(
     settings = AccountSettings(accept_unchecked_age=oracle_age)
     raised = told(a_snapshot(a_subaccount("a", health="2", reading=reading)), settings=settings)
     assert [alarm for alarm, _, _ in raised] == ([Alarm.STALE_PRICE] if is_told else [])
+
+
+def test_a_disputed_price_is_told_with_the_worst_that_it_may_mean() -> None:
+    second = SecondPrice(WETH, "the pool", USDC.address, 1_000 * 10**18)
+    raised = told(replace(a_snapshot(a_subaccount("a", health="2.2"), a_wallet("100")), second_prices=(second,)))
+    says = (
+        "morpho a (morpho:a): WETH is 2,000.0000 USDC by its oracle and 1,000.0000 by the pool; at the worst of it its "
+        "health is 1.1000, and only those without debt give to it."
+    )
+    assert raised == [(Alarm.PRICE_DISPUTED, "morpho:a", says)]
+
+
+def test_a_second_source_that_says_nothing_is_told() -> None:
+    second = SecondPrice(WETH, "the pool", USDC.address, None, "it reverts")
+    raised = told(replace(a_snapshot(a_subaccount("a", health="2")), second_prices=(second,)))
+    assert raised == [(Alarm.PRICE_UNCHECKED, "WETH", "The price of WETH is not checked by the pool: it reverts.")]
+
+
+def test_a_sequencer_that_is_down() -> None:
+    raised = told(replace(a_snapshot(a_subaccount("a", health="2")), sequencer_problem="the chain's sequencer is down"))
+    says = "The chain's sequencer is down; only those without debt give."
+    assert raised == [(Alarm.SEQUENCER_DOWN, "sequencer", says)]
 
 
 def test_a_guard_that_is_paused() -> None:

@@ -22,13 +22,19 @@ from keeper.commands.check_guard import (
 )
 from keeper.commands.finding import Finding, Grade, finding_document, findings_table, summary
 from keeper.config import Config, load_config
+from keeper.config_values import listed
 from keeper.control import ask_daemon
+from keeper.core.disputes import disputes_in, silent_seconds
 from keeper.core.economics import USUAL_RESCUE_GAS
+from keeper.core.plan import History
 from keeper.core.snapshot import FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
+from keeper.core.units import WAD
 from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
 from keeper.journal_reader import open_reader
 from keeper.pausing import Mode, PauseFile
+from keeper.protocols.second_prices import SecondFeed
 from keeper.protocols.wallet import Wallet
+from keeper.protocols.whereabouts import SEQUENCER_FEEDS
 from keeper.report import age_text, amount_text, number_text, reading_text, short, time_text
 from keeper.session import Session, open_session
 
@@ -70,6 +76,7 @@ async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
     findings += cap_findings(snapshot)
     findings += permission_findings(session, snapshot, () if exposure is None else exposure.permissions)
     findings += _feeds(session, snapshot)
+    findings += _seconds(session, snapshot)
     return [*findings, *_gas(config, snapshot)], exposure
 
 
@@ -221,6 +228,36 @@ def _feeds(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
                 if address in session.portfolio.topology.usd_feeds
                 else "add it to [prices] usd",
             )
+
+
+def _seconds(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
+    silent = {second.token.address: problem for second, problem in silent_seconds(snapshot)}
+    disputes = disputes_in(snapshot, session.policy.prices, History())
+    for second in snapshot.second_prices:
+        subject, symbol = f"second price {second.token.symbol}", second.token.symbol
+        if second.token.address in silent:
+            says = f"{second.source} says nothing: {silent[second.token.address]}"
+            yield Finding(Grade.WARNING, subject, says, f"until it does, {symbol} is believed unchecked")
+        elif second.price is not None:
+            yield Finding(Grade.FINE, subject, f"{second.source} answers {number_text(second.price / WAD)}")
+    for source in session.portfolio.topology.seconds:
+        same = [
+            each.label for each in snapshot.subaccounts if isinstance(source, SecondFeed) and source.feed in each.feeds
+        ]
+        if same:
+            says = f"it is the very feed that the oracle of {listed(same)} reads: no second opinion there"
+            yield Finding(Grade.WARNING, f"second price {source.token.symbol}", says, "name another source")
+    for id, dispute in disputes.items():
+        fix = "until they agree, only those without debt give to it"
+        yield Finding(Grade.FAILURE, snapshot.subaccount(id).label, f"disputed: {dispute}", fix, str(id))
+    if snapshot.sequencer_problem is not None:
+        yield Finding(Grade.FAILURE, "sequencer", snapshot.sequencer_problem, "until then only those without debt give")
+    elif session.config.prices.sequencer_feed is not None:
+        yield Finding(Grade.FINE, "sequencer", "it is up, and its grace period is over")
+    elif snapshot.chain_id in SEQUENCER_FEEDS:
+        says = "this chain has a sequencer, and nobody asks whether it is up"
+        fix = f'set [prices] sequencer_feed = "{SEQUENCER_FEEDS[snapshot.chain_id]}"'
+        yield Finding(Grade.WARNING, "sequencer", says, fix)
 
 
 def _gas(config: Config, snapshot: Snapshot) -> Iterator[Finding]:

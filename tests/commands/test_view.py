@@ -5,12 +5,13 @@ from collections.abc import Mapping
 import pytest
 
 from keeper.by_hand import by_hand
-from keeper.commands.view import with_companions
+from keeper.commands.view import as_spelt, with_companions
 from keeper.core.plan import History
 from keeper.core.planner import make_plan
 from keeper.core.policy import Pair
 from keeper.core.snapshot import Subaccount, SubaccountId, Token, Unknown
 from keeper.core.units import Address
+from keeper.errors import ConfigError
 from keeper.protocols.abi import interface
 from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio, Topology
@@ -36,6 +37,32 @@ CORRELATED = Pair(SubaccountId("morpho", "2"), wad("0.945"), "wstETH", "WETH")
 )
 def test_what_moves_together_falls_together_unless_said(said: Mapping[str, int], assumed: Mapping[str, int]) -> None:
     assert with_companions(said, [VOLATILE, CORRELATED, Pair(SubaccountId("wallet"))]) == assumed
+
+
+@pytest.mark.parametrize(
+    ("written", "spelt"),
+    [
+        ({"weth": -1}, {"WETH": -1}),
+        ({"WSTETH": -1, "Weth": -2}, {"wstETH": -1, "WETH": -2}),
+        ({"dai": -1}, {"dai": -1}),
+    ],
+)
+def test_a_symbol_is_known_however_it_is_spelt(written: Mapping[str, int], spelt: Mapping[str, int]) -> None:
+    assert as_spelt("--shock", written, ["WETH", "wstETH", "DAI", "dai"]) == spelt
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ({"ETH": -1}, "--shock names ETH, which no account here holds or owes; there are DAI, WETH, dai."),
+        ({"Dai": -1}, "--shock names Dai, which no account here holds or owes; there are DAI, dai."),
+        ({"WETH": -1, "weth": -2}, "--shock names WETH twice."),
+    ],
+)
+def test_a_symbol_of_nothing_and_one_that_is_not_clear_are_refused(written: Mapping[str, int], says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        as_spelt("--shock", written, ["WETH", "DAI", "dai"])
+    assert str(refused.value) == says
 
 
 def portfolio(collateral: Token = WETH) -> Portfolio:

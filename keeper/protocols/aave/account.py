@@ -7,12 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from keeper.core.snapshot import CollateralLine, GuardAccount, Token
-from keeper.core.units import BPS, Address
+from keeper.core.snapshot import WHOLE, CollateralLine, GuardAccount, Strike, Token
+from keeper.core.units import BPS, WAD, Address
 from keeper.protocols.aave.math import AaveMargin, Holding, linear_weight
 from keeper.protocols.aave.state import ReserveState
 from keeper.protocols.aave.versions import Version
 from keeper.protocols.aave.words import AccountFlags, Terms
+
+# LiquidationLogic.sol of aave-v3-origin 3.6.0; without the size also of core-v3 1.19.3.
+CLOSE_SHARE_BPS = 5_000
+CLOSE_WHOLE_BELOW = 95 * WAD // 100 + 1
+"""At 0.95 itself the whole debt may be repaid."""
+SMALL_BASE = 2_000 * 10**8
+"""MIN_BASE_MAX_CLOSE_FACTOR_THRESHOLD, base units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +63,28 @@ class AccountState:
 
     @property
     def penalty_bps(self) -> int:
-        """The worst of what it uses as collateral: a liquidator chooses. Half of the debt at most above a health of
-        0.95 (from v3.3 on only where both sides are worth 2,000 USD or more), else all of it."""
+        """The worst of what it uses as collateral: a liquidator chooses."""
         bonuses = (one.terms.bonus_bps for one in self.entries if one.holding.is_in_use and one.holding.supplied_scaled)
         return max((bonus - BPS for bonus in bonuses if bonus > BPS), default=0)
+
+    def strike(self, margin: AaveMargin) -> Strike:
+        """Half of the debt at most above a health of 0.95; all where a side is small.
+
+        LiquidationLogic.executeLiquidationCall looks at the one collateral and the one debt that are chosen, so a
+        single small one counts.
+        """
+        sides = [
+            amount * entry.state.price // entry.state.unit_raw
+            for entry in self.entries
+            for amount in (
+                margin.held_raw(entry.holding) if entry.holding.is_in_use else 0,
+                margin.owed_raw(entry.holding),
+            )
+            if amount
+        ]
+        if self.version.closes_small_whole and min(sides, default=0) < SMALL_BASE:
+            return WHOLE
+        return Strike(CLOSE_SHARE_BPS, CLOSE_WHOLE_BELOW)
 
 
 # What counts ----------------------------------------------------------------------------------------------------------

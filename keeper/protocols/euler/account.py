@@ -22,7 +22,7 @@ from keeper.core.units import Address, mul_div_up
 from keeper.protocols.abi import ZERO_ADDRESS, short
 from keeper.protocols.base import UnknownMargin
 from keeper.protocols.euler.lines import Cycle
-from keeper.protocols.euler.math import EulerMargin, Exchange, Holding, Ltv, Owed, Price, Sides, agrees, quote
+from keeper.protocols.euler.math import STRIKE, EulerMargin, Exchange, Holding, Ltv, Owed, Price, Sides, agrees, quote
 from keeper.protocols.euler.reading import AccountState
 from keeper.protocols.euler.topology import Route, Vault
 from keeper.protocols.oracles import worst
@@ -259,6 +259,7 @@ class Reader(Cycle):
             cannot_receive=unjudged,
             notes=(*notes, *(why for line, why in lines if why and line.amount_raw and why != problem), *unread),
             unread=unread,
+            strike=STRIKE,
         )
 
     def _unjudged(self, controller: Vault | None, enrolment: GuardAccount | None) -> str | None:

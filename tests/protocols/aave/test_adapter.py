@@ -12,6 +12,7 @@ from keeper.core.snapshot import (
     GuardAccount,
     GuardProtocol,
     Stale,
+    Strike,
     Subaccount,
     SubaccountId,
     Token,
@@ -230,6 +231,26 @@ def test_an_account_is_read_with_its_collateral_its_debt_and_its_health(revision
     assert (line.amount_raw, line.price) == (10 * 10**18, 2_500 * 10**18)
     assert line.amount_raw * line.maintenance_weight // WAD == 20_750 * 10**18
     assert line.initial_weight == line.maintenance_weight
+
+
+@pytest.mark.parametrize(
+    ("revision", "owed_raw", "health", "strike"),
+    [
+        (V36, 2_000_000_000, 10_375_000_000_000_000_000, Strike(5_000, 950_000_000_000_000_001)),
+        (V36, 1_999_999_999, 10_375_000_005_187_500_002, Strike()),
+        (V30, 1_999_999_999, 10_375_000_005_187_500_003, Strike(5_000, 950_000_000_000_000_001)),
+    ],
+    ids=["large", "a millionth of a dollar short", "before 3.3 size was not asked for"],
+)
+def test_a_liquidation_repays_half_at_once_where_both_sides_are_large(
+    revision: int, owed_raw: int, health: int, strike: Strike
+) -> None:
+    chain = an_aave_chain(revision)
+    set_account(chain, WETH_USED | USDC_OWED, health)
+    set_balance(chain, USDC, owed=owed_raw)
+    subaccount = read(chain)
+    assert subaccount.reading == Fresh()
+    assert subaccount.strike == strike
 
 
 def test_an_account_is_enrolled_by_its_holder_and_its_pool() -> None:

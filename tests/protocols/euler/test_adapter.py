@@ -13,6 +13,7 @@ from keeper.core.snapshot import (
     Horizon,
     Reading,
     Stale,
+    Strike,
     Subaccount,
     SubaccountId,
     Token,
@@ -74,7 +75,7 @@ def test_an_account_with_debt_is_read_to_the_wei() -> None:
     assert one.debts == (Debt(OF_USDC, 20_000 * 10**6, WAD + 1, E_USDC),)
     assert one.margin.risk().health_factor == 1_168_750_000_000_000_000
     assert one.margin.risk().initial_free_collateral == 2_000 * WAD - 1
-    assert one.penalty_bps == 1_765
+    assert (one.penalty_bps, one.strike) == (1_765, Strike(least_bps=100))
     assert one.unit == Token(USD, "USD", 18)
     assert one.feeds == (ETH_FEED, USDC_FEED)
     assert (one.reading, one.cannot_give, one.notes) == (Fresh(), None, ())
