@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
-from keeper.chain import dispatcher
+from keeper.chain import connect, dispatcher
 from keeper.chain.clock import SystemClock
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.heads import Heads
@@ -234,6 +234,20 @@ def _silent_silence() -> Iterable[Any]:
     yield _instead(Heads, "_hints_until", make)
 
 
+def _quorum_of_one() -> Iterable[Any]:
+    """The first endpoint that answers is believed, whatever the others say."""
+
+    def make(quorum_rpc: Any) -> Callable[..., Any]:
+        return lambda pool, _quorum, **more: quorum_rpc(pool, 1, **more)
+
+    yield _instead(connect, "QuorumRpc", make)
+
+
+def _never_ready() -> Iterable[Any]:
+    """Whatever is planned waits for a batch in flight that there is not."""
+    yield _instead(Dispatcher, "takes", _always(False))
+
+
 BUGS = (
     Bug("restart forgets", Level.KILLS, {Rule.BUMP, Rule.FORGOTTEN, Rule.TWICE}, 40, (22,), _restart_forgets),
     Bug("only the latest hash", Level.CHAIN, {Rule.FORGOTTEN}, 40, (15,), _only_the_latest_hash),
@@ -246,5 +260,7 @@ BUGS = (
     Bug("no budget", Level.CHAIN, {Rule.BUDGET}, 40, (8,), _no_budget),
     Bug("stale is fresh", Level.CHAIN, {Rule.UNKNOWN}, 60, (39,), _stale_is_fresh),
     Bug("lost answer is a refusal", Level.NETWORK, {Rule.FORGOTTEN, Rule.BUMP}, 120, (101,), _lost_answer_is_a_refusal),
+    Bug("quorum of one", Level.LIARS, {Rule.TRUTH, Rule.BELIEVED}, 20, (1,), _quorum_of_one),
+    Bug("never ready", Level.CALM, {Rule.LEFT_TO_DIE}, 20, (13,), _never_ready),
     Bug("silent silence", Level.NETWORK, {Rule.SILENCE}, 60, (43,), _silent_silence),
 )
