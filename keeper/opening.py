@@ -137,7 +137,8 @@ async def _require_own_guard(session: Session, snapshot: Snapshot, guard: Addres
 def _alerts(config: Config, metrics: Metrics) -> Alerts:
     webhook = None if config.alerts.webhook is None else config.alerts.webhook.reveal()
     origin = {"chain_id": config.chain.chain_id, "owner": config.guard.owner}
-    return Alerts(webhook, origin, metrics, config.alerts.dedupe, config.alerts.heartbeat)
+    timing = (config.alerts.dedupe, config.alerts.heartbeat, time.time, time.monotonic)
+    return Alerts(webhook, origin, metrics, *timing)
 
 
 async def _signer(config: Config, guard: Address) -> KeystoreSigner:

@@ -154,7 +154,7 @@ class Dispatcher:
         changes = await self._look_after(self._watched, block, mined, may_send=may_send, may_reprice=False)
         changes = [*changes, *self._untold(mined, {change.intent.plan_id for change in changes})]
         self._is_start = False
-        self._watched.forget()
+        self._watched.forget(block.timestamp)
         return changes
 
     def _untold(self, mined: Mined, but: set[str]) -> list[Change]:
@@ -193,7 +193,7 @@ class Dispatcher:
             mined = until(block, await self._receipts(asked))
         self._blocks_may_be_gone = False
         changes = await self._look_after(asked, block, mined, may_send=may_send, may_reprice=may_reprice)
-        self._watched.forget()
+        self._watched.forget(block.timestamp)
         return changes
 
     async def reprice(self, block: Block) -> list[Change]:
@@ -224,7 +224,7 @@ class Dispatcher:
             if self._final_number is not None:
                 return receipt.block_number <= self._final_number
             return block.number - receipt.block_number >= self._policy.final_after_blocks
-        return intent.is_live or self._watched.may_land(intent)
+        return intent.is_live or self._watched.may_land(intent) or self._watched.is_unexplained(intent)
 
     async def _ask_what_is_final(self, block: Block) -> None:
         """Only while something waits for it; a chain that calls nothing final has none, and blocks are counted."""

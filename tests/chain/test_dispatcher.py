@@ -699,6 +699,29 @@ async def test_a_nonce_that_somebody_else_used_is_given_up_and_the_next_one_take
     assert [nonce for nonce, _ in world.sent] == [5]
 
 
+async def test_a_receipt_that_is_shown_later_than_its_nonce_is_counted_is_not_missed(world: World) -> None:
+    dispatcher = await world.begin()
+    hash = only(await dispatcher.submit(a_batch(), a_block(100))).intent.attempts[0].hash
+    world.pool.nonce = 1
+    lost = only(await dispatcher.advance(a_block(102)))
+    assert lost.intent.outcome == Abandoned("another transaction used nonce 0")
+    world.pool.nonce = 0
+    world.pool.mine(a_block(101), hash=hash)
+    landed = only(await dispatcher.advance(a_block(103)))
+    assert (landed.did, landed.is_first) == (f"included in block 101 as {hash}", True)
+
+
+async def test_a_receipt_that_nobody_shows_is_asked_for_until_the_deadline(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(deadline=a_block(104).timestamp), a_block(100))
+    world.pool.nonce = 1
+    await dispatcher.advance(a_block(102))
+    world.pool.asked.clear()
+    for number in range(103, 107):
+        await dispatcher.advance(a_block(number))
+    assert len(world.pool.asked) == 2
+
+
 async def test_a_nonce_that_an_abandoned_batch_used_reports_that_batch(world: World) -> None:
     dispatcher = await world.begin()
     await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
