@@ -58,6 +58,14 @@ class Log:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """What `eth_getLogs` is asked for, but for the range of blocks; a topic that is None may be anything."""
+
+    address: Address
+    topics: tuple[str | None, ...]
+
+
 T = TypeVar("T")
 
 Discovery: TypeAlias = Generator[Sequence[Call], Sequence[CallResult], T]

@@ -1,6 +1,7 @@
 """What a verb assumes before it looks: prices that fall together, and what can be done by hand."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -13,9 +14,13 @@ from keeper.core.snapshot import Subaccount, SubaccountId, Token, Unknown
 from keeper.core.units import Address
 from keeper.errors import ConfigError
 from keeper.protocols.abi import interface
+from keeper.protocols.euler.math import PROBE
 from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio, Topology
 from tests.builders import GUARD, MORPHO, OWNER, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, raw, wad
+from tests.protocols.euler.fakes import E_WETH, ROUTER, SUB_3, USD, an_euler_chain, found, read
+from tests.protocols.fakes import OWNER as EULER_OWNER
+from tests.protocols.fakes import WETH as EULER_WETH
 
 ID = "0x" + "3a" * 32
 ORACLE = Address("0x" + "0c" * 20)
@@ -93,6 +98,24 @@ def test_the_owner_can_supply_what_the_wallet_holds_or_a_tenth_more(in_wallet: s
     params = (USDC.address, WETH.address, ORACLE, IRM, wad("0.86"))
     assert supply == interface("Morpho")["supplyCollateral"].encode(params, raw(WETH, amount), OWNER, b"")
     assert way.cast_lines(OWNER)[1] == f"cast send --rpc-url $ETH_RPC_URL --from {OWNER} {MORPHO} 0x{supply.hex()}"
+
+
+def test_a_sub_account_of_eulers_gets_a_deposit_into_the_vault_that_it_holds() -> None:
+    """Without an oracle its 11 WETH are known and not their worth; the wallet holds 2."""
+    chain = an_euler_chain()
+    adapter = found(chain)
+    chain.revert(ROUTER, interface("EulerOracle")["getQuote"], PROBE, EULER_WETH, USD, data=b"")
+    broken = read(chain, adapter=adapter)
+    assert isinstance(broken.reading, Unknown)
+    line = broken.collateral[0]
+    wallet = replace(a_wallet("2"), collateral=(replace(a_wallet("2").collateral[0], token=line.token),))
+    snapshot = a_snapshot(broken, wallet)
+    plan = make_plan(snapshot, a_policy(*snapshot.subaccounts), History())
+    on_euler = Portfolio(Topology(31337, EULER_OWNER, GUARD, None, (adapter,), (), 0, {}, None))
+    (way,) = by_hand(on_euler, snapshot, plan)
+    deposit = interface("EulerVault")["deposit"].encode(2 * 10**18, SUB_3)
+    assert way.calls[1] == (E_WETH, deposit)
+    assert way.calls[0] == (EULER_WETH, interface("ERC20")["approve"].encode(E_WETH, 2 * 10**18))
 
 
 @pytest.mark.parametrize(

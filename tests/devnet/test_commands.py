@@ -112,7 +112,7 @@ def test_init_says_who_has_nothing(devnet: Devnet, tmp_path: Path) -> None:
     assert ran.error == (
         f"{KEEPER.address.lower()} has nothing that could be kept: it has no collateral on Morpho at "
         f"{devnet.deployment.morpho.lower()} of any since block 0; no pool of Aave is known on chain 31337 (name it "
-        "with --aave-pool)."
+        "with --aave-pool); no connector of Euler is known on chain 31337 (name it with --evc)."
     )
 
 
@@ -122,7 +122,8 @@ def test_init_asks_for_morphos_address_where_it_is_not_at_its_usual_one(devnet: 
     assert ran.error == (
         f"{OWNER.address.lower()} has nothing that could be kept: there is no Morpho Blue at "
         "0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb on chain 31337 (name its address with --morpho); no pool of Aave "
-        "is known on chain 31337 (name it with --aave-pool)."
+        "is known on chain 31337 (name it with --aave-pool); no connector of Euler is known on chain 31337 (name it "
+        "with --evc)."
     )
 
 
@@ -388,6 +389,9 @@ def test_status_shows_the_nearest_to_liquidation_first_in_eighty_columns(devnet:
         "WETH/USDC 86%", "WETH/DAI 77%", "WETH/USDC 77%", "wstETH/WETH 94.5%", "WETH/DAI 86%",
     ]  # fmt: skip
     assert max(map(len, lines[4:20])) <= 80
+    assert any(
+        re.fullmatch(r"the hot key has \d+\.\d{4} for gas, enough for [\d,]+ rescues at .*", line) for line in lines
+    )
 
 
 def test_status_shouts_when_something_can_be_liquidated(devnet: Devnet) -> None:
@@ -400,8 +404,8 @@ def test_status_shouts_when_something_can_be_liquidated(devnet: Devnet) -> None:
 def test_status_as_json_has_whole_ids_and_exact_amounts(devnet: Devnet) -> None:
     shown = keeper("status --json", config=devnet.config).document
     assert list(shown) == [
-        "mode", "daemon", "block", "guard", "keeper_balance_wei", "feeds", "subaccounts", "not_in_configuration",
-        "wallet_tokens_not_in_configuration", "by_hand",
+        "mode", "daemon", "block", "guard", "keeper_balance_wei", "feeds", "second_prices", "sequencer_problem",
+        "subaccounts", "not_in_configuration", "wallet_tokens_not_in_configuration", "by_hand",
     ]  # fmt: skip
     assert (shown["mode"], shown["daemon"], shown["by_hand"]) == ("active", None, [])
     account = next(each for each in shown["subaccounts"] if each["label"] == "WETH/USDC 77%")
