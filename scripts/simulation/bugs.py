@@ -238,7 +238,10 @@ def _quorum_of_one() -> Iterable[Any]:
     """The first endpoint that answers is believed, whatever the others say."""
 
     def make(quorum_rpc: Any) -> Callable[..., Any]:
-        return lambda pool, _quorum, **more: quorum_rpc(pool, 1, **more)
+        def of_one(pool: Any, _quorum: int, **more: Any) -> Any:
+            return quorum_rpc(pool, 1, **more)
+
+        return of_one
 
     yield _instead(connect, "QuorumRpc", make)
 
