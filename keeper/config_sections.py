@@ -57,6 +57,9 @@ class ChainSection(Section):
         le=16,
         description="how many endpoints must agree on what is decided on; 1 believes each",
     )
+    private_rpc_url: HttpEndpoint | None = Field(
+        default=None, description="a private relay, which is given transactions before anybody else is"
+    )
     chain_id: int = Field(gt=0, description="the chain; a node that answers for another one is refused")
     block_time: Milliseconds = Field(default=12_000, gt=0, description="usual time between two blocks")
     request_timeout: Milliseconds = Field(default=5_000, gt=0, description="how long one request may take")
@@ -68,7 +71,10 @@ class ChainSection(Section):
         default=2, gt=0, le=100, description="blocks until a transaction sent now is expected to take effect"
     )
     finality_blocks: int = Field(
-        default=8, gt=0, le=10_000, description="blocks on top after which a mined transaction is taken as final"
+        default=8,
+        gt=0,
+        le=10_000,
+        description="blocks on top after which a mined transaction is final, if the chain does not say what is",
     )
 
     @model_validator(mode="after")
@@ -158,6 +164,30 @@ class FeedSection(Section):
     heartbeat: Seconds = Field(gt=0, description="the longest time between two answers that its operator promises")
 
 
+class SecondSection(Section):
+    """[[prices.second]]: who else says what a token costs, a feed or a pool."""
+
+    token: str = Field(min_length=1, description="the token, by symbol or address")
+    feed: ChainAddress | None = Field(default=None, description="another aggregator of it in USD")
+    uniswap_v3: ChainAddress | None = Field(
+        default=None, description="or a Uniswap v3 pool of it, whose mean price over `window` is taken"
+    )
+    window: Seconds | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="of the pool, five minutes unless said: a longer one is harder to move and slower to follow",
+    )
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> "SecondSection":
+        if (self.feed is None) == (self.uniswap_v3 is None):
+            raise ValueError(f"the second source of {self.token} must be either a feed or a uniswap_v3 pool")
+        if self.feed is not None and self.window is not None:
+            raise ValueError(f"the second source of {self.token} is a feed, and window is for pools")
+        return self
+
+
 class PricesSection(Section):
     """[prices]: the numeraire, and how fresh a price must be."""
 
@@ -171,6 +201,36 @@ class PricesSection(Section):
         default=300, ge=0, description="how much later than its heartbeat an answer may be before it counts as stale"
     )
     feeds: tuple[FeedSection, ...] = Field(default=(), description="the aggregators whose age is judged")
+    second: tuple[SecondSection, ...] = Field(default=(), description="second sources of tokens' prices")
+    disagreement_max: Bps = Field(
+        default=1_000,
+        gt=0,
+        lt=10_000,
+        description="how far an oracle and a second source may be apart, of the higher, before the price is disputed",
+    )
+    jump_max: Bps | None = Field(
+        default=None,
+        gt=0,
+        lt=10_000,
+        description="how far a price may move within `jump_window` and be believed where no second source confirms it",
+    )
+    jump_window: Seconds = Field(
+        default=120, gt=0, le=3_600, description="how long a price that jumped is held against those before"
+    )
+    sequencer_feed: ChainAddress | None = Field(
+        default=None, description="on a rollup, the feed that says whether its sequencer is up"
+    )
+    sequencer_grace: Seconds = Field(
+        default=3_600, ge=0, description="how long after an outage of the sequencer only those without debt give"
+    )
+
+    @model_validator(mode="after")
+    def _each_token_has_one_second_source(self) -> "PricesSection":
+        names = [one.token.lower() for one in self.second]
+        twice = next((one.token for one in self.second if names.count(one.token.lower()) > 1), None)
+        if twice is not None:
+            raise ValueError(f"[[prices.second]] names {twice} twice; a price has one second source")
+        return self
 
 
 class AccountPolicy(Section):
@@ -264,6 +324,13 @@ class FeesSection(Section):
     daily_budget: Wei = Field(default=10**18, gt=0, description="the most spent on gas in any 24 hours")
     emergency_reserve: Bps = Field(
         default=5_000, ge=0, le=10_000, description="the part of the daily budget that only urgent rescues may spend"
+    )
+
+    private_blocks: int = Field(
+        default=3, ge=0, le=100, description="blocks for which routine rescues are for the private relay alone"
+    )
+    private_blocks_critical: int = Field(
+        default=0, ge=0, le=100, description="the same for urgent rescues, which should not wait"
     )
 
     @property
@@ -360,6 +427,7 @@ TABLES: tuple[tuple[str, type[Section]], ...] = (
     ('[[protocols]] kind = "wallet"', WalletSection),
     ("[prices]", PricesSection),
     ("[[prices.feeds]]", FeedSection),
+    ("[[prices.second]]", SecondSection),
     ("[policy]", PolicySection),
     ("[fees]", FeesSection),
     ("[journal]", JournalSection),

@@ -6,10 +6,11 @@ Ids and addresses are whole, amounts and WADs are decimal strings (they do not f
 from collections.abc import Mapping
 from typing import Any
 
-from keeper.core.plan import Effect, Plan, Rescue
+from keeper.core.disputes import worst_of
+from keeper.core.plan import Dispute, Effect, Plan, Rescue
 from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.risk import cushion
-from keeper.core.snapshot import FeedRound, GuardState, Snapshot, Subaccount, SubaccountId, Unknown
+from keeper.core.snapshot import FeedRound, GuardState, SecondPrice, Snapshot, Subaccount, SubaccountId, Unknown
 from keeper.core.units import INFINITE_HEALTH, Address, Wad
 from keeper.core.verdict import Verdict
 from keeper.report import liquidation_price, reading_text, shortages, verdict_text
@@ -41,6 +42,7 @@ def subaccount_document(
     settings: SubaccountPolicy | None,
     verdict: Verdict | None,
     spare_raw: Mapping[Address, int],
+    dispute: Dispute | None = None,
 ) -> Document:
     lacking = shortages(subaccount, settings)
     document: Document = {
@@ -75,11 +77,15 @@ def subaccount_document(
         "verdict_reason": None if verdict is None else verdict_text(verdict),
         "cannot_give": subaccount.cannot_give,
         "cannot_receive": subaccount.cannot_receive,
+        "disputed": None if dispute is None else str(dispute),
     }
     if not isinstance(subaccount.reading, Unknown):
         health = subaccount.margin.risk().health_factor
         at = liquidation_price(subaccount)
         document["health_wad"] = health_document(health)
+        if dispute is not None:
+            worst = worst_of(subaccount, dispute).margin.risk().health_factor
+            document["worst_health_wad"] = health_document(worst)
         document["liquidatable"] = subaccount.margin.risk().is_liquidatable
         document["liquidation_price_wad"] = None if at is None else str(at)
         if settings is not None:
@@ -172,6 +178,17 @@ def feed_document(feed: FeedRound, now: int) -> Document:
     }
 
 
+def second_document(second: SecondPrice) -> Document:
+    return {
+        "token": second.token.address,
+        "symbol": second.token.symbol,
+        "source": second.source,
+        "quote": second.quote,
+        "price_wad": None if second.price is None else str(second.price),
+        "problem": second.problem or None,
+    }
+
+
 def plan_document(plan: Plan, snapshot: Snapshot) -> Document:
     return {
         "block": block_document(snapshot),
@@ -200,12 +217,15 @@ def status_document(
         "guard": guard_document(snapshot.guard, snapshot.guard_problem),
         "keeper_balance_wei": None if snapshot.keeper_balance_wei is None else str(snapshot.keeper_balance_wei),
         "feeds": [feed_document(feed, now) for feed in snapshot.feeds],
+        "second_prices": [second_document(second) for second in snapshot.second_prices],
+        "sequencer_problem": snapshot.sequencer_problem,
         "subaccounts": [
             subaccount_document(
                 subaccount,
                 policy.subaccounts.get(subaccount.id),
                 plan.verdicts.get(subaccount.id),
                 spare_raw.get(subaccount.id, {}),
+                plan.disputes.get(subaccount.id),
             )
             for subaccount in snapshot.subaccounts
         ],

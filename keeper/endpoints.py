@@ -4,7 +4,7 @@ from typing import assert_never
 
 from keeper.alerts import Alarm, Alerts
 from keeper.chain.node import DOWN, Node
-from keeper.chain.pool import Asked, Event, Quarantined
+from keeper.chain.pool import Asked, Behind, Event, Quarantined
 from keeper.errors import WrongChain
 from keeper.telemetry import Metrics
 
@@ -22,6 +22,8 @@ class EndpointWatch:
                 self._metrics.requests.labels(node.label, method, result).inc()
                 if fault is not None and (isinstance(fault, WrongChain) or node.failing > DOWN):
                     self._alerts.raise_alarm(Alarm.NODE_FAILING, node.label, str(fault))
+            case Behind(node, says):
+                self._alerts.raise_alarm(Alarm.NODE_FAILING, node.label, says)
             case Quarantined(node, says, seconds):
                 says = f"{says}; its word is not asked for during {seconds:.0f} s. If it happens again, remove it."
                 self._alerts.raise_alarm(Alarm.ENDPOINT_DISSENTS, node.label, says)

@@ -14,9 +14,11 @@ CONGESTION_SECONDS = 3_600
 """What fees and transactions did longer ago says nothing about the next block."""
 
 
-def history_from_journal(journal: JournalReader, feeds: Iterable[Address], now: int) -> History:
-    """When each subaccount was last rescued, how much its prices move, and how long transactions take; whoever plans
-    adds what only it knows."""
+def history_from_journal(
+    journal: JournalReader, feeds: Iterable[Address], now: int, memory_seconds: int = 0
+) -> History:
+    """When each subaccount was last rescued, how much its prices move, what they were in the last `memory_seconds`, and
+    how long transactions take; whoever plans adds what only it knows."""
     lately = now - CONGESTION_SECONDS
     volatilities = {feed: _volatility_bps(journal, feed, now) for feed in feeds}
     return History(
@@ -25,6 +27,7 @@ def history_from_journal(journal: JournalReader, feeds: Iterable[Address], now: 
         base_fee_low_wei=journal.base_fee_low_since(lately) or 0,
         inclusion_delay_seconds=journal.inclusion_delay_since(lately, now),
         waiting_since={SubaccountId.parse(id): at for id, at in journal.waiting_since().items()},
+        prices=journal.prices_seen(memory_seconds) if memory_seconds else {},
     )
 
 

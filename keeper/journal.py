@@ -65,6 +65,8 @@ class Retention:
 
 
 DEFAULT_RETENTION = Retention()
+SEEN_PRICES_SECONDS = 3_600
+"""What a price jumped from longer ago, nobody asks; the last one seen is kept."""
 
 
 class Journal(JournalReader):
@@ -144,6 +146,11 @@ class Journal(JournalReader):
         self._connection.executemany(
             "INSERT OR IGNORE INTO prices VALUES (?, ?, ?, ?, ?)",
             [(item.feed, item.updated_at, block.number, str(item.answer), item.decimals) for item in cycle.rounds],
+        )
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO seen_prices SELECT ?1, ?2, ?3, ?4 WHERE ?4 IS NOT"
+            " (SELECT price FROM seen_prices WHERE subaccount = ?1 AND token = ?2 ORDER BY at DESC LIMIT 1)",
+            [(str(id), token, block.timestamp, str(price)) for (id, token), price in cycle.prices.items()],
         )
         if cycle.plan:
             plan = cycle.plan
@@ -248,10 +255,17 @@ class Journal(JournalReader):
         cycles_before = now - self._retention.cycles_seconds
         decided_before = now - self._retention.decisions_seconds
         finished = ", ".join(f"'{state.value}'" for state in FINISHED)
+        in_force = "SELECT subaccount, token, max(at) FROM seen_prices GROUP BY subaccount, token"
         for table, key, condition, limit in (
             ("cycles", "id", "block_timestamp < ? AND id NOT IN (SELECT cycle_id FROM plans)", cycles_before),
             ("topologies", "digest", "? AND digest NOT IN (SELECT topology_digest FROM cycles)", 1),
             ("prices", "(feed, updated_at, answer)", "updated_at < ?", now - self._retention.prices_seconds),
+            (
+                "seen_prices",
+                "(subaccount, token, at)",
+                f"at < ? AND (subaccount, token, at) NOT IN ({in_force})",
+                now - SEEN_PRICES_SECONDS,
+            ),
             (
                 "verdicts",
                 "id",

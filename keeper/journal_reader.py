@@ -24,8 +24,8 @@ from keeper.core.intent import (
     Reverted,
     State,
 )
-from keeper.core.plan import Lane, LastRescue
-from keeper.core.snapshot import Block, FeedRound
+from keeper.core.plan import Lane, LastRescue, PriceOf, PriceSeen
+from keeper.core.snapshot import Block, FeedRound, SubaccountId
 from keeper.core.units import Address, Wad
 from keeper.errors import JournalError, JournalFull
 from keeper.journal_schema import MIGRATIONS, check_version
@@ -67,6 +67,8 @@ class CycleRecord:
     verdicts: Mapping[str, VerdictNote] = field(default_factory=dict[str, VerdictNote])
     """By subaccount id; stored where they differ from the last."""
     plan: PlanRecord | None = None
+    prices: Mapping[PriceOf, Wad] = field(default_factory=dict[PriceOf, Wad])
+    """What accounts' protocols took their tokens for; stored where they differ from the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +171,27 @@ class JournalReader:
             since,
         )
         return tuple(PricePoint(row["updated_at"], int(row["answer"]), row["decimals"]) for row in rows)
+
+    def prices_seen(self, seconds: int) -> Mapping[PriceOf, tuple[PriceSeen, ...]]:
+        """The prices that held in the last `seconds` before the newest cycle, oldest first; the one that still held
+        then comes once more at the end, with that cycle's time."""
+        newest = self._one("SELECT max(block_timestamp) AS at FROM cycles")
+        if newest is None or newest["at"] is None:
+            return {}
+        since = newest["at"] - seconds
+        rows = self._all(
+            "SELECT subaccount, token, at, price FROM seen_prices AS one WHERE at <= ? AND at >= coalesce("
+            "(SELECT max(at) FROM seen_prices WHERE subaccount = one.subaccount AND token = one.token AND at < ?), ?)"
+            " ORDER BY subaccount, token, at",
+            newest["at"],
+            since,
+            since,
+        )
+        found: dict[PriceOf, list[PriceSeen]] = {}
+        for row in rows:
+            key = SubaccountId.parse(row["subaccount"]), Address(row["token"])
+            found.setdefault(key, []).append(PriceSeen(row["at"], int(row["price"])))
+        return {key: (*seen, PriceSeen(newest["at"], seen[-1].price)) for key, seen in found.items()}
 
     def latest_verdicts(self) -> Mapping[str, VerdictNote]:
         """The last verdict of every subaccount ever seen, with its health when that verdict began."""

@@ -43,6 +43,8 @@ class Notes:
         self._waiting_since: dict[str, int] = {}
         """Block numbers by subject: since when a rescue is signed, or planned behind a batch on its way."""
         self._last: Change | None = None
+        self._signatures: dict[str, int] = {}
+        """How many of each batch were counted."""
 
     def expect(self, plan_id: str, recipients: Iterable[SubaccountId]) -> None:
         """A batch is about to be sent for them."""
@@ -57,6 +59,7 @@ class Notes:
         """One line in the log for whatever happens to a batch, and an alarm for what a person has to know."""
         intent = change.intent
         self._last = change
+        self._count_signatures(intent)
         log.info("batch", did=change.did, plan_id=intent.plan_id, lane=intent.lane.value, nonce=intent.nonce)
         match intent.outcome:
             case Included(receipt) if change.is_first and self._still_holds(intent):
@@ -75,6 +78,8 @@ class Notes:
                 for who in self._subjects(intent):
                     says = f"{_rescue_of(who)} was not sent: {reason}."
                     self._alerts.raise_alarm(Alarm.RESCUE_FAILED, who, says)
+            case Abandoned() if intent.state is State.REPLACED:
+                self._metrics.transactions.labels("replaced").inc()
             case Abandoned(reason):
                 self._metrics.transactions.labels("abandoned").inc()
                 says = f"A batch was given up: {reason}; the next cycle plans anew."
@@ -83,6 +88,14 @@ class Notes:
                 pass
         if intent.state is State.FINAL or isinstance(intent.outcome, Refused):
             self._recipients.pop(intent.plan_id, None)
+
+    def _count_signatures(self, intent: Intent) -> None:
+        known = self._signatures.get(intent.plan_id, 0)
+        for place in range(known, len(intent.attempts)):
+            self._metrics.signatures.labels("replacement" if place else "first").inc()
+        self._signatures[intent.plan_id] = len(intent.attempts)
+        if len(self._signatures) > REMEMBERED_BATCHES:
+            del self._signatures[next(iter(self._signatures))]
 
     def overdue(self, in_flight: Intent | None, behind: Iterable[SubaccountId], block: Block) -> Iterator[Raised]:
         """Rescues that wait for longer than they may: signed and not included, or planned `behind` such a batch.

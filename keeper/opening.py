@@ -11,12 +11,15 @@ from eth_utils.crypto import keccak
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from keeper.alerts import Alerts
+from keeper.chain.connect import connect_relay
+from keeper.chain.data_fee import Rollup, find_rollup, read_data_fee
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.fees import FeeOracle
+from keeper.chain.rpc import Rpc
 from keeper.chain.signer import KeystoreSigner, Scope, open_keystore
 from keeper.chain.simulate import Simulator
 from keeper.config import Config
-from keeper.core.fees import FeePolicy
+from keeper.core.fees import DataFee, FeePolicy
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import Address
 from keeper.daemon import CycleReport, Keeper
@@ -101,11 +104,17 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
         vitals = Vitals(time.monotonic, 2 * head_age_max + config.chain.request_timeout / 1000, head_age_max)
         keeper_address = topology.keeper or (snapshot.guard.keeper if snapshot.guard else NO_KEEPER)
         simulator = Simulator(session.rpc, topology.guard, keeper_address)
-        fees = FeeOracle(session.rpc, config.fees.tip)
+        rollup = await find_rollup(session.rpc, snapshot.block.hash)
+
+        async def data_fee(block: Block) -> DataFee:
+            return await read_data_fee(session.rpc, rollup, block.hash)
+
+        fees = FeeOracle(session.rpc, config.fees.tip, None if rollup is Rollup.NONE else data_fee)
         dispatcher = None
         if not is_dry_run and config.signer is not None:
             signer = await _signer(config, topology.guard)
-            dispatcher = _dispatcher(config, session, signer, journal, fees, topology.guard, simulator)
+            relay = await stack.enter_async_context(connect_relay(config))
+            dispatcher = _dispatcher(config, session, signer, journal, fees, topology.guard, simulator, relay)
             await fees.refresh(snapshot.block)
         keeper = Keeper(session, simulator, dispatcher, journal, alerts, metrics, vitals)
         await keeper.settle(snapshot)
@@ -128,7 +137,8 @@ async def _require_own_guard(session: Session, snapshot: Snapshot, guard: Addres
 def _alerts(config: Config, metrics: Metrics) -> Alerts:
     webhook = None if config.alerts.webhook is None else config.alerts.webhook.reveal()
     origin = {"chain_id": config.chain.chain_id, "owner": config.guard.owner}
-    return Alerts(webhook, origin, metrics, config.alerts.dedupe, config.alerts.heartbeat)
+    timing = (config.alerts.dedupe, config.alerts.heartbeat, time.time, time.monotonic)
+    return Alerts(webhook, origin, metrics, *timing)
 
 
 async def _signer(config: Config, guard: Address) -> KeystoreSigner:
@@ -147,8 +157,11 @@ def _dispatcher(
     fees: FeeOracle,
     guard: Address,
     simulator: Simulator,
+    relay: Rpc | None,
 ) -> Dispatcher:
     block_seconds = max(1, config.chain.block_time // 1000)
+
+    private = 0 if relay is None else block_seconds
 
     async def still_succeeds(calldata: bytes, gas: int, block: Block) -> bool:
         return await simulator.still_succeeds(calldata, gas, block, block.timestamp + block_seconds)
@@ -164,9 +177,12 @@ def _dispatcher(
             resend_after_seconds=max(1, config.fees.bump_after // 2),
             final_after_blocks=config.chain.finality_blocks,
             max_fee_wei=config.fees.max_fee,
+            private_routine_seconds=private * config.fees.private_blocks,
+            private_critical_seconds=private * config.fees.private_blocks_critical,
         ),
         chain_id=config.chain.chain_id,
         guard=guard,
         budget=config.fees.budget,
         still_succeeds=still_succeeds,
+        relay=relay,
     )

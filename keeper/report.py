@@ -18,6 +18,7 @@ from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.risk import cushion
 from keeper.core.snapshot import (
     CollateralLine,
+    Disputed,
     Fresh,
     FreshnessUnverified,
     Reading,
@@ -125,6 +126,8 @@ def reading_text(reading: Reading) -> str:
             return f"age unverified: {reason}"
         case Stale(reason):
             return f"stale: {reason}"
+        case Disputed(reason):
+            return f"disputed: {reason}"
         case Unknown(reason):
             return f"unknown: {reason}"
 

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ import structlog
 
 from keeper.alerts import Alarm
 from keeper.chain.clock import SystemClock
-from keeper.chain.heads import Heads, NewHead, Silence
+from keeper.chain.heads import HeadEvent, Heads, NewHead, Silence
 from keeper.chain.newheads import NewHeads
 from keeper.config import Config
 from keeper.control import ControlServer, ask_daemon
@@ -151,7 +151,7 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
         # would be in the middle of one.
         gc.collect()
         gc.freeze()
-        cycles = asyncio.create_task(kept_up(running.alerts, "cycles", lambda: _cycles(running, heads)))
+        cycles = asyncio.create_task(kept_up(running.alerts, "cycles", lambda: run_cycles(running, heads)))
         await running.stopping.wait()
         await stop(running, cycles, deliveries)
 
@@ -175,6 +175,8 @@ def _start_logging(config: Config) -> None:
     redaction = Redaction()
     for endpoint in (*config.chain.rpc_url, *config.chain.ws_url):
         redaction.hide(endpoint.reveal())
+    if config.chain.private_rpc_url is not None:
+        redaction.hide(config.chain.private_rpc_url.reveal())
     if config.alerts.webhook is not None:
         redaction.hide(config.alerts.webhook.reveal())
     set_up_logging(config.telemetry.log_level, redaction)
@@ -190,11 +192,14 @@ async def _hints(config: Config, stack: AsyncExitStack) -> NewHeads | None:
 # Running --------------------------------------------------------------------------------------------------------------
 
 
-async def _cycles(running: Running, heads: Heads) -> None:
+async def run_cycles(running: Running, heads: AsyncIterable[HeadEvent]) -> None:
+    """A cycle for each head, and an alarm for each silence, for as long as there are any."""
     async for event in heads:
         running.vitals.beat()
         match event:
             case NewHead(block, reorganised, missed):
+                # Should they fall silent again, that is news, however soon.
+                running.alerts.forget(Alarm.NO_FRESH_VIEW, "keeper")
                 await guarded_cycle(running, block, blocks_may_be_gone=reorganised > 0 or missed > 0)
             case Silence(age, reason):
                 says = f"No new block for {age:.0f} s: {reason}. Nothing can be protected until one is seen."

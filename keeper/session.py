@@ -22,7 +22,7 @@ from keeper.config_sections import (
     ProtocolSection,
     WalletSection,
 )
-from keeper.core.policy import AccountSettings, DonorsOrder, Policy, PolicySettings, resolve
+from keeper.core.policy import AccountSettings, DonorsOrder, Policy, PolicySettings, PriceLimits, resolve
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import BPS, WAD, Address
 from keeper.errors import ConfigError
@@ -38,6 +38,8 @@ from keeper.protocols.portfolio import (
     WalletSettings,
     discover,
 )
+from keeper.protocols.second_prices import POOL_WINDOW_SECONDS, SecondSettings
+from keeper.protocols.sequencer import Sequencer
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,17 @@ def portfolio_settings(config: Config) -> PortfolioSettings:
         heartbeat_slack_seconds=config.prices.heartbeat_slack,
         usd_feeds=config.prices.usd,
         native_usd_feed=config.prices.native,
+        seconds=tuple(
+            SecondSettings(one.token, one.feed, one.uniswap_v3, one.window or POOL_WINDOW_SECONDS)
+            for one in config.prices.second
+        ),
+        sequencer=_sequencer(config),
     )
+
+
+def _sequencer(config: Config) -> Sequencer | None:
+    feed = config.prices.sequencer_feed
+    return None if feed is None else Sequencer(feed, config.prices.sequencer_grace)
 
 
 def _protocol_settings(section: ProtocolSection) -> ProtocolSettings:
@@ -141,6 +153,7 @@ def policy_settings(config: Config) -> PolicySettings:
         min_benefit_multiple=section.min_benefit_multiple,
         donors_order=DonorsOrder(section.donors_order),
         volatility_min_bps=section.volatility_min,
+        prices=PriceLimits(config.prices.disagreement_max, config.prices.jump_max, config.prices.jump_window),
     )
 
 

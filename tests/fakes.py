@@ -164,6 +164,7 @@ class FakePool:
         """Instead of the next receipts."""
         self.final_number: int | None = None
         """What the chain calls final; None on a chain that calls nothing so."""
+        self.final_asked = 0
         self.loses_answers = False
         """Takes a transaction and says nothing."""
         self.on_send: Callable[[bytes], None] = lambda _: None
@@ -180,6 +181,7 @@ class FakePool:
         return self._mined.get(hash)
 
     async def finalized_number(self) -> int | None:
+        self.final_asked += 1
         return self.final_number
 
     async def send_raw(self, raw: bytes) -> str:

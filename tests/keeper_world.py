@@ -21,6 +21,7 @@ from keeper.chain.signer import KeystoreSigner, Scope
 from keeper.chain.simulate import Simulator
 from keeper.core.fees import Budget, FeePolicy
 from keeper.core.intent import Intent
+from keeper.core.policy import PriceLimits
 from keeper.core.snapshot import Block, Snapshot, Subaccount
 from keeper.core.units import Address
 from keeper.daemon import CycleReport, Keeper
@@ -79,6 +80,7 @@ class World:
         self.read_fault: ChainError | None = None
         self.quorum_problem: str | None = None
         self.daily_budget_wei = 10**18
+        self.price_limits = PriceLimits()
         self.still_succeeds = True
         """What is found of what was signed earlier when it is tried out."""
         self.told: list[tuple[str, str, str]] = []
@@ -134,7 +136,8 @@ class World:
             topology=SimpleNamespace(keeper=KEEPER, guard=GUARD),
         )
         reader, rpc = SimpleNamespace(read=read), SimpleNamespace(label="node.example", head=head)
-        parts: Any = (config, rpc, reader, portfolio, a_policy(*self.subaccounts))
+        policy = replace(a_policy(*self.subaccounts), prices=self.price_limits)
+        parts: Any = (config, rpc, reader, portfolio, policy)
         return Session(*parts)
 
     def snapshot(self, block: Block) -> Snapshot:

@@ -132,6 +132,11 @@ address = "{MORPHO}"
 name = "ETH/USD"
 heartbeat = "1d"
 
+[[prices.second]]
+token = "WETH"
+uniswap_v3 = "{MORPHO}"
+window = "10m"
+
 [policy]
 trigger = 1.15
 floor = "1.3"
@@ -159,6 +164,7 @@ listen = "[::1]:80"
     assert config.prices.native == MORPHO.lower()
     assert config.prices.usd == {"USDC": MORPHO.lower()}
     assert config.prices.feeds[0].heartbeat == 86_400
+    assert (config.prices.second[0].uniswap_v3, config.prices.second[0].window) == (MORPHO.lower(), 600)
     assert config.policy.trigger == 1_150_000_000_000_000_000
     assert config.policy.floor == 1_300_000_000_000_000_000
     assert (config.policy.shock, config.policy.rate_margin) == (1_250, 50)
@@ -259,6 +265,32 @@ def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.Mo
             ),
         ),
         ("[[prices.feeds]]\nname = ''", "keeper.toml: [[prices.feeds]] number 1 name must not be empty."),
+        (
+            "[[prices.second]]\ntoken = 'WETH'",
+            (
+                "keeper.toml: [[prices.second]] number 1: the second source of WETH must be either a feed or a "
+                "uniswap_v3 pool."
+            ),
+        ),
+        (
+            f"[[prices.second]]\ntoken = 'WETH'\nfeed = '{MORPHO}'\nuniswap_v3 = '{MORPHO}'",
+            (
+                "keeper.toml: [[prices.second]] number 1: the second source of WETH must be either a feed or a "
+                "uniswap_v3 pool."
+            ),
+        ),
+        (
+            f"[[prices.second]]\ntoken = 'WETH'\nfeed = '{MORPHO}'\nwindow = '5m'",
+            ("keeper.toml: [[prices.second]] number 1: the second source of WETH is a feed, and window is for pools."),
+        ),
+        (
+            "".join(f"[[prices.second]]\ntoken = '{token}'\nfeed = '{MORPHO}'\n" for token in ("WETH", "weth")),
+            "keeper.toml: [prices]: [[prices.second]] names WETH twice; a price has one second source.",
+        ),
+        (
+            "[prices]\njump_window = '2h'",
+            "keeper.toml: [prices] jump_window is 7200: expected less than or equal to 3600.",
+        ),
         (
             "[policy]\nlast_stand = 'maybe'",
             "keeper.toml: [policy] last_stand is \"maybe\": expected 'equalise' or 'off'.",

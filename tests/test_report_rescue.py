@@ -63,11 +63,11 @@ def first_two(health: str, history: History) -> list[str]:
 def test_a_storm_is_named_as_the_reason() -> None:
     first, second = first_two("1.17", History(volatility_bps_per_day={FEED: 800}))
     assert first == (
-        "Rescue morpho poor (morpho:poor): health 1.1700 is below its trigger, widened from 1.1500 to 1.2000."
+        "Rescue morpho poor (morpho:poor): health 1.1700 is below its trigger, widened from 1.1500 to 1.1875."
     )
     assert second == (
         "Why now: prices move 8 % a day, so the chance that it is liquidated reaches 1 % within 13 h, after the rescue "
-        "within 42 h."
+        "within 39 h."
     )
 
 

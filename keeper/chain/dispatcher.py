@@ -17,7 +17,7 @@ from keeper.chain.outlet import Outlet, Sender
 from keeper.chain.send_errors import SendError, classify_send_error
 from keeper.chain.signer import Signer, Transaction, decode_signed
 from keeper.chain.watched import IntentJournal, Mined, Watched, has_receipt, settled_first, until
-from keeper.core.fees import Budget, FeePolicy, Fees, expected_cost_wei, leanest_fees
+from keeper.core.fees import Budget, FeePolicy, Fees, Market, expected_cost_wei, leanest_fees
 from keeper.core.intent import Attempt, Event, Intent, State
 from keeper.core.plan import Lane
 from keeper.core.snapshot import Block
@@ -31,6 +31,7 @@ from keeper.core.steps import (
     View,
     Wait,
     after,
+    is_stuck,
     may_replace,
     next_step,
     reconsidered,
@@ -102,12 +103,40 @@ class Dispatcher:
         """What is signed or sent and not settled."""
         return self._watched.in_flight
 
-    def takes(self, lane: Lane, fee_ceiling_wei: int | None = None) -> bool:
-        """Whether `submit` would take a batch of this lane now; without its ceiling, whether it may at all.
+    def market(self, block: Block) -> Market:
+        return self._fees.market(block)
 
-        The guard's own pause is always taken.
+    def budget_left(self, block: Block) -> dict[Lane, int]:
+        """What each lane may still spend today, wei."""
+        spent_wei = self._journal.spent_since(block.timestamp - BUDGET_WINDOW_SECONDS)
+        return {lane: self._budget.left_wei(lane, spent_wei) for lane in Lane}
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether what is in flight was not included in time, at the newest block that was looked at."""
+        return self.in_flight is not None and is_stuck(self.in_flight, self._now, self._policy)
+
+    def takes(
+        self, lane: Lane, fees: tuple[int, Block] | None = None, *, differs: bool = True, serves_more: bool = False
+    ) -> bool:
+        """Whether `submit` would take a batch of this lane now: when nothing is in flight, or `steps.may_replace`.
+
+        `fees`: its ceiling, wei per gas, and the block, to judge whether it can outbid what is in flight; without,
+        that is not judged. The guard's own pause is always taken, and no rescue takes its place.
         """
-        return self.in_flight is None or may_replace(self.in_flight, lane, fee_ceiling_wei, self._now, self._policy)
+        in_flight = self.in_flight
+        if in_flight is None:
+            return True
+        if _is_pause(in_flight) or not may_replace(
+            in_flight, lane, self._now, self._policy, differs=differs, serves_more=serves_more
+        ):
+            return False
+        if fees is None:
+            return True
+        ceiling_wei, block = fees
+        floor = self._watched.floor(in_flight.nonce)
+        new = Intent("", lane, in_flight.nonce, in_flight.deadline, ceiling_wei, floor)
+        return isinstance(new.next_fees(self._fees.market(block), self._policy), Fees)
 
     # Start ------------------------------------------------------------------------------------------------------------
 
@@ -125,7 +154,7 @@ class Dispatcher:
         changes = await self._look_after(self._watched, block, mined, may_send=may_send, may_reprice=False)
         changes = [*changes, *self._untold(mined, {change.intent.plan_id for change in changes})]
         self._is_start = False
-        self._watched.forget()
+        self._watched.forget(block.timestamp)
         return changes
 
     def _untold(self, mined: Mined, but: set[str]) -> list[Change]:
@@ -164,7 +193,7 @@ class Dispatcher:
             mined = until(block, await self._receipts(asked))
         self._blocks_may_be_gone = False
         changes = await self._look_after(asked, block, mined, may_send=may_send, may_reprice=may_reprice)
-        self._watched.forget()
+        self._watched.forget(block.timestamp)
         return changes
 
     async def reprice(self, block: Block) -> list[Change]:
@@ -195,7 +224,7 @@ class Dispatcher:
             if self._final_number is not None:
                 return receipt.block_number <= self._final_number
             return block.number - receipt.block_number >= self._policy.final_after_blocks
-        return intent.is_live or self._watched.may_land(intent)
+        return intent.is_live or self._watched.may_land(intent) or self._watched.is_unexplained(intent)
 
     async def _ask_what_is_final(self, block: Block) -> None:
         """Only while something waits for it; a chain that calls nothing final has none, and blocks are counted."""
@@ -213,8 +242,8 @@ class Dispatcher:
 
     # Sending ----------------------------------------------------------------------------------------------------------
 
-    async def submit(self, batch: Batch, block: Block) -> list[Change]:
-        """Signs, writes down and sends a batch; one request when all is well.
+    async def submit(self, batch: Batch, block: Block, *, serves_more: bool = False) -> list[Change]:
+        """Signs, writes down and sends a batch; one request when all is well. `serves_more` is that of `takes`.
 
         What keeps it from being sent is a `Refused` outcome of its intent. The batch that it takes the nonce of comes
         back as replaced. Raises ValueError while one is in flight that it may not replace: ask `takes` first. The
@@ -222,7 +251,7 @@ class Dispatcher:
         """
         self._now = block.timestamp
         replaced = self.in_flight
-        if replaced is not None and not batch.is_pause and not self.takes(batch.lane, batch.fee_ceiling_wei):
+        if replaced is not None and not batch.is_pause and not self.takes(batch.lane, serves_more=serves_more):
             raise ValueError(f"plan {replaced.plan_id} is still on its way")
         known = self._watched.get(batch.plan_id)
         if known is not None and known.attempts:
@@ -413,4 +442,9 @@ def _is_allowed(intent: Intent, step: Step, *, may_send: bool, may_reprice: bool
             is_allowed = may_send
         case Wait() | Abandon() | Settle():
             return True
-    return is_allowed or (bool(intent.attempts) and decode_signed(intent.attempts[-1].raw).data == pause_calldata())
+    return is_allowed or _is_pause(intent)
+
+
+def _is_pause(intent: Intent) -> bool:
+    """Whether it is the guard's own pause."""
+    return bool(intent.attempts) and decode_signed(intent.attempts[-1].raw).data == pause_calldata()

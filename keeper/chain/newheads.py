@@ -28,6 +28,8 @@ HINTS_MAX = 16
 """The oldest is dropped: only the newest head matters, and what fell out is found by its number."""
 MESSAGE_BYTES_MAX = 2**24
 ANSWER_SECONDS_MAX = 10
+PING_SECONDS = 5.0
+"""A half-open link is noticed after twice as long, not after five minutes."""
 RECONNECT_SECONDS_MIN = 0.5
 RECONNECT_SECONDS_MAX = 30
 
@@ -107,9 +109,8 @@ class _Subscription:
                     logger=SOCKET_LOG,
                     proxy=None,
                     open_timeout=ANSWER_SECONDS_MAX,
-                    # A half-open link is noticed after ten seconds, not after five minutes.
-                    ping_interval=5,
-                    ping_timeout=5,
+                    ping_interval=PING_SECONDS,
+                    ping_timeout=PING_SECONDS,
                     close_timeout=1,
                     max_size=MESSAGE_BYTES_MAX,
                 ) as socket:

@@ -21,7 +21,9 @@ from keeper.errors import CallReverted, ChainError, NodeRefused, NodeUnreachable
 
 SEND = "eth_sendRawTransaction"
 CLEARLY_BETTER = 2
-"""So many times quicker must another endpoint be to be asked first: to go to and fro between equals shows two views."""
+NOTICEABLE_SECONDS = 0.25
+"""So many times quicker, and by so much, must another endpoint be to be asked first: to go to and fro between equals
+shows two views."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,15 @@ class Quarantined:
     seconds: float
 
 
-Event: TypeAlias = Asked | Quarantined
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """An endpoint's newest block has been an old one for some time."""
+
+    node: Node
+    says: str
+
+
+Event: TypeAlias = Asked | Quarantined | Behind
 Observer: TypeAlias = Callable[[Event], None]
 
 
@@ -142,9 +152,10 @@ class EndpointPool(AsyncJSONBaseProvider):
     def _ranked(self) -> list[Node]:
         """The endpoints, the best one first."""
         ranked = sorted(self.nodes, key=lambda node: (node.pace.rest_seconds > 0, node.expected_seconds))
-        best = ranked[0]
-        if not self._first.pace.rest_seconds and self._first.expected_seconds <= CLEARLY_BETTER * best.expected_seconds:
-            best = self._first
+        best, first = ranked[0], self._first
+        enough = CLEARLY_BETTER * best.expected_seconds + NOTICEABLE_SECONDS
+        if not first.pace.rest_seconds and first.expected_seconds <= enough:
+            best = first
         return [best, *(node for node in ranked if node is not best)]
 
     async def _ask(self, node: Node, method: str, params: Any, traffic: Traffic) -> Told:

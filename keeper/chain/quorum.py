@@ -6,7 +6,7 @@ fixed by a block, nonces and what is final, is what so many endpoints say at the
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from keeper.chain.agreement import Agreement, Ballot
@@ -19,10 +19,10 @@ from keeper.chain.answers import (
     StateOverride,
 )
 from keeper.chain.clock import SYSTEM_CLOCK, Clock
-from keeper.chain.headvotes import HeadVotes, Witness
+from keeper.chain.headvotes import STRAYS_MAX, HeadVotes, Witness
 from keeper.chain.node import DOWN
 from keeper.chain.pace import Traffic
-from keeper.chain.pool import EndpointPool, Quarantined
+from keeper.chain.pool import Behind, EndpointPool, Quarantined
 from keeper.chain.rpc import BLOCK_SECONDS, Question, Rpc
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
@@ -46,7 +46,8 @@ class QuorumRpc(Rpc):
         super().__init__(pool, block_seconds=block_seconds, clock=clock)
         self._observe = pool.observe
         self._quorum = quorum
-        self._witnesses = {alone.label: Witness(alone.nodes[0], Rpc(alone)) for alone in pool.alone()}
+        alone = zip(pool.nodes, self.alone(), strict=True)
+        self._witnesses = {node.label: Witness(node, rpc) for node, rpc in alone}
         self._votes = HeadVotes(quorum, block_seconds, clock)
         self._under_way: set[asyncio.Task[Any]] = set()
         """Questions, those included that are answered late, when enough others had answered."""
@@ -139,11 +140,38 @@ class QuorumRpc(Rpc):
                     self._witnesses[label].saw(outcome)
             news = self._votes.news(told, self._witnesses)
             if news is not None:
-                return self._votes.take(news)
+                self._follow(news, told, waiting)
+                return news
         if not told:
             raise faults[0]
         await self._ask_those_ahead(told)
-        return self._votes.take(self._votes.best(told, self._witnesses))
+        return self._votes.settled(told, self._witnesses)
+
+    def _follow(
+        self, head: Block, told: Iterable[str], late: "Mapping[asyncio.Task[Block | KeeperError], str]"
+    ) -> None:
+        """Holds everybody against the new head that a quorum knows, those who answer late as well."""
+
+        def compare(label: str) -> None:
+            witness = self._witnesses[label]
+            if not witness.strays_from(head):
+                return
+            if witness.contradicts(head):
+                self._quarantine(label, f"block {head.number}")
+            else:
+                says = f"{label} has not told of a block near {head.number}, which a quorum of the endpoints knows, for"
+                self._observe(Behind(witness.node, f"{says} {STRAYS_MAX} heads; it is behind, or stands still."))
+
+        def arrives(label: str, task: "asyncio.Task[Block | KeeperError]") -> None:
+            outcome = None if task.cancelled() else task.result()
+            if isinstance(outcome, Block):
+                self._witnesses[label].saw(outcome)
+                compare(label)
+
+        for label in told:
+            compare(label)
+        for task, label in late.items():
+            task.add_done_callback(lambda task, label=label: arrives(label, task))
 
     async def _ask_those_ahead(self, told: Mapping[str, Block]) -> None:
         """Whether whoever is ahead knows the block that the quorum would agree on: one header more of each."""

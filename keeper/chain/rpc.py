@@ -71,6 +71,10 @@ class Rpc:
         """The endpoint as people may see it."""
         return self._pool.label
 
+    def alone(self) -> "list[Rpc]":
+        """The chain as each endpoint tells it by itself."""
+        return [Rpc(pool) for pool in self._pool.alone()]
+
     async def agreed(
         self, question: Question[T], about: str, same: Callable[[T], Hashable] = lambda value: value
     ) -> Agreement[T]:

@@ -105,8 +105,17 @@ class Watched:
         """Whether any node may have bytes of it that are not settled for good, with a nonce that is open."""
         return intent.nonce >= self.chain_nonce and _is_unsettled(intent)
 
-    def forget(self) -> None:
-        """Lets go of what can neither land nor be undone any more."""
+    def is_unexplained(self, intent: Intent) -> bool:
+        """Whether its nonce is used and nothing of ours is known to have used it: one endpoint may count a transaction
+        before another shows its receipt."""
+        return (
+            self._final_nonce <= intent.nonce < self.chain_nonce
+            and _is_unsettled(intent)
+            and all(each.nonce != intent.nonce or each.state is not State.MINED for each in self)
+        )
+
+    def forget(self, now: int) -> None:
+        """Lets go of what can neither land nor be undone any more; what is not explained has until its deadline."""
         undecided = {intent.nonce for intent in self if intent.state is State.MINED}
         self._intents = {
             intent.plan_id: intent
@@ -115,6 +124,7 @@ class Watched:
             or intent.state is State.MINED
             or self.may_land(intent)
             or (intent.nonce in undecided and _is_unsettled(intent))
+            or (now < intent.deadline and self.is_unexplained(intent))
         }
         self._refused &= {attempt.hash for intent in self for attempt in intent.attempts}
 

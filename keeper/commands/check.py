@@ -10,6 +10,8 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
+from keeper.chain.connect import connect
+from keeper.chain.rpc import Rpc
 from keeper.chain.signer import decrypt_keystore
 from keeper.commands.answer import Answer
 from keeper.commands.check_guard import (
@@ -22,15 +24,20 @@ from keeper.commands.check_guard import (
 )
 from keeper.commands.finding import Finding, Grade, finding_document, findings_table, summary
 from keeper.config import Config, load_config
+from keeper.config_values import listed
 from keeper.control import ask_daemon
+from keeper.core.disputes import disputes_in, silent_seconds
 from keeper.core.economics import USUAL_RESCUE_GAS
-from keeper.core.snapshot import FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
-from keeper.core.units import Address
+from keeper.core.plan import History
+from keeper.core.snapshot import Block, FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
+from keeper.core.units import WAD, Address
 from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
 from keeper.journal_reader import open_reader
 from keeper.pausing import Mode, PauseFile
 from keeper.protocols.euler.adapter import EulerV2
+from keeper.protocols.second_prices import SecondFeed
 from keeper.protocols.wallet import Wallet
+from keeper.protocols.whereabouts import SEQUENCER_FEEDS
 from keeper.report import age_text, amount_text, number_text, reading_text, short, time_text
 from keeper.session import Session, open_session
 
@@ -57,6 +64,7 @@ def check(config_path: Path) -> Answer:
 async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
     findings = [*_signer(config), *_journal(config), *await _daemon(config)]
     try:
+        findings += await _endpoints(config)
         async with open_session(config) as session:
             snapshot = await session.look()
             findings += _node(config, snapshot)
@@ -72,6 +80,7 @@ async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
     findings += cap_findings(snapshot)
     findings += permission_findings(session, snapshot, () if exposure is None else exposure.permissions)
     findings += _feeds(session, snapshot)
+    findings += _seconds(session, snapshot)
     return [*findings, *_gas(config, snapshot)], exposure
 
 
@@ -117,6 +126,31 @@ async def _daemon(config: Config) -> list[Finding]:
             Finding(Grade.FAILURE, "daemon", f"{says}, as a dry run", "start it without --dry-run, with a [signer]")
         ]
     return [Finding(Grade.FINE, "daemon", says)]
+
+
+async def _endpoints(config: Config) -> list[Finding]:
+    """Each of several by itself: while the others answer, nothing else shows that one does not."""
+    if len(config.chain.rpc_url) == 1:
+        return []
+    async with connect(config) as rpc:
+        heads = await asyncio.gather(*(_head(one) for one in rpc.alone()))
+    now = int(time.time())
+    answering = sum(isinstance(head, Block) for _, head in heads)
+    grade = Grade.WARNING if answering >= config.chain.quorum else Grade.FAILURE
+    fix = "look at it, or name another one in [chain] rpc_url"
+    return [
+        Finding(Grade.FINE, label, f"block {head.number}, {time_text(head.timestamp, now)}")
+        if isinstance(head, Block)
+        else Finding(grade, label, str(head), fix)
+        for label, head in heads
+    ]
+
+
+async def _head(rpc: Rpc) -> tuple[str, Block | ChainError]:
+    try:
+        return rpc.label, await rpc.head()
+    except ChainError as fault:
+        return rpc.label, fault
 
 
 def _node(config: Config, snapshot: Snapshot) -> Iterator[Finding]:
@@ -244,6 +278,36 @@ def _feeds(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
                 if address in session.portfolio.topology.usd_feeds
                 else "add it to [prices] usd",
             )
+
+
+def _seconds(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
+    silent = {second.token.address: problem for second, problem in silent_seconds(snapshot)}
+    disputes = disputes_in(snapshot, session.policy.prices, History())
+    for second in snapshot.second_prices:
+        subject, symbol = f"second price {second.token.symbol}", second.token.symbol
+        if second.token.address in silent:
+            says = f"{second.source} says nothing: {silent[second.token.address]}"
+            yield Finding(Grade.WARNING, subject, says, f"until it does, {symbol} is believed unchecked")
+        elif second.price is not None:
+            yield Finding(Grade.FINE, subject, f"{second.source} answers {number_text(second.price / WAD)}")
+    for source in session.portfolio.topology.seconds:
+        same = [
+            each.label for each in snapshot.subaccounts if isinstance(source, SecondFeed) and source.feed in each.feeds
+        ]
+        if same:
+            says = f"it is the very feed that the oracle of {listed(same)} reads: no second opinion there"
+            yield Finding(Grade.WARNING, f"second price {source.token.symbol}", says, "name another source")
+    for id, dispute in disputes.items():
+        fix = "until they agree, only those without debt give to it"
+        yield Finding(Grade.FAILURE, snapshot.subaccount(id).label, f"disputed: {dispute}", fix, str(id))
+    if snapshot.sequencer_problem is not None:
+        yield Finding(Grade.FAILURE, "sequencer", snapshot.sequencer_problem, "until then only those without debt give")
+    elif session.config.prices.sequencer_feed is not None:
+        yield Finding(Grade.FINE, "sequencer", "it is up, and its grace period is over")
+    elif snapshot.chain_id in SEQUENCER_FEEDS:
+        says = "this chain has a sequencer, and nobody asks whether it is up"
+        fix = f'set [prices] sequencer_feed = "{SEQUENCER_FEEDS[snapshot.chain_id]}"'
+        yield Finding(Grade.WARNING, "sequencer", says, fix)
 
 
 def _gas(config: Config, snapshot: Snapshot) -> Iterator[Finding]:

@@ -1,6 +1,7 @@
 """`keeper explain SUBACCOUNT`: every number that leads to its verdict, and where it comes from."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -8,6 +9,7 @@ from rich.console import RenderableType
 from keeper.commands.answer import Answer, Verbatim
 from keeper.commands.view import View, by_hand_document, view
 from keeper.config import load_config
+from keeper.core.disputes import opinion, prices_of, worst_of
 from keeper.core.economics import IMMINENT_BPS
 from keeper.core.policy import SubaccountPolicy, Thresholds, enforced
 from keeper.core.risk import Risk, cushion, survivable_fall
@@ -16,7 +18,7 @@ from keeper.core.spare import spare_raw
 from keeper.core.units import BPS, WAD
 from keeper.core.urgency import INCLUSIONS, inclusion_seconds, limits_now, seconds_to_liquidation, volatility_of
 from keeper.core.verdict import Healthy, Verdict, Watching
-from keeper.documents import Document, block_document, feed_document, subaccount_document
+from keeper.documents import Document, block_document, feed_document, second_document, subaccount_document
 from keeper.errors import ConfigError
 from keeper.protocols.base import Source
 from keeper.report import (
@@ -209,7 +211,29 @@ def _prices(subaccount: Subaccount, seen: View) -> list[RenderableType]:
             f"  {feed.name} ({feed.feed}) answers {number_text(feed.answer / 10**feed.decimals)}, "
             f"{age_text(now - feed.updated_at)} old, heartbeat {heartbeat}"
         )
+    lines += _second_opinions(subaccount, seen)
     return lines
+
+
+def _second_opinions(subaccount: Subaccount, seen: View) -> Iterator[str]:
+    """What others say of its prices, and how it stands if they are right."""
+    unit = "USD" if subaccount.unit is None else subaccount.unit.symbol
+    for token, price in prices_of(subaccount).items():
+        for second in seen.snapshot.second_prices:
+            if second.token.address != token.address or not subaccount.has_debt:
+                continue
+            other = opinion(second, subaccount, seen.snapshot)
+            said = "says nothing" if other is None else f"says {number_text(other / WAD)} {unit}"
+            why = f": {second.problem}" if second.problem else ""
+            own = f"its oracle {number_text(price / WAD)}"
+            yield f"  {second.source} {said} for {token.symbol}, {own}{why}"
+    dispute = seen.plan.disputes.get(subaccount.id)
+    if dispute is not None:
+        worst = health_text(worst_of(subaccount, dispute).margin.risk().health_factor)
+        yield f"  disputed: {dispute}."
+        yield f"  It is judged by the worst of it, a health of {worst}, and only those without debt give to it."
+    if seen.snapshot.sequencer_problem is not None:
+        yield f"  {seen.snapshot.sequencer_problem}: nothing leaves an account with debt"
 
 
 def _read_from(subaccount: Subaccount, seen: View) -> list[Source]:
@@ -254,8 +278,9 @@ def _document(subaccount: Subaccount, settings: SubaccountPolicy, seen: View) ->
     verdict = seen.plan.verdicts[subaccount.id]
     document = {
         "block": block_document(seen.snapshot),
-        **subaccount_document(subaccount, settings, verdict, floor),
+        **subaccount_document(subaccount, settings, verdict, floor, seen.plan.disputes.get(subaccount.id)),
         "feeds": [feed_document(feed, now) for feed in seen.snapshot.feeds if feed.feed in subaccount.feeds],
+        "second_prices": [second_document(second) for second in seen.snapshot.second_prices],
         "sources": [
             {"what": source.what, "contract": source.contract, "function": source.function}
             for source in _read_from(subaccount, seen)

@@ -77,7 +77,7 @@ def rejected_ways(
         need = book.need(account, way, rescue.effect.after)
         if (way.token, way.is_repayment) in used or not holders or not need:
             continue
-        able = [other for other in holders if _obstacle(other, plan, policy, history) is None]
+        able = [other for other in holders if _obstacle(other, recipient.id, plan, snapshot, policy, history) is None]
         spare = sum(spare_raw(other, token, _floor(other, plan, snapshot, policy, history)) for other in able)
         found.append(RejectedWay(way.token, way.is_repayment, need, min(spare, max(book.cap(token), 0))))
     return tuple(found)
@@ -97,7 +97,7 @@ def rejected(rescue: Rescue, plan: Plan, snapshot: Snapshot, policy: Policy, his
             held = other.line(token.address)
             if held is None or not held.amount_raw or other.id == recipient.id or (other.id, token.address) in used:
                 continue
-            reason = _obstacle(other, plan, policy, history)
+            reason = _obstacle(other, recipient.id, plan, snapshot, policy, history)
             floor = _floor(other, plan, snapshot, policy, history)
             spare = 0 if reason else spare_raw(after.subaccount(other.id), token.address, floor)
             if reason is None and not spare:
@@ -117,7 +117,9 @@ def _nothing_left(held: CollateralLine, *, gave: bool) -> str:
     return "it has nothing to spare above its floor" if held.movable_raw_max else "nothing of it may leave"
 
 
-def _obstacle(account: Subaccount, plan: Plan, policy: Policy, history: History) -> str | None:
+def _obstacle(
+    account: Subaccount, recipient: SubaccountId, plan: Plan, snapshot: Snapshot, policy: Policy, history: History
+) -> str | None:
     settings = policy.subaccounts.get(account.id)
     if account.guard_index is None or settings is None:
         return "it is not enrolled in the guard"
@@ -129,6 +131,10 @@ def _obstacle(account: Subaccount, plan: Plan, policy: Policy, history: History)
         return "it never donates, says the configuration"
     if account.has_debt and history.protect_only:
         return "only those without debt give at present"
+    if account.has_debt and snapshot.sequencer_problem is not None:
+        return f"only those without debt give: {snapshot.sequencer_problem}"
+    if account.has_debt and (account.id in plan.disputes or recipient in plan.disputes):
+        return "only those without debt give on a disputed price"
     is_unverified = isinstance(account.reading, FreshnessUnverified) and not settings.accept_unchecked_age
     if account.has_debt and (is_unverified or isinstance(account.reading, Stale)):
         return "it has debt and its price cannot be trusted"

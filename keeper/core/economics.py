@@ -111,6 +111,8 @@ HANDOVER_GAS = {"aave": 110_000, "euler": 110_000}
 """The same where the token is handed over in the form in which both hold it."""
 USUAL_RESCUE_GAS = BATCH_GAS + RESCUE_GAS["morpho"] + TRANSFER_GAS["morpho"]
 """To say for how many rescues there is gas."""
+USUAL_RESCUE_BYTES = 800
+"""A transaction with one rescue of one or two transfers."""
 
 
 def transfer_gas(donor: SubaccountId, kind: Kind) -> int:

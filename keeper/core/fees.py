@@ -137,6 +137,13 @@ def expected_cost_wei(market: Market, policy: FeePolicy, fees: Fees, gas: int, s
     return gas * per_gas + market.data_fee.wei(size)
 
 
+def rescues_affordable(market: Market, balance_wei: int, gas: int, size: int) -> int:
+    """For how many transactions of this gas and size a balance lasts at today's fees, rounded down."""
+    per_gas = market.projected_wei(2) + market.tip_critical_wei
+    cost_wei = (gas + market.data_fee.gas(size)) * per_gas + market.data_fee.wei(size)
+    return balance_wei // max(cost_wei, 1)
+
+
 def leanest_fees(market: Market, lane: Lane, taken: Iterable[Fees]) -> Fees:
     """For a node that takes no more, because of the balance or a cap of its own: what the next block takes for
     certain, and the least above `taken`, what a node was seen to take with the same nonce."""

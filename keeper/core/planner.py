@@ -12,12 +12,13 @@ is worse off for it: when the owner's own would rescue somebody whom they leave,
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.core import economics, verdict
 from keeper.core.book import Account, Book
+from keeper.core.disputes import as_judged, disputes_in, distrust
 from keeper.core.forms import across_protocols
-from keeper.core.plan import Effect, History, InFlight, Lane, Plan, Rescue, Stage, Urgency
+from keeper.core.plan import Dispute, Effect, History, InFlight, Lane, Plan, Rescue, Stage, Urgency
 from keeper.core.policy import Policy, Thresholds, enforced
 from keeper.core.remedy import health_text, remedy
 from keeper.core.snapshot import NOTHING, GuardState, Snapshot, Subaccount, SubaccountId, Unknown
@@ -56,10 +57,11 @@ def _planned(planning: "_Planning", in_flight: InFlight | None) -> Plan:
         # A critical batch takes the place of the one in flight, so it must serve that one's recipients too. Planned
         # first: who waits for a batch that is stuck may be all that is critical.
         plan = planning.plan(frozenset())
-        if plan.rescues and plan.lane is Lane.CRITICAL:
+        takes_its_place = plan.lane is Lane.CRITICAL or (in_flight.is_stuck and in_flight.lane is Lane.ROUTINE)
+        if plan.rescues and takes_its_place:
             return plan
     plan = planning.plan(waiting_for)
-    if in_flight is not None and in_flight.lane is Lane.ROUTINE and plan.rescues and plan.lane is Lane.CRITICAL:
+    if in_flight is not None and plan.rescues and plan.lane is Lane.CRITICAL:
         return planning.plan(frozenset())
     return plan
 
@@ -80,10 +82,22 @@ class _Case:
 class _Planning:
     """One cycle's inputs, and what follows from them for every account."""
 
-    def __init__(self, snapshot: Snapshot, policy: Policy, history: History, *, is_widened: bool):
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        policy: Policy,
+        history: History,
+        *,
+        is_widened: bool,
+        by_own_price: frozenset[SubaccountId] = frozenset(),
+    ):
+        """`by_own_price`: whose disputed prices are taken for their own oracle's after all."""
+        self._is_widened = is_widened
+        self._by_own_price = by_own_price
         self._snapshot = snapshot
         self._policy = policy
         self._history = history
+        self._disputes = disputes_in(snapshot, policy.prices, history)
         units = {subaccount.unit.address for subaccount in snapshot.subaccounts if subaccount.unit is not None}
         usd = {unit: snapshot.usd_per_unit[unit] for unit in units if unit in snapshot.usd_per_unit}
         self._accounts: dict[SubaccountId, Account] = {}
@@ -91,8 +105,9 @@ class _Planning:
             if subaccount.id not in policy.subaccounts:
                 continue
             limits = limits_now(subaccount, snapshot, policy, history, is_widened=is_widened)
+            dispute = self._bounded(self._disputes.get(subaccount.id))
             self._accounts[subaccount.id] = _account(
-                subaccount, policy, snapshot.guard, limits, usd if len(usd) == len(units) else {}
+                subaccount, policy, snapshot.guard, limits, usd if len(usd) == len(units) else {}, dispute
             )
         self._widenings = widenings(snapshot, policy, history) if is_widened else ()
         caps = NOTHING if snapshot.guard is None else snapshot.guard.remaining_cap_raw
@@ -103,7 +118,7 @@ class _Planning:
 
     def plan(self, waiting_for: frozenset[SubaccountId]) -> Plan:
         """The plan, with the subaccounts in `waiting_for` served already by a batch on its way."""
-        self._notes = [*self._widenings]
+        self._notes = [*self._widenings, *distrust(self._snapshot, self._disputes)]
         verdicts: dict[SubaccountId, Verdict] = {}
         due: list[tuple[Account, Wad]] = []
         for subaccount in self._snapshot.subaccounts:
@@ -121,8 +136,28 @@ class _Planning:
             for id in waiting
         }
         rescues = self._decided([case for case in cases if case.id not in waiting], verdicts)
+        out_of_reach = self._out_of_reach(verdicts)
+        if out_of_reach:
+            by_own_price = self._by_own_price | out_of_reach
+            inputs = self._snapshot, self._policy, self._history
+            return _Planning(*inputs, is_widened=self._is_widened, by_own_price=by_own_price).plan(waiting_for)
         ordered = {subaccount.id: verdicts[subaccount.id] for subaccount in self._snapshot.subaccounts}
-        return Plan(self._snapshot.block, rescues, ordered, tuple(self._notes), bool(self._widenings))
+        return Plan(self._snapshot.block, rescues, ordered, tuple(self._notes), bool(self._widenings), self._disputes)
+
+    def _bounded(self, dispute: Dispute | None) -> Dispute | None:
+        """A dispute as it is judged by: without the worse prices where help is out of reach by them."""
+        if dispute is None or dispute.subaccount not in self._by_own_price:
+            return dispute
+        return replace(dispute, falls_bps=NOTHING)
+
+    def _out_of_reach(self, verdicts: Mapping[SubaccountId, Verdict]) -> frozenset[SubaccountId]:
+        """Who cannot be saved by the worse price. Its protocol liquidates by its own oracle's, so what saves it by that
+        is not held back."""
+        return frozenset(
+            id
+            for id, dispute in self._disputes.items()
+            if dispute.falls_bps and id not in self._by_own_price and isinstance(verdicts.get(id), verdict.Unfunded)
+        )
 
     # Who is in need ---------------------------------------------------------------------------------------------------
 
@@ -145,7 +180,10 @@ class _Planning:
             return verdict.Watching()
         if subaccount.id in waiting_for:
             return verdict.Rescue(in_flight=True)
-        obstacle = self._obstacle(account, guard)
+        if subaccount.id in self._disputes and _is_above_ceiling(subaccount, account):
+            # In need by the worse price alone, and the guard, which measures by the protocol's own, would refuse.
+            return verdict.Watching()
+        obstacle = self._obstacle(subaccount, account, guard)
         if obstacle is not None:
             return verdict.Watching() if self._is_early(account, health) else verdict.Blocked(obstacle)
         until = self._cooling_until(account, health)
@@ -165,17 +203,16 @@ class _Planning:
         until = last.at + self._policy.cooldown_seconds
         return until if until > self._snapshot.block.timestamp else None
 
-    def _obstacle(self, account: Account, guard: GuardState | None) -> str | None:
+    def _obstacle(self, subaccount: Subaccount, account: Account, guard: GuardState | None) -> str | None:
         """What forbids to put anything into an account that is due."""
-        subaccount = account.subaccount
         if guard is None:
             return self._snapshot.guard_problem or "no guard is configured; run `keeper setup`"
         if guard.is_paused:
             return "the guard is paused; only its owner can unpause it"
         if subaccount.cannot_receive is not None:
             return subaccount.cannot_receive
-        now = subaccount.margin.risk().health_factor
-        if now >= account.limits.rescue_ceiling:
+        if _is_above_ceiling(subaccount, account):
+            now = subaccount.margin.risk().health_factor
             return (
                 f"the guard puts nothing into it from its rescue ceiling {health_text(account.limits.rescue_ceiling)} "
                 f"upwards, and its health is {health_text(now)}; the owner should raise the ceiling above the trigger"
@@ -205,7 +242,7 @@ class _Planning:
             and subaccount.cannot_give is None
             and not account.settings.never_donate
             and not isinstance(subaccount.reading, Unknown)
-            and not (subaccount.has_debt and self._history.protect_only)
+            and not (subaccount.has_debt and (self._history.protect_only or self._snapshot.sequencer_problem))
         )
 
     def _ranked(self, due: Sequence[tuple[Account, Wad]]) -> list[_Case]:
@@ -330,11 +367,13 @@ def _account(
     guard: GuardState | None,
     limits: Thresholds,
     usd_per_unit: Mapping[Address, Wad],
+    dispute: Dispute | None,
 ) -> Account:
     settings, index = policy.subaccounts[subaccount.id], subaccount.guard_index
     enrolled = None if guard is None or index is None else guard.account(index)
+    judged, limits = as_judged(subaccount, limits, dispute)
     return Account(
-        subaccount,
+        judged,
         settings,
         limits,
         shock(subaccount, settings.shock_bps),
@@ -343,17 +382,17 @@ def _account(
     )
 
 
+def _is_above_ceiling(subaccount: Subaccount, account: Account) -> bool:
+    """Whether the guard puts nothing into it, by the protocol's own price."""
+    return subaccount.margin.risk().is_at_least(account.limits.rescue_ceiling)
+
+
 def shock(subaccount: Subaccount, shock_bps: int) -> dict[Address, int]:
     """The fall that an account is tested against: of each token that it has more of than it owes.
 
     A price is one for both sides, so a fall of what it owes more of would only make it look better.
     """
-    owed = {debt.token.address: debt.amount_raw * debt.price // 10**debt.token.decimals for debt in subaccount.debts}
-    return {
-        line.token.address: shock_bps
-        for line in subaccount.collateral
-        if line.amount_raw * line.maintenance_weight // WAD >= owed.get(line.token.address, 0)
-    }
+    return dict.fromkeys(subaccount.net_held, shock_bps)
 
 
 def _effect(before: Book, after: Book, account: Account) -> Effect:

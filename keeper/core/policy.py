@@ -111,6 +111,22 @@ class DonorsOrder(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class PriceLimits:
+    """How far prices may be apart before they are disputed, basis points of the higher one."""
+
+    disagreement_max_bps: int = 1_000
+    """An oracle's price and a second source's."""
+    jump_max_bps: int | None = None
+    """A price now and any in the last `jump_seconds`, unless a second source confirms it; None: jumps are believed."""
+    jump_seconds: int = 120
+
+    @property
+    def memory_seconds(self) -> int:
+        """How long a price is to be remembered; 0: not at all."""
+        return 0 if self.jump_max_bps is None else self.jump_seconds
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The policy of a wallet, resolved for every subaccount of its topology."""
 
@@ -128,6 +144,7 @@ class Policy:
     donors_order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST
     volatility_min_bps: int = 0
     """A day's deviation that is assumed even when less was measured."""
+    prices: PriceLimits = PriceLimits()
 
 
 # Defaults -------------------------------------------------------------------------------------------------------------
@@ -226,6 +243,7 @@ class PolicySettings:
     donors_order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST
     volatility_min_bps: int = 300
     """A calm week must not make anybody believe that the next is calm too."""
+    prices: PriceLimits = PriceLimits()
 
 
 def resolve(settings: PolicySettings, pairs: Sequence[Pair]) -> Policy:
@@ -259,6 +277,7 @@ def resolve(settings: PolicySettings, pairs: Sequence[Pair]) -> Policy:
         settings.min_benefit_multiple,
         settings.donors_order,
         settings.volatility_min_bps,
+        settings.prices,
     )
 
 

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from keeper.core.risk import Risk
-from keeper.core.units import BPS, Address, Wad
+from keeper.core.units import BPS, WAD, Address, Wad
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,16 @@ class Stale:
 
 
 @dataclass(frozen=True, slots=True)
+class Disputed:
+    """Read, but a second source or the last minutes say another price: nothing leaves an account with debt on it.
+
+    Never of an adapter: it is what a plan makes of an account (`keeper.core.disputes`).
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """Not read, or read as nonsense. Never healthy."""
 
@@ -83,7 +93,7 @@ class Unknown:
     """As of `FreshnessUnverified`."""
 
 
-Reading = Fresh | FreshnessUnverified | Stale | Unknown
+Reading = Fresh | FreshnessUnverified | Stale | Disputed | Unknown
 
 
 # Subaccounts ----------------------------------------------------------------------------------------------------------
@@ -212,6 +222,16 @@ class Subaccount:
     def has_debt(self) -> bool:
         return bool(self.debts)
 
+    @property
+    def net_held(self) -> frozenset[Address]:
+        """The tokens that it has more of than it owes: whose fall harms it. Of all others a rise does."""
+        owed = {debt.token.address: debt.amount_raw * debt.price // 10**debt.token.decimals for debt in self.debts}
+        return frozenset(
+            line.token.address
+            for line in self.collateral
+            if line.amount_raw * line.maintenance_weight // WAD >= owed.get(line.token.address, 0)
+        )
+
     def line(self, token: Address) -> CollateralLine | None:
         return next((line for line in self.collateral if line.token.address == token), None)
 
@@ -233,6 +253,21 @@ class FeedRound:
     updated_at: int
     heartbeat_seconds: int | None
     """None: not configured, so its age cannot be judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondPrice:
+    """What somebody else than the protocols' own oracles says that a token costs."""
+
+    token: Token
+    source: str
+    """For people: `Uniswap v3 pool 0x88e6…5640 (5m)`."""
+    quote: Address | None
+    """The token that it is priced in; None: US dollars."""
+    price: Wad | None
+    """Per whole token, rounded down; None when it does not answer."""
+    problem: str = ""
+    """Why it does not answer: unknown, never agreement."""
 
 
 class GuardProtocol(IntEnum):
@@ -304,6 +339,10 @@ class Snapshot:
     """The hot key's gas money; None without a signer or when it could not be read."""
     native_symbol: str | None = None
     """What the native coin is called where it is held as a token, `WETH`; None: no token is known to be it."""
+    second_prices: tuple[SecondPrice, ...] = ()
+    sequencer_problem: str | None = None
+    """Why no price of this chain is believed enough to take from an account with debt: its sequencer is down, came back
+    a moment ago, or nobody knows. None: it is up, or the chain has none."""
 
     @property
     def is_outdated(self) -> bool:

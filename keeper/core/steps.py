@@ -164,9 +164,9 @@ def seen(intent: Intent, view: View, now: int, policy: FeePolicy) -> Event:
 
 def _of_sent(intent: Intent, view: View, now: int, policy: FeePolicy) -> Event:
     latest = intent.attempts[-1]
-    if now - latest.signed_at >= policy.replace_after_seconds and isinstance(
-        intent.next_fees(view.market, policy), Fees
-    ):
+    if latest.sent_at == now:
+        return Event.QUIET
+    if is_stuck(intent, now, policy) and isinstance(intent.next_fees(view.market, policy), Fees):
         return Event.STUCK
     if latest.sent_at is None or now - latest.sent_at >= policy.resend_after_seconds:
         return Event.UNHEARD
@@ -238,19 +238,25 @@ def _too_dear(fees: Fees | TooExpensive) -> str:
 # Nonces ---------------------------------------------------------------------------------------------------------------
 
 
-def may_replace(in_flight: Intent, lane: Lane, fee_ceiling_wei: int | None, now: int, policy: FeePolicy) -> bool:
+def is_stuck(intent: Intent, now: int, policy: FeePolicy) -> bool:
+    """Whether it was neither included nor made dearer for `replace_after_seconds` (`now` in unix seconds)."""
+    return intent.is_live and now - intent.attempts[-1].signed_at >= policy.replace_after_seconds
+
+
+def may_replace(
+    in_flight: Intent, lane: Lane, now: int, policy: FeePolicy, *, differs: bool, serves_more: bool
+) -> bool:
     """Whether a new batch takes over the nonce of the one in flight (`now` in unix seconds).
 
-    Only a critical one does: from a routine one at any time, from another critical one that is stuck when its own
-    ceiling is higher (None: not known yet, taken to be so). Stuck is what was neither included nor made dearer for
-    `replace_after_seconds`: what is at risk does not justify today's fees for it, and others must not wait for that.
+    A critical one does from a routine one, always, and from a critical one when it `serves_more`: somebody critical
+    whom that one leaves alone. Within a lane one that `differs` materially does when the other is stuck: what is to
+    be made dearer is planned anew where the chain has moved on. A routine one never does from a critical one.
     """
-    if not in_flight.is_live or lane is not Lane.CRITICAL:
+    if not in_flight.is_live:
         return False
-    if in_flight.lane is Lane.ROUTINE:
-        return True
-    is_stuck = now - in_flight.attempts[-1].signed_at >= policy.replace_after_seconds
-    return is_stuck and (fee_ceiling_wei is None or fee_ceiling_wei > in_flight.fee_ceiling_wei)
+    if lane is not in_flight.lane:
+        return lane is Lane.CRITICAL
+    return (serves_more and lane is Lane.CRITICAL) or (differs and is_stuck(in_flight, now, policy))
 
 
 def fee_floor(nonce: int, earlier: Iterable[Intent]) -> Fees | None:

@@ -10,8 +10,9 @@ the thresholds say: there may be no second try. Where chances are stated as a he
 
 *Trigger, target and floor* count in the day's deviation that they were made for. When prices move more than that, their
 distances from the line grow by the same factor, so that quiet markets leave capital working and storms build buffers
-early: the storms of 2020-03-12 and 2021-05-19 were half a day old when the crash came. The trigger never passes the
-rescue ceiling, the factor is the same for all three, and the target keeps half of its room to where the guard refuses.
+early: the storms of 2020-03-12 and 2021-05-19 were half a day old when the crash came. The factor is the same for all
+three, and none uses up its room to where the guard refuses: the trigger keeps a quarter of that to the rescue ceiling,
+because a price that rises until inclusion would make the rescue revert, and the target half of that to its maximum.
 """
 
 from collections.abc import Sequence
@@ -131,8 +132,9 @@ def limits_now(
 
 def widened(limits: Thresholds, usual_bps: int, volatility_bps: int) -> Thresholds:
     """With trigger, target and floor as far from the line as a volatility asks for, which is never less than usual."""
-    room = min(limits.rescue_ceiling, limits.target) - WAD
-    if volatility_bps <= usual_bps or limits.trigger - WAD >= room:
+    ceiling = min(limits.rescue_ceiling, limits.target)
+    room = ceiling - (ceiling - limits.trigger) // 4 - WAD
+    if volatility_bps <= usual_bps or limits.trigger >= ceiling:
         return limits
 
     def further(health: Wad) -> Wad:
@@ -170,7 +172,7 @@ def widenings(snapshot: Snapshot, policy: Policy, history: History) -> Sequence[
         if widened(limits, usual, bps) != limits:
             found.setdefault((bps, usual), []).append(subaccount.label)
     return [
-        f"trigger, target and floor of {', '.join(labels)} are widened, up to the rescue ceiling: prices move "
+        f"trigger, target and floor of {', '.join(labels)} are widened, as far as the guard lets them: prices move "
         f"{_percent(bps)} a day, and they were made for {_percent(usual)}"
         for (bps, usual), labels in found.items()
     ]

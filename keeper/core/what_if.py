@@ -59,8 +59,9 @@ def walk(
     """
     known = tuple(each for each in snapshot.subaccounts if not isinstance(each.reading, Unknown))
     living = replace(snapshot, subaccounts=known)
-    # No time passes on a path, so that who waits would wait to its end.
-    history = replace(history, in_flight=None, waiting_since=dict.fromkeys((each.id for each in known), 0))
+    # No time passes on a path: nothing jumps between its steps, and who waits would wait to its end.
+    waiting_since = dict.fromkeys((each.id for each in known), 0)
+    history = replace(history, in_flight=None, prices={}, waiting_since=waiting_since)
     made: list[Transfer] = []
     steps: list[Step] = []
     for changes in path:

@@ -28,6 +28,16 @@ from keeper.protocols.morpho import adapter as morpho_blue
 from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3, split_answers
 from keeper.protocols.oracles import Feed, FeedSettings, decode_round, discover_feeds, judge, round_calls, usd_price
+from keeper.protocols.second_prices import (
+    SecondFeed,
+    SecondPool,
+    SecondSettings,
+    SecondSource,
+    decode_seconds,
+    discover_seconds,
+    second_calls,
+)
+from keeper.protocols.sequencer import Sequencer, sequencer_call, sequencer_problem
 from keeper.protocols.wallet import Wallet
 
 US_DOLLARS = frozenset((ZERO_ADDRESS, Address(f"0x{840:040x}")))
@@ -82,6 +92,8 @@ class PortfolioSettings:
     """Aggregators in USD, by the symbol or the address of their token."""
     native_usd_feed: Address | None = None
     native_symbol: str = "ETH"
+    seconds: tuple[SecondSettings, ...] = ()
+    sequencer: Sequencer | None = None
 
 
 # What is found --------------------------------------------------------------------------------------------------------
@@ -103,13 +115,15 @@ class Topology:
     usd_feeds: Mapping[Address, Address]
     """By token address."""
     native_usd_feed: Address | None
+    seconds: tuple[SecondSource, ...] = ()
+    sequencer: Sequencer | None = None
 
 
 _TOPOLOGY = TypeAdapter(Topology)
 
 
 def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
-    """A few rounds of calls, as many as the slowest protocol takes and one for the feeds.
+    """A few rounds of calls: as many as the slowest protocol takes, two for second sources and one for the feeds.
 
     Raises ProtocolError, naming what has to be corrected.
     """
@@ -119,6 +133,8 @@ def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
     if twice is not None:
         raise ProtocolError(f"[[protocols]] names {twice} twice; remove one of the two")
     tokens = dict.fromkeys(token for adapter in adapters for token in adapter.tokens())
+    seconds = yield from discover_seconds(settings.seconds, tokens)
+    tokens |= dict.fromkeys(second.quote for second in seconds if isinstance(second, SecondPool))
     by_name = {name.lower(): feed for name, feed in settings.usd_feeds.items()}
     usd_feeds = {
         token.address: feed
@@ -126,6 +142,7 @@ def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
         if (feed := by_name.get(token.address) or by_name.get(token.symbol.lower())) is not None
     }
     wanted = [feed for adapter in adapters for feed in adapter.feeds()] + list(usd_feeds.values())
+    wanted += [second.feed for second in seconds if isinstance(second, SecondFeed)]
     if settings.native_usd_feed is not None:
         wanted.append(settings.native_usd_feed)
     feeds = yield from discover_feeds(wanted, settings.feeds)
@@ -140,6 +157,8 @@ def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
             settings.heartbeat_slack_seconds,
             usd_feeds,
             settings.native_usd_feed,
+            seconds,
+            settings.sequencer,
         )
     )
 
@@ -208,6 +227,8 @@ class Portfolio:
             [Call(MULTICALL3, multicall["getEthBalance"].encode(topology.keeper))] if topology.keeper else [],
             self._guard.read_calls() if self._guard else [],
             round_calls(topology.feeds),
+            second_calls(topology.seconds),
+            [] if topology.sequencer is None else [sequencer_call(topology.sequencer)],
             *(adapter.read_calls() for adapter in self.adapters),
         ]
         self._native_symbol = self._wrapped_native()
@@ -276,7 +297,7 @@ class Portfolio:
     def _decode(self, block: Block, answer: bytes) -> Snapshot:
         results = decode_aggregate3(answer, len(self.calls))
         parts = _cut(results, self._lengths)
-        (clock,), of_keeper, of_guard, of_feeds, *of_adapters = parts
+        (clock,), of_keeper, of_guard, of_feeds, of_seconds, of_sequencer, *of_adapters = parts
         if (answered_at := _word(clock)) != block.timestamp:
             raise BadAnswer(
                 f"the node was asked for block {block.number} of time {block.timestamp} and answered for one of time "
@@ -303,7 +324,13 @@ class Portfolio:
             usd_price(self.topology.native_usd_feed, rounds, readings),
             _word(of_keeper[0]) if of_keeper else None,
             self._native_symbol,
+            decode_seconds(self.topology.seconds, of_seconds, rounds, readings),
+            self._sequencer_problem(of_sequencer, block.timestamp),
         )
+
+    def _sequencer_problem(self, results: Sequence[CallResult], now: int) -> str | None:
+        sequencer = self.topology.sequencer
+        return None if sequencer is None else sequencer_problem(sequencer, results[0], now)
 
     def _wrapped_native(self) -> str | None:
         """The token with the native coin's own feed in USD, else the one called `WETH` where that feed is `ETH/USD`."""

@@ -80,13 +80,17 @@ def plan(
         list[int] | None,
         typer.Option("--subaccounts", help="How many; may be given again.  [default: 8 24 128]", min=2),
     ] = None,
-    books: Annotated[int, typer.Option(help="Of the published set, for each size.", min=1)] = 30,
+    books: Annotated[int, typer.Option(help="Of the published set, for each size and kind.", min=1)] = 30,
     seconds: Annotated[float, typer.Option(help="The most for one proof.", min=1)] = 20,
     as_json: Json = False,
     as_markdown: Markdown = False,
 ) -> None:
     """Plans against the proven optimum and two greedy ways; exit code 1 when one is worse than it may be."""
-    measured = [measure_plans(count, books, seconds) for count in subaccounts or [8, 24, 128]]
+    measured = [
+        measure_plans(count, books, seconds, has_several_ways=has_several_ways)
+        for count in subaccounts or [8, 24, 128]
+        for has_several_ways in (False, True)
+    ]
     _print(plan_table(measured), [asdict(each) for each in measured], as_json, as_markdown)
     if not all(each.is_good for each in measured):
         raise typer.Exit(1)

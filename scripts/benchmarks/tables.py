@@ -82,7 +82,10 @@ def gas_table(uses: Sequence[GasUse]) -> Table:
 
 
 def plan_table(measured: Sequence[PlanQuality]) -> Table:
-    """A row for each measure, a column for each size of book."""
+    """A row for each measure, a column for each size of book and each kind."""
+
+    def column(each: PlanQuality) -> str:
+        return f"{each.subaccounts} subaccounts, {'several ways' if each.has_several_ways else 'one way'}"
 
     def row(name: str, cell: Callable[[PlanQuality], str]) -> tuple[str, ...]:
         return (name, *(cell(each) for each in measured))
@@ -94,7 +97,7 @@ def plan_table(measured: Sequence[PlanQuality]) -> Table:
         return f"{more(each, way.gas)}, {way.short} short"
 
     return Table(
-        ("plans of the published set", *(f"{each.subaccounts} subaccounts" for each in measured)),
+        ("plans of the published set", *(column(each) for each in measured)),
         [
             row("avoid all the loss that can be avoided", lambda each: f"{each.avoids_all} of {each.books}"),
             row("take the least gas", lambda each: f"{each.gas_optimal} of {each.gas_compared}"),
@@ -102,8 +105,8 @@ def plan_table(measured: Sequence[PlanQuality]) -> Table:
             row("… best fit", lambda each: simple(each, each.best_fit)),
             row("… largest first", lambda each: simple(each, each.largest_first)),
             row("optimum not proven in time", lambda each: str(each.unproven)),
-            row("time, median", lambda each: _ms(each.seconds_median)),
-            row("time, worst", lambda each: _ms(each.seconds_worst)),
+            row("processor time, median", lambda each: _ms(each.seconds_median)),
+            row("processor time, worst", lambda each: _ms(each.seconds_worst)),
         ],
     )
 

@@ -97,6 +97,20 @@ def a_batch(plan_id: str, lane: Lane, deadline: int = FAR) -> Batch:
     return Batch(plan_id, lane, calldata, 300_000, deadline, 10**12)
 
 
+class MortalRelay:
+    """Hands on what it is given, as builders do."""
+
+    def __init__(self, pool: FakePool, fuse: Fuse) -> None:
+        self._pool = pool
+        self._fuse = fuse
+
+    async def send_raw(self, raw: bytes) -> str:
+        self._fuse.burn()
+        hash = await self._pool.send_raw(raw)
+        self._fuse.burn()
+        return hash
+
+
 def a_dispatcher(pool: FakePool, journal: Journal, steps: int) -> Dispatcher:
     fuse = Fuse(steps)
     return Dispatcher(
@@ -104,11 +118,12 @@ def a_dispatcher(pool: FakePool, journal: Journal, steps: int) -> Dispatcher:
         KeystoreSigner(Account.from_key(SIGNER_KEY), Scope(1, GUARD, max_fee_wei_max=10**12)),
         MortalJournal(journal, fuse),
         FeeOracle(FakeFees(), tip_wei_min=10**9),
-        FeePolicy(replace_after_seconds=36, resend_after_seconds=24, final_after_blocks=5),
+        FeePolicy(replace_after_seconds=36, resend_after_seconds=24, final_after_blocks=5, private_routine_seconds=12),
         chain_id=1,
         guard=GUARD,
         budget=Budget(10**18),
         still_succeeds=still_succeeds,
+        relay=MortalRelay(pool, fuse),
     )
 
 

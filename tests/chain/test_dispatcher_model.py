@@ -251,16 +251,17 @@ class DispatcherAgainstModel(RuleBasedStateMachine):
         )
         self.is_started = False
 
-    @rule(lane=st.sampled_from(Lane), ceiling_gwei=st.sampled_from([2, 10, 1_000]))
-    def submit(self, lane: Lane, ceiling_gwei: int) -> None:
+    @rule(lane=st.sampled_from(Lane), ceiling_gwei=st.sampled_from([2, 10, 1_000]), serves_more=st.booleans())
+    def submit(self, lane: Lane, ceiling_gwei: int, *, serves_more: bool) -> None:
         ceiling = ceiling_gwei * GWEI
-        if not self._start() or not self.dispatcher.takes(lane, ceiling):
+        if not self._start() or not self.dispatcher.takes(lane, (ceiling, self.chain.head), serves_more=serves_more):
             return
         self.plans += 1
         block = self.chain.head
         deadline = block.timestamp + 12 * DEADLINE_BLOCKS
         calldata = interface("MarginGuard")["rebalance"].encode(self.plans.to_bytes(32), deadline, [])
-        self.run(self.dispatcher.submit(Batch(f"{self.plans}", lane, calldata, 300_000, deadline, ceiling), block))
+        batch = Batch(f"{self.plans}", lane, calldata, 300_000, deadline, ceiling)
+        self.run(self.dispatcher.submit(batch, block, serves_more=serves_more))
 
     @rule(includes=st.integers(0, 3), looks=st.booleans())
     def mine(self, includes: int, looks: bool) -> None:

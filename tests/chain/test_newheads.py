@@ -12,6 +12,7 @@ import structlog
 from structlog.testing import capture_logs
 from websockets.asyncio.server import ServerConnection, serve
 
+from keeper.chain import newheads
 from keeper.chain.newheads import HINTS_MAX, NewHeads
 from keeper.core.snapshot import Block
 from tests.fakes import FakeClock, a_block
@@ -113,6 +114,36 @@ async def test_a_stray_message_makes_it_connect_anew(message: str) -> None:
         NewHeads([url], 1, FakeClock()) as heads,
     ):
         assert a_block(105) in await until(heads, a_block(105))
+
+
+async def test_what_several_nodes_announce_comes_together_and_one_that_is_lost_costs_nothing() -> None:
+    async with (
+        socket(says(announcement(a_block(100)))) as (first, _),
+        socket(says(announcement(a_block(101)))) as (second, _),
+        NewHeads([first, second, "ws://127.0.0.1:9"], 1, FakeClock()) as heads,
+    ):
+        seen: list[Block | None] = []
+        while {a_block(100), a_block(101)} - {*seen}:
+            await heads.arrived.wait()
+            seen += heads.take()
+        assert heads.is_subscribed
+
+
+async def test_a_link_that_is_open_on_one_side_only_is_noticed_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_replaced = asyncio.Event()
+
+    async def goes_deaf(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await is_replaced.wait()
+        connection.transport.abort()
+
+    monkeypatch.setattr(newheads, "PING_SECONDS", 0.02)
+    async with (
+        socket(goes_deaf, says(announcement(a_block(105)))) as (url, _),
+        NewHeads([url], 1, FakeClock()) as heads,
+    ):
+        assert a_block(105) in await until(heads, a_block(105))
+        is_replaced.set()
 
 
 @pytest.mark.parametrize("field", [{"baseFeePerGas": None}, {"timestamp": hex(2**64)}, {"number": hex(10**400)}])

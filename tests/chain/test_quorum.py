@@ -9,7 +9,7 @@ import pytest
 from keeper.chain.answers import SimulatedCall
 from keeper.chain.node import Node
 from keeper.chain.pace import Limits
-from keeper.chain.pool import EndpointPool, Event, Quarantined
+from keeper.chain.pool import Behind, EndpointPool, Event, Quarantined
 from keeper.chain.quorum import QuorumRpc
 from keeper.chain.reader import Reader
 from keeper.core.snapshot import Block
@@ -247,6 +247,20 @@ async def test_an_endpoint_that_stands_still_stops_the_others_for_two_and_a_half
     assert await endpoints.rpc.head() == A100
     endpoints.clock.advance(1)
     assert await endpoints.rpc.head() == A102, "by the word of one, and what is read there is the word of one"
+    after = a_block(103, timestamp=NOW)
+    endpoints.tell(BLOCK, chain(A99, A100, A101, A102, after), chain(A100))
+    assert await endpoints.rpc.head() == after, "and from then on without waiting"
+    endpoints.tell(BLOCK, chain(A102, after), chain(A102, after))
+    assert await endpoints.rpc.head() == after
+
+
+async def test_a_shorter_chain_is_the_head_when_a_quorum_has_gone_over_to_it() -> None:
+    endpoints = telling(BLOCK, chain(A102), chain(A102), chain(A102))
+    assert await endpoints.rpc.head() == A102
+    endpoints.tell(BLOCK, chain(B101), chain(A102), chain(A102))
+    assert await endpoints.rpc.head() == A102
+    endpoints.tell(BLOCK, chain(B101), chain(B101), chain(A102))
+    assert await endpoints.rpc.head() == B101
 
 
 async def test_while_too_few_can_be_reached_those_that_can_are_followed() -> None:
@@ -262,6 +276,40 @@ async def test_of_two_that_contradict_each_other_the_nearer_head_is_looked_at() 
     endpoints.tell(BLOCK, chain(FAR), chain(A101))
     endpoints.clock.advance(31)
     assert await endpoints.rpc.head() == A101
+
+
+async def follow(endpoints: Endpoints, heads: int, straying: Callable[[int], Block]) -> None:
+    """So many heads, one after the other, that b and c tell while a tells something else."""
+    for number in range(101, 101 + heads):
+        block = a_block(number, timestamp=NOW)
+        endpoints.tell(BLOCK, chain(straying(number)), chain(block), chain(block))
+        endpoints.clock.advance(12)
+        assert await endpoints.rpc.head() == block
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("heads", "is_told"), [(4, False), (5, True)])
+async def test_an_endpoint_whose_blocks_are_others_is_quarantined_after_five_heads(heads: int, is_told: bool) -> None:
+    endpoints = telling(BLOCK, chain(A100), chain(A100), chain(A100))
+    await follow(endpoints, heads, lambda number: a_block(number, fork="b", timestamp=NOW))
+    says = "a contradicts a quorum of the endpoints about block 105"
+    assert endpoints.quarantines == ([("a", says, 60.0)] if is_told else [])
+
+
+@pytest.mark.parametrize(("heads", "is_told"), [(7, False), (8, True)])
+async def test_an_endpoint_that_stands_still_is_told_five_heads_after_it_fell_behind(heads: int, is_told: bool) -> None:
+    endpoints = telling(BLOCK, chain(A100), chain(A100), chain(A100))
+    await follow(endpoints, heads, lambda _: A100)
+    told = [event.says for event in endpoints.events if isinstance(event, Behind)]
+    says = "a has not told of a block near 108, which a quorum of the endpoints knows, for 5 heads; it is behind, or "
+    assert told == ([f"{says}stands still."] if is_told else [])
+    assert endpoints.quarantines == []
+
+
+async def test_an_endpoint_that_comes_back_in_between_is_not_told() -> None:
+    endpoints = telling(BLOCK, chain(A100), chain(A100), chain(A100))
+    await follow(endpoints, 12, lambda number: A100 if number % 4 else a_block(number, timestamp=NOW))
+    assert [event for event in endpoints.events if isinstance(event, Behind)] == []
 
 
 async def test_when_no_endpoint_tells_a_head_that_is_the_fault() -> None:

@@ -13,6 +13,7 @@ from keeper.core.fees import (
     expected_cost_wei,
     leanest_fees,
     next_nonce_fees,
+    rescues_affordable,
 )
 from keeper.core.intent import Attempt, State
 from keeper.core.plan import Lane
@@ -140,3 +141,15 @@ def test_what_is_over_the_budget_says_what_it_would_cost_and_what_there_is() -> 
         "reserve; raise [fees] daily_budget"
     )
     assert [budget.left_wei(lane, 80) for lane in (Lane.ROUTINE, Lane.CRITICAL)] == [0, 20]
+
+
+@pytest.mark.parametrize(("balance_gwei", "rescues"), [(1_424_999, 0), (1_425_000, 1), (2_849_999, 1), (2_850_000, 2)])
+def test_gas_money_lasts_for_so_many_rescues_at_today_s_fees(balance_gwei: int, rescues: int) -> None:
+    """100,000 gas at 11.25 gwei, the most in two blocks, and the critical lane's 3 gwei of tip."""
+    assert rescues_affordable(CALM, balance_gwei * GWEI, 100_000, 500) == rescues
+
+
+def test_on_a_rollup_gas_money_is_spent_on_bytes_as_well() -> None:
+    rollup = replace(CALM, data_fee=DataFee(wei_per_kilobyte=2_850_000 * GWEI))
+    assert rescues_affordable(rollup, 2_850_000 * GWEI, 100_000, 500) == 1
+    assert rescues_affordable(Market(0, 0, 0), 10, 100_000, 500) == 10

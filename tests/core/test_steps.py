@@ -263,37 +263,33 @@ def test_what_every_node_refused_is_not_outbid() -> None:
 
 
 @pytest.mark.parametrize(
-    ("in_flight", "lane", "expected"),
+    ("in_flight", "lane", "seconds", "serves_more", "expected"),
     [
-        (an_intent(State.BROADCAST, an_attempt()), Lane.CRITICAL, True),
-        (an_intent(State.SIGNED, an_attempt(sent_at=None)), Lane.CRITICAL, True),
-        (an_intent(State.BROADCAST, an_attempt()), Lane.ROUTINE, False),
-        (an_intent(State.BROADCAST, an_attempt(), lane=Lane.CRITICAL), Lane.CRITICAL, False),
-        (an_intent(State.MINED, an_attempt()), Lane.CRITICAL, False),
-        (an_intent(State.ABANDONED, an_attempt()), Lane.CRITICAL, False),
+        (an_intent(State.BROADCAST, an_attempt()), Lane.CRITICAL, 0, False, True),
+        (an_intent(State.SIGNED, an_attempt(sent_at=None)), Lane.CRITICAL, 0, False, True),
+        (an_intent(State.DOUBTED, an_attempt()), Lane.CRITICAL, 0, False, True),
+        (an_intent(State.BROADCAST, an_attempt()), Lane.ROUTINE, 23, True, False),
+        (an_intent(State.BROADCAST, an_attempt()), Lane.ROUTINE, 24, False, True),
+        (an_intent(State.BROADCAST, an_attempt(), lane=Lane.CRITICAL), Lane.CRITICAL, 0, True, True),
+        (an_intent(State.BROADCAST, an_attempt(), lane=Lane.CRITICAL), Lane.CRITICAL, 23, False, False),
+        (an_intent(State.BROADCAST, an_attempt(), lane=Lane.CRITICAL), Lane.CRITICAL, 24, False, True),
+        (an_intent(State.BROADCAST, an_attempt(), lane=Lane.CRITICAL), Lane.ROUTINE, 99, True, False),
+        (an_intent(State.MINED, an_attempt()), Lane.CRITICAL, 99, True, False),
+        (an_intent(State.ABANDONED, an_attempt()), Lane.CRITICAL, 99, True, False),
     ],
 )
-def test_only_a_critical_batch_takes_the_nonce_of_a_routine_one(in_flight: Intent, lane: Lane, expected: bool) -> None:
-    assert may_replace(in_flight, lane, PLENTY_WEI + 1, NOW + 23, POLICY) is expected
-
-
-@pytest.mark.parametrize(
-    ("seconds", "ceiling_wei", "expected"),
-    [
-        (23, PLENTY_WEI + 1, False),
-        (24, PLENTY_WEI + 1, True),
-        (24, PLENTY_WEI, False),
-        (24, None, True),
-    ],
-)
-def test_a_critical_batch_gives_way_when_it_is_stuck_to_one_with_more_at_risk(
-    seconds: int, ceiling_wei: int | None, expected: bool
+def test_a_nonce_is_taken_over_by_who_is_more_urgent_serves_more_or_differs_from_what_is_stuck(
+    in_flight: Intent, lane: Lane, seconds: int, serves_more: bool, expected: bool
 ) -> None:
-    made_dearer_late = an_attempt("0xb", signed_at=NOW + 20)
-    stuck = an_intent(State.BROADCAST, an_attempt(), lane=Lane.CRITICAL)
-    assert may_replace(stuck, Lane.CRITICAL, ceiling_wei, NOW + seconds, POLICY) is expected
-    on_its_way = an_intent(State.BROADCAST, an_attempt(), made_dearer_late, lane=Lane.CRITICAL)
-    assert not may_replace(on_its_way, Lane.CRITICAL, ceiling_wei, NOW + seconds, POLICY)
+    assert may_replace(in_flight, lane, NOW + seconds, POLICY, differs=True, serves_more=serves_more) is expected
+
+
+@pytest.mark.parametrize(("differs", "expected"), [(True, True), (False, False)])
+def test_what_is_stuck_gives_way_only_to_what_differs(differs: bool, expected: bool) -> None:
+    in_flight = an_intent(State.BROADCAST, an_attempt(), lane=Lane.CRITICAL)
+    assert may_replace(in_flight, Lane.CRITICAL, NOW + 24, POLICY, differs=differs, serves_more=False) is expected
+    dearer = an_intent(State.BROADCAST, an_attempt(), an_attempt("0xb", signed_at=NOW + 20), lane=Lane.CRITICAL)
+    assert not may_replace(dearer, Lane.CRITICAL, NOW + 24, POLICY, differs=differs, serves_more=False)
 
 
 # Start ----------------------------------------------------------------------------------------------------------------

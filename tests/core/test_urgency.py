@@ -147,9 +147,11 @@ def test_distances_from_the_line_grow_with_the_volatility() -> None:
     assert widened(USUAL, 500, 600) == expected
 
 
-def test_the_trigger_never_passes_the_ceiling_nor_the_target_half_its_room() -> None:
-    expected = limits("1.02", "1.04", "1.08", "1.2", "1.2", "1.325", "1.4", "1.4")
+def test_the_trigger_keeps_a_quarter_of_its_room_and_the_target_half() -> None:
+    expected = limits("1.02", "1.04", "1.08", "1.1875", "1.2", "1.3125", "1.375", "1.4")
     assert widened(USUAL, 500, 5_000) == expected
+    full = replace(USUAL, max_after=wad("1.3"))
+    assert widened(full, 500, 5_000).target == wad("1.275")
 
 
 def test_a_trigger_at_the_ceiling_leaves_nothing_to_widen() -> None:
@@ -183,7 +185,7 @@ def test_the_guards_own_ceiling_and_maximum_hold_in_a_storm() -> None:
     account = an_account("1.1")
     snapshot = a_snapshot(account, limits={"a": ("1.02", "1.04", "1.17", "1.3")})
     found = limits_now(account, snapshot, a_policy(account), moving(3_000), is_widened=True)
-    assert (found.trigger, found.target) == (wad("1.17"), wad("1.275"))
+    assert (found.trigger, found.target) == (wad("1.165"), wad("1.275"))
 
 
 # Plans ----------------------------------------------------------------------------------------------------------------
@@ -200,17 +202,17 @@ def test_a_storm_builds_buffers_early_and_says_so() -> None:
     assert (calm.rescues, calm.notes) == ((), ())
     (rescue,) = stormy.rescues
     assert rescue.lane is Lane.ROUTINE
-    assert rescue.effect.after // 10**14 == 13_250
+    assert rescue.effect.after // 10**14 == 13_125
     (note,) = stormy.notes
     assert note == (
-        "trigger, target and floor of morpho a are widened, up to the rescue ceiling: prices move 7.0 % a day, and "
-        "they were made for 5.0 %"
+        "trigger, target and floor of morpho a are widened, as far as the guard lets them: prices move 7.0 % a day, "
+        "and they were made for 5.0 %"
     )
 
 
 def test_a_storm_never_keeps_a_rescue_from_whom_the_owners_own_thresholds_would_help() -> None:
-    """The donor is at 1.4: nothing to spare above a floor of 1.4, two fifths of a WETH above one of 1.3."""
-    book = (an_account("1.14", weth="2"), an_account("1.4", "b"))
+    """The donor is at 1.375: nothing to spare above a floor of 1.375, half a WETH above one of 1.3."""
+    book = (an_account("1.14", weth="2"), an_account("1.375", "b"))
     assert [rescue.recipient for rescue in plan_in(moving(500), *book).rescues] == [A]
     stormy = plan_in(moving(1_000), *book)
     assert [rescue.recipient for rescue in stormy.rescues] == [A]

@@ -1,14 +1,16 @@
 """What becomes of a wallet as prices move step by step, with the keeper and without."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from keeper.core.plan import History, InFlight, Lane
+from keeper.core.plan import History, InFlight, Lane, PriceSeen
+from keeper.core.policy import PriceLimits
 from keeper.core.snapshot import Snapshot, SubaccountId, Unknown
 from keeper.core.units import INFINITE_HEALTH
 from keeper.core.what_if import Changes, Death, Step, first_to_die, walk
-from tests.builders import DAI, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, wad
+from tests.builders import DAI, NOON, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, wad
 
 A, B = SubaccountId("morpho", "a"), SubaccountId("morpho", "b")
 
@@ -130,3 +132,11 @@ def test_nobody_waits_for_company_on_a_path_on_which_no_time_passes() -> None:
     expensive = History(gas_price_wei=100 * 10**9)
     (step,) = walk(a_snapshot(*book), falls(10), a_policy(*book), expensive, has_keeper=True)
     assert [rescue.recipient for rescue in step.rescues] == [A]
+
+
+def test_steps_are_no_moments_between_which_a_price_could_jump() -> None:
+    snapshot = a_snapshot(a_subaccount("a", health="1.5"), a_subaccount("rich", weth="40", health="4"))
+    seen = {(each.id, WETH.address): (PriceSeen(NOON - 12, 2_000 * 10**18),) for each in snapshot.subaccounts}
+    policy = replace(a_policy(*snapshot.subaccounts), prices=PriceLimits(jump_max_bps=1_000))
+    (step,) = walk(snapshot, falls(30), policy, History(prices=seen), has_keeper=True)
+    assert [str(one.donor) for one in step.rescues[0].transfers] == ["morpho:rich"]

@@ -223,7 +223,7 @@ async def test_a_transaction_that_became_too_cheap_is_replaced_and_included(devn
     devnet.node.set_automine(False)
     async with a_keeper(devnet) as (running, node):
         await cycle(running)
-        devnet.node.set_next_base_fee(20 * GWEI)
+        devnet.node.set_next_base_fee(5 * GWEI)
         devnet.node.mine(1, interval_seconds=4)
         assert keeper_nonce(devnet) == 0, "too cheap for this block"
         await cycle(running)
@@ -235,7 +235,7 @@ async def test_a_transaction_that_became_too_cheap_is_replaced_and_included(devn
         (intent,) = running.journal.intents_from_nonce(0)
     cheap, dear = sent[0], sent[-1]
     assert replace(cheap, fees=dear.fees) == dear, "the same batch with the same nonce"
-    assert dear.fees.max_fee_wei > 20 * GWEI
+    assert dear.fees.max_fee_wei > 5 * GWEI
     assert 8 * dear.fees.tip_wei >= 9 * cheap.fees.tip_wei
     assert isinstance(intent.outcome, Included)
     assert intent.outcome.receipt.hash == intent.attempts[-1].hash

@@ -389,6 +389,9 @@ def test_status_shows_the_nearest_to_liquidation_first_in_eighty_columns(devnet:
         "WETH/USDC 86%", "WETH/DAI 77%", "WETH/USDC 77%", "wstETH/WETH 94.5%", "WETH/DAI 86%",
     ]  # fmt: skip
     assert max(map(len, lines[4:20])) <= 80
+    assert any(
+        re.fullmatch(r"the hot key has \d+\.\d{4} for gas, enough for [\d,]+ rescues at .*", line) for line in lines
+    )
 
 
 def test_status_shouts_when_something_can_be_liquidated(devnet: Devnet) -> None:
@@ -401,8 +404,8 @@ def test_status_shouts_when_something_can_be_liquidated(devnet: Devnet) -> None:
 def test_status_as_json_has_whole_ids_and_exact_amounts(devnet: Devnet) -> None:
     shown = keeper("status --json", config=devnet.config).document
     assert list(shown) == [
-        "mode", "daemon", "block", "guard", "keeper_balance_wei", "feeds", "subaccounts", "not_in_configuration",
-        "wallet_tokens_not_in_configuration", "by_hand",
+        "mode", "daemon", "block", "guard", "keeper_balance_wei", "feeds", "second_prices", "sequencer_problem",
+        "subaccounts", "not_in_configuration", "wallet_tokens_not_in_configuration", "by_hand",
     ]  # fmt: skip
     assert (shown["mode"], shown["daemon"], shown["by_hand"]) == ("active", None, [])
     account = next(each for each in shown["subaccounts"] if each["label"] == "WETH/USDC 77%")
@@ -576,7 +579,7 @@ def test_an_explanation_goes_number_by_number(devnet: Devnet) -> None:
         "thresholds: all from the configuration",
         "verdict: watching: 1.2198 at inclusion is between its trigger of 1.1500 and its target of 1.2500",
         "Prices move 5 % a day (half of its shock, as not every feed behind it was measured): the chance of a liquida",
-        "A transaction takes about 24 s ([chain] inclusion_blocks, ",
+        "A transaction takes about 1 s ([chain] inclusion_blocks, ",
     ):
         assert sentence in out
 

@@ -66,7 +66,10 @@ def test_gas_is_measured_from_receipts() -> None:
 
 def test_plans_are_measured_for_each_size_and_are_the_optimum() -> None:
     plans = measured("plan", "--subaccounts", "4", "--subaccounts", "6", "--books", "5")
-    assert [(plan["subaccounts"], plan["books"], plan["avoids_all"]) for plan in plans] == [(4, 5, 5), (6, 5, 5)]
+    assert [(plan["subaccounts"], plan["has_several_ways"]) for plan in plans] == [
+        *[(4, False), (4, True), (6, False), (6, True)],
+    ]
+    assert all(plan["books"] == plan["avoids_all"] == 5 for plan in plans)
     assert all(plan["gas_optimal"] == plan["gas_compared"] > 0 for plan in plans)
     assert all(plan["gas_bound"] <= plan["gas"] for plan in plans)
 
@@ -146,15 +149,18 @@ def test_what_is_compared_with_nothing_has_no_ratio() -> None:
 
 
 def quality(subaccounts: int = 24, **different: float) -> PlanQuality:
+    best_fit, largest_first = Greedy(1_190_000, 0), Greedy(1_310_000, 2)
     plan = PlanQuality(
-        subaccounts, 30, 30, 1, 25, 25, 1_000_000, 1_000_000, Greedy(1_190_000, 0), Greedy(1_310_000, 2), 0.012, 0.0555
+        subaccounts, False, 30, 30, 1, 25, 25, 1_000_000, 1_000_000, best_fit, largest_first, 0.012, 0.0555
     )
     return replace(plan, **different)
 
 
 def test_plans_are_shown_against_the_bound_and_the_greedy_ways() -> None:
-    table = plan_table([quality()])
-    assert table.headers == ("plans of the published set", "24 subaccounts")
+    table = plan_table([quality(), quality(has_several_ways=True)])
+    assert table.headers == (
+        *("plans of the published set", "24 subaccounts, one way", "24 subaccounts, several ways"),
+    )
     assert [row[1] for row in table.rows] == [
         *("30 of 30", "25 of 25", "1.00 ×", "1.19 ×, 0 short", "1.31 ×, 2 short", "1", "12.0 ms", "55.5 ms"),
     ]
