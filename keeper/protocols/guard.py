@@ -265,7 +265,7 @@ _SENTENCES = {
     "AssetHasNoCode": "there is no token at {token}",
     "WalletHasNoTarget": "a wallet has neither target nor key",
     "PositionUnreadable": "Morpho at {morpho} does not tell what its accounts hold",
-    "AaveHasNoKey": "an Aave account has no key",
+    "KeyIsNotZero": "an Aave account has no key",
     "ReserveUnknown": "the Aave pool {pool} has no reserve {underlying}",
     "NotASubAccount": "{key} is not the number of one of Euler's 256 sub-accounts",
     "VaultOfAnotherEVC": "the vault {vault} does not belong to Euler's connector {evc}",

@@ -440,7 +440,7 @@ MUTANTS: Final = (
     Mutant("S", "a market of nothing", MORPHO, " && market.collateralToken != address(0)", ""),
     # Aave
     Mutant("S", "any reserve", AAVE, "if (reserve.aTokenAddress == address(0))", "if (false)"),
-    Mutant("S", "an Aave account with a key", ACCOUNTS, "if (enrolment.key != 0) revert AaveHasNoKey();", ""),
+    Mutant("S", "an Aave account with a key", ACCOUNTS, "if (enrolment.key != 0) revert KeyIsNotZero();", ""),
     Mutant(
         "P1", "aTokens to the guard", AAVE, "asset.form.pullTo(from, to, amount);", "asset.form.pull(from, amount);"
     ),
