@@ -6,12 +6,13 @@ import {MarketParams} from "../src/interfaces/IMorpho.sol";
 import {TestToken} from "../devnet/TestToken.sol";
 import {AaveMarket} from "./aave/AaveMarket.sol";
 import {Setting} from "./Setting.sol";
+import {IComptrollerInFull, IVTokenInFull, VenusMarkets} from "./venus/VenusMarkets.sol";
 
 /// @notice What a rescue costs for each pair of protocols, as receipts would say: kept in snapshots/GasPairs.json, shown in
 /// the README. Each of three kinds: one rescue by one transfer; three rescues in one batch, out of one donor; and what a
 /// transfer out of another donor adds to a rescue.
 /// forge-config: default.isolate = true
-contract GasPairsTest is Setting, AaveMarket {
+contract GasPairsTest is Setting, AaveMarket, VenusMarkets {
     uint8 private constant WETH = 0;
     uint8 private constant USDC = 1;
 
@@ -33,11 +34,18 @@ contract GasPairsTest is Setting, AaveMarket {
 
     Recipients private onMorpho;
     Recipients private onAave;
+    Recipients private onVenus;
     Donors private morphoWithDebt;
     Donors private morphoWithoutDebt;
     Donors private aaveWithDebt;
     Donors private aaveWithoutDebt;
+    Donors private venusWithDebt;
+    Donors private venusWithoutDebt;
     Donors private wallets;
+
+    IComptrollerInFull private comptroller;
+    IVTokenInFull private vWeth;
+    IVTokenInFull private vUsdc;
 
     function setUp() public override {
         super.setUp();
@@ -45,6 +53,10 @@ contract GasPairsTest is Setting, AaveMarket {
         listings[0] = Listing(weth, ethFeed, 8_050, 8_300, 10_500);
         listings[1] = Listing(usdc, usdcFeed, 7_500, 7_800, 10_450);
         _deployAave(listings, lender, 1_000_000);
+        _deployVenus();
+        comptroller = _pool();
+        vWeth = _market(comptroller, weth, ethFeed, 15_000);
+        vUsdc = _market(comptroller, usdc, usdcFeed, 1_000_000);
         _setCap(address(usdc), 1_000_000e6, 1 days);
 
         onMorpho = Recipients(
@@ -71,6 +83,24 @@ contract GasPairsTest is Setting, AaveMarket {
         aaveWithoutDebt = Donors(
             "Aave without debt", [_onAave("sixth", 0), _onAave("seventh", 0)], [WETH, USDC], IMarginGuard.Protocol.Aave
         );
+        onVenus = Recipients(
+            "Venus",
+            [_onVenus("tenth", 15_000e6), _onVenus("eleventh", 15_000e6), _onVenus("twelfth", 15_000e6)],
+            [WETH, USDC],
+            IMarginGuard.Protocol.Venus
+        );
+        venusWithDebt = Donors(
+            "Venus with debt",
+            [_onVenus("thirteenth", 4_000e6), _onVenus("fourteenth", 4_000e6)],
+            [WETH, USDC],
+            IMarginGuard.Protocol.Venus
+        );
+        venusWithoutDebt = Donors(
+            "Venus without debt",
+            [_onVenus("fifteenth", 0), _onVenus("sixteenth", 0)],
+            [WETH, USDC],
+            IMarginGuard.Protocol.Venus
+        );
         wallets = Donors("wallet", [_wallet("eighth"), _wallet("ninth")], [WETH, USDC], IMarginGuard.Protocol.Wallet);
         // Batches of earlier, so that no cap is spent from for the first time.
         _rebalance(_batch(_rescue(A, _transfer(morphoWithoutDebt, 0, onMorpho, false))));
@@ -81,31 +111,49 @@ contract GasPairsTest is Setting, AaveMarket {
     function test_FromMorphoWithDebt() public {
         _measure(morphoWithDebt, onMorpho, false);
         _measure(morphoWithDebt, onAave, false);
+        _measure(morphoWithDebt, onVenus, false);
     }
 
     function test_FromMorphoWithoutDebt() public {
         _measure(morphoWithoutDebt, onMorpho, false);
         _measure(morphoWithoutDebt, onAave, false);
+        _measure(morphoWithoutDebt, onVenus, false);
     }
 
     function test_FromAaveWithDebt() public {
         _measure(aaveWithDebt, onMorpho, false);
         _measure(aaveWithDebt, onAave, false);
+        _measure(aaveWithDebt, onVenus, false);
     }
 
     function test_FromAaveWithoutDebt() public {
         _measure(aaveWithoutDebt, onMorpho, false);
         _measure(aaveWithoutDebt, onAave, false);
+        _measure(aaveWithoutDebt, onVenus, false);
+    }
+
+    function test_FromVenusWithDebt() public {
+        _measure(venusWithDebt, onMorpho, false);
+        _measure(venusWithDebt, onAave, false);
+        _measure(venusWithDebt, onVenus, false);
+    }
+
+    function test_FromVenusWithoutDebt() public {
+        _measure(venusWithoutDebt, onMorpho, false);
+        _measure(venusWithoutDebt, onAave, false);
+        _measure(venusWithoutDebt, onVenus, false);
     }
 
     function test_FromTheWallet() public {
         _measure(wallets, onMorpho, false);
         _measure(wallets, onAave, false);
+        _measure(wallets, onVenus, false);
     }
 
     function test_RepayingFromTheWallet() public {
         _measure(wallets, onMorpho, true);
         _measure(wallets, onAave, true);
+        _measure(wallets, onVenus, true);
     }
 
     function test_RepayingFromAaveWithoutDebt() public {
@@ -131,6 +179,20 @@ contract GasPairsTest is Setting, AaveMarket {
         return _enrol(_account(IMarginGuard.Protocol.Aave, holder, address(pool)));
     }
 
+    /// @dev It entered both markets, so that each read of its health goes through both.
+    function _onVenus(string memory name, uint256 debt) private returns (uint16) {
+        address holder = makeAddr(name);
+        _mintFor(holder, vWeth, 10 ether);
+        _mintFor(holder, vUsdc, 5_000e6);
+        _enter(holder, comptroller, vWeth);
+        _enter(holder, comptroller, vUsdc);
+        if (debt != 0) _borrowFrom(vUsdc, holder, debt);
+        _permit(holder, TestToken(address(vWeth)), TestToken(address(vUsdc)));
+        IMarginGuard.Enrolment memory enrolment = _account(IMarginGuard.Protocol.Venus, holder, address(comptroller));
+        (enrolment.assets[WETH], enrolment.assets[USDC]) = (address(vWeth), address(vUsdc));
+        return _enrol(enrolment);
+    }
+
     function _wallet(string memory name) private returns (uint16) {
         address holder = makeAddr(name);
         weth.mint(holder, 10 ether);
@@ -143,7 +205,7 @@ contract GasPairsTest is Setting, AaveMarket {
         vm.startPrank(holder);
         guard.join();
         one.approve(address(guard), 100 ether);
-        other.approve(address(guard), 100_000e6);
+        other.approve(address(guard), 10_000_000e6); // as vTokens, which have 8 decimals, 100,000
         vm.stopPrank();
     }
 

@@ -40,9 +40,27 @@ class OwnerCall:
 # The code -------------------------------------------------------------------------------------------------------------
 
 
+LIBRARY = "Shares"
+"""The part of the guard that has no room in it, contracts/src/Shares.sol: one for all guards of a chain."""
+
+
 @cache
-def _artefact() -> Mapping[str, Any]:
-    return load_json(GUARD)
+def _artefact(name: str = GUARD) -> Mapping[str, Any]:
+    return load_json(name)
+
+
+def library_address() -> Address:
+    """Where the library is on every chain: written into the guard's code, so there is no choice."""
+    return Address(_artefact(LIBRARY)["address"])
+
+
+def library_init_code() -> bytes:
+    return bytes.fromhex(_artefact(LIBRARY)["bytecode"]["object"][2:])
+
+
+def library_code_hash() -> bytes:
+    """keccak of the code that must be at the library's address, what EXTCODEHASH answers."""
+    return keccak(bytes.fromhex(_artefact(LIBRARY)["deployedBytecode"]["object"][2:]))
 
 
 def guard_init_code(owner: Address) -> bytes:
@@ -100,6 +118,16 @@ def deploy_guard(owner: Address) -> OwnerCall:
         _SALT + guard_init_code(owner),
         0,
         f"Deploys the guard of {owner} at {guard_address(owner)}; by itself it may do nothing.",
+    )
+
+
+def deploy_library() -> OwnerCall:
+    return OwnerCall(
+        DEPLOYER,
+        _SALT + library_init_code(),
+        0,
+        f"Deploys the library that the guard's code is linked with at {library_address()}; it belongs to nobody, keeps "
+        "nothing, and every guard on the chain uses it.",
     )
 
 

@@ -45,9 +45,11 @@ library VenusPools {
             IVToken(markets[i]).accrueInterest();
         }
         IVenusComptroller(comptroller).updatePrices(holder);
+        address oracle = IVenusComptroller(comptroller).oracle();
         Worth memory worth;
         for (uint256 i; i < markets.length; ++i) {
-            _add(worth, comptroller, markets[i], holder);
+            (,, uint256 threshold) = IVenusComptroller(comptroller).markets(markets[i]);
+            _add(worth, markets[i], holder, oracle, threshold);
         }
         if (worth.debt == 0) return (type(uint128).max, 0);
         ratio = worth.weighted * WAD / worth.debt;
@@ -102,11 +104,10 @@ library VenusPools {
         asset.underlying.requireNoAllowance(asset.debt);
     }
 
-    function _add(Worth memory worth, address comptroller, address market, address holder) private view {
+    function _add(Worth memory worth, address market, address holder, address oracle, uint256 threshold) private view {
         (, uint256 tokens, uint256 debt, uint256 rate) = IVToken(market).getAccountSnapshot(holder);
-        uint256 price = IVenusOracle(IVenusComptroller(comptroller).oracle()).getUnderlyingPrice(market);
+        uint256 price = IVenusOracle(oracle).getUnderlyingPrice(market);
         if (price == 0) revert PriceIsZero(market);
-        (,, uint256 threshold) = IVenusComptroller(comptroller).markets(market);
         worth.debt += price * debt / WAD;
         price = rate * price / WAD; // of a vToken
         worth.collateral += price * tokens / WAD;

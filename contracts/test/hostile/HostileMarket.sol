@@ -3,6 +3,15 @@ pragma solidity 0.8.34;
 
 import {AbstractToken} from "../symbolic/AbstractProtocol.sol";
 
+/// @notice A token that the guard can send, too.
+contract SendableToken is AbstractToken {
+    function transfer(address to, uint256 amount) external returns (bool) {
+        balanceOf[msg.sender] -= amount;
+        balanceOf[to] += amount;
+        return true;
+    }
+}
+
 /// @notice A pool of Venus with one market, comptroller, market and oracle in one, which was fit to be enrolled and then turns,
 /// in one way, at one of the guard's calls, or takes, gives and books as it pleases. A token is worth one, a vToken as much.
 contract HostileMarket is AbstractToken {
@@ -32,7 +41,7 @@ contract HostileMarket is AbstractToken {
 
     uint256 public constant THRESHOLD = 0.85e18;
 
-    AbstractToken public immutable token = new AbstractToken();
+    SendableToken public immutable token = new SendableToken();
     mapping(address holder => uint256) public borrowBalanceCurrent;
     uint256 public exchangeRateStored = 1e18;
     uint256 public price = 1e18;

@@ -99,7 +99,7 @@ abstract contract VenusMarkets is Test {
     address private _markets;
 
     function _deployVenus() internal {
-        _access = IAccessControl(_create("AccessControl", ""));
+        _access = IAccessControl(_createVenus("AccessControl", ""));
         string[9] memory permitted = [
             "setCloseFactor(uint256)",
             "setLiquidationIncentive(uint256)",
@@ -114,14 +114,14 @@ abstract contract VenusMarkets is Test {
         for (uint256 i; i < permitted.length; ++i) {
             _access.giveCallPermission(address(0), permitted[i], address(this));
         }
-        _comptrollers = _create("Beacon", abi.encode(_create("Comptroller", abi.encode(address(this)))));
-        _markets = _create("Beacon", abi.encode(_create("VToken", abi.encode(true, 0, 5e12))));
-        address bounds = _create("BoundValidator", "");
+        _comptrollers = _createVenus("Beacon", abi.encode(_createVenus("Comptroller", abi.encode(address(this)))));
+        _markets = _createVenus("Beacon", abi.encode(_createVenus("VToken", abi.encode(true, 0, 5e12))));
+        address bounds = _createVenus("BoundValidator", "");
         bytes memory initialise = abi.encodeCall(IOracleInFull.initialize, address(_access));
         _oracle = IOracleInFull(_proxy(_beacon("Oracle", abi.encode(address(0), address(0), bounds)), initialise));
         _feeds = IOracleInFull(_proxy(_beacon("ChainlinkOracle", ""), initialise));
         // 4 % a year at 80 % of use, and 60 % more at full use.
-        _rates = _create("RateModel", abi.encode(0, 0.05e18, 3e18, 0.8e18, _access, true, 0));
+        _rates = _createVenus("RateModel", abi.encode(0, 0.05e18, 3e18, 0.8e18, _access, true, 0));
     }
 
     function _pool() internal returns (IComptrollerInFull comptroller) {
@@ -193,14 +193,14 @@ abstract contract VenusMarkets is Test {
     /* INTERNAL: ITS PARTS */
 
     function _beacon(string memory name, bytes memory arguments) private returns (address) {
-        return _create("Beacon", abi.encode(_create(name, arguments)));
+        return _createVenus("Beacon", abi.encode(_createVenus(name, arguments)));
     }
 
     function _proxy(address beacon, bytes memory initialise) private returns (address) {
-        return _create("BeaconProxy", abi.encode(beacon, initialise));
+        return _createVenus("BeaconProxy", abi.encode(beacon, initialise));
     }
 
-    function _create(string memory name, bytes memory arguments) private returns (address made) {
+    function _createVenus(string memory name, bytes memory arguments) private returns (address made) {
         string memory artefact = vm.readFile(string.concat(".cache/protocols/Venus", name, ".json"));
         bytes memory code = abi.encodePacked(vm.parseJsonBytes(artefact, ".bytecode.object"), arguments);
         assembly {

@@ -111,8 +111,9 @@ abstract contract VenusSetting is Setting, VenusMarkets {
     }
 
     /// @dev vTokens of WETH to the owner's account.
-    function _tokens(uint16 from, uint128 amount) internal pure returns (IMarginGuard.Rescue memory) {
-        return _rescue(MAIN, _transfer(IMarginGuard.Kind.Native, from, WETH, WETH, amount));
+    function _tokens(uint16 from, uint128 amount) internal pure returns (IMarginGuard.Rescue memory rescue) {
+        rescue = _rescue(MAIN, _transfer(IMarginGuard.Kind.Native, from, WETH, WETH, amount));
+        rescue.gas = 2 * RESCUE_GAS;
     }
 
     function _assertSaved(IMarginGuard.Rescue memory rescue) internal returns (IMarginGuard.Result memory result) {
