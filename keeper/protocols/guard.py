@@ -277,7 +277,7 @@ _SENTENCES = {
         "enterMarkets"
     ),
     "PriceIsZero": "Venus has no price for its market {market}",
-    "AmountTooFine": "{amount} raw units are too few for Venus's market {market}, which rounds: it takes {least} or more",
+    "AmountTooFine": "{amount} raw units are too few for Venus's market {market}, which rounds: at least {least}",
     "MarketUnknown": "Morpho at {morpho} has no market {id}",
     "RecordNotWritten": "the account's record could not be stored",
     "WindowIsZero": "the cap of {underlying} has a window of zero seconds",

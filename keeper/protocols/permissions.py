@@ -32,8 +32,8 @@ class Place:
 
     kind: GuardProtocol
     """MORPHO: an authorisation, AAVE: being a position manager, both all or nothing. WALLET: an allowance of one token,
-    also of an aToken, a vToken or an Euler vault's shares. EULER: such an allowance of shares by another sub-account than its
-    owner's own address."""
+    also of an aToken, a vToken or an Euler vault's shares. EULER: such an allowance of shares by another sub-account
+    than its owner's own address."""
     contract: Address
     holder: Address
     """Who has to permit it; a sub-account of Euler cannot itself."""

@@ -92,6 +92,12 @@ contract VenusTest is VenusSetting {
         assertEq(bytes4(reason), IMarginGuard.DonorBelowHardFloor.selector);
     }
 
+    /// @dev A capped oracle moves its cap only when it is told to, which a liquidator does.
+    function test_HealthHasThePricesBroughtUpToDate() public {
+        vm.expectCall(address(comptroller), abi.encodeCall(comptroller.updatePrices, (owner)), 1);
+        guard.health(MAIN);
+    }
+
     /// @dev What lies in a market that the account did not enter backs nothing.
     function test_HealthDoesNotCountWhatIsNotEntered() public {
         (address fourth, uint16 index) = _openInUsdc();
