@@ -18,6 +18,7 @@ from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.guard_setup import guard_address, guard_code_hash, library_address, library_code_hash
 from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.permissions import Permission, decode_permissions, permission_calls, questions
+from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
 from keeper.report import amount_text, short, usd_text
 from keeper.session import Session
@@ -37,6 +38,8 @@ async def code_findings(session: Session, snapshot: Snapshot) -> list[Finding]:
                 check, name, address, key = "aave", f"Aave v{adapter.version.name}", adapter.pool.address, "pool"
             case EulerV2():
                 check, name, address, key = "euler", "Euler's connector", adapter.evc, "evc"
+            case VenusPool():
+                check, name, address, key = "venus", "Venus's pool", adapter.pool.comptroller, "comptroller"
             case Wallet():
                 continue
         code = await session.rpc.code(address, snapshot.block.hash)

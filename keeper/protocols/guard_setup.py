@@ -204,6 +204,17 @@ def approve_a_token(guard: Address, a_token: Token, amount_raw: int) -> OwnerCal
     return OwnerCall(a_token.address, interface("ERC20")["approve"].encode(guard, amount_raw), 0, says)
 
 
+def approve_v_token(guard: Address, v_token: Token, amount_raw: int) -> OwnerCall:
+    """Counted in vTokens: the allowance shrinks by what is taken, and a vToken is worth more as interest accrues."""
+    says = (
+        f"Lets the guard take at most {_amount(amount_raw, v_token)} (vTokens) from this account on Venus, into the "
+        "enrolled accounts only, and as long as its pool finds the account healthy."
+        if amount_raw
+        else f"Takes the guard's allowance of {v_token.symbol} back."
+    )
+    return OwnerCall(v_token.address, interface("ERC20")["approve"].encode(guard, amount_raw), 0, says)
+
+
 def approve_shares(guard: Address, place: Place, share: Token, label: str, shares: int) -> OwnerCall:
     """From an Euler sub-account, counted in shares: through the EVC, or straight to the vault by the owner itself.
 
