@@ -102,6 +102,27 @@ abstract contract VenusSetting is Setting, VenusMarkets {
         return IMarginGuard.Enrolment(IMarginGuard.Protocol.Venus, holder, address(comptroller), 0, markets, _policy());
     }
 
+    /// @dev A health on Venus goes through both markets, the proxies of each and the oracle's.
+    function _rescue(uint16 to, IMarginGuard.Transfer memory one)
+        internal
+        pure
+        override
+        returns (IMarginGuard.Rescue memory rescue)
+    {
+        rescue = super._rescue(to, one);
+        rescue.gas = 4 * RESCUE_GAS;
+    }
+
+    function _rescue(uint16 to, IMarginGuard.Transfer memory one, IMarginGuard.Transfer memory two)
+        internal
+        pure
+        override
+        returns (IMarginGuard.Rescue memory rescue)
+    {
+        rescue = super._rescue(to, one, two);
+        rescue.gas = 4 * RESCUE_GAS;
+    }
+
     function _transfer(IMarginGuard.Kind kind, uint16 from, uint8 fromAsset, uint8 toAsset, uint128 amount)
         internal
         pure
@@ -111,13 +132,11 @@ abstract contract VenusSetting is Setting, VenusMarkets {
     }
 
     /// @dev vTokens of WETH to the owner's account.
-    function _tokens(uint16 from, uint128 amount) internal pure returns (IMarginGuard.Rescue memory rescue) {
-        rescue = _rescue(MAIN, _transfer(IMarginGuard.Kind.Native, from, WETH, WETH, amount));
-        rescue.gas = 2 * RESCUE_GAS;
+    function _tokens(uint16 from, uint128 amount) internal pure returns (IMarginGuard.Rescue memory) {
+        return _rescue(MAIN, _transfer(IMarginGuard.Kind.Native, from, WETH, WETH, amount));
     }
 
     function _assertSaved(IMarginGuard.Rescue memory rescue) internal returns (IMarginGuard.Result memory result) {
-        rescue.gas = 2 * RESCUE_GAS;
         result = _rebalance(_batch(rescue))[0];
         assertTrue(result.ok, string(result.reason));
         _assertNothingIsLeft(vWeth);
