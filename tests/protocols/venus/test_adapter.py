@@ -257,22 +257,22 @@ def test_a_market_that_answers_nonsense_makes_who_entered_it_unknown(name: str) 
     assert len(subaccount.unread) == 1
 
 
-@pytest.mark.parametrize(
-    ("break_it", "reason"),
-    [
-        (lambda chain: chain.revert(MARKETS[WETH], OF_MARKET["accrueInterest"]), "cannot accrue interest"),
-        (lambda chain: chain.revert(ORACLE, OF_ORACLE["getUnderlyingPrice"], MARKETS[WETH]), "has no price of WETH"),
-        (lambda chain: set_market(chain, WETH, price=0), "has no price of WETH: it answers zero"),
-        (lambda chain: set_market(chain, WETH, is_listed=False), "does not list its market of WETH any more"),
-        (lambda chain: chain.revert(COMPTROLLER, OF_POOL["markets"], MARKETS[WETH]), "does not answer for WETH"),
-        (lambda chain: chain.revert(COMPTROLLER, OF_POOL["getAssetsIn"], OWNER), "does not say what"),
-        (lambda chain: chain.revert(COMPTROLLER, OF_POOL["getAccountLiquidity"], OWNER), "liquidity does not answer"),
-        (
-            lambda chain: chain.revert(MARKETS[WETH], OF_MARKET["getAccountSnapshot"], OWNER),
-            "the WETH of venus 0x00…11ce WETH/USDC cannot be read",
-        ),
-    ],
-)
+BREAKS: list[tuple[Callable[[FakeChain], None], str]] = [
+    (lambda chain: chain.revert(MARKETS[WETH], OF_MARKET["accrueInterest"]), "cannot accrue interest"),
+    (lambda chain: chain.revert(ORACLE, OF_ORACLE["getUnderlyingPrice"], MARKETS[WETH]), "has no price of WETH"),
+    (lambda chain: set_market(chain, WETH, price=0), "has no price of WETH: it answers zero"),
+    (lambda chain: set_market(chain, WETH, is_listed=False), "does not list its market of WETH any more"),
+    (lambda chain: chain.revert(COMPTROLLER, OF_POOL["markets"], MARKETS[WETH]), "does not answer for WETH"),
+    (lambda chain: chain.revert(COMPTROLLER, OF_POOL["getAssetsIn"], OWNER), "does not say what"),
+    (lambda chain: chain.revert(COMPTROLLER, OF_POOL["getAccountLiquidity"], OWNER), "liquidity does not answer"),
+    (
+        lambda chain: chain.revert(MARKETS[WETH], OF_MARKET["getAccountSnapshot"], OWNER),
+        "the WETH of venus 0x00…11ce WETH/USDC cannot be read",
+    ),
+]
+
+
+@pytest.mark.parametrize(("break_it", "reason"), BREAKS)
 def test_what_does_not_answer_is_named(break_it: Callable[[FakeChain], None], reason: str) -> None:
     chain = a_venus_chain()
     adapter = found(chain)
