@@ -54,6 +54,10 @@ class Alarm(Enum):
     """A cycle ended in a fault of the keeper itself."""
     NODE_FAILING = ("node_failing", Severity.WARNING)
     """A node does not answer, or answers wrongly."""
+    ENDPOINT_DISSENTS = ("endpoint_dissents", Severity.WARNING)
+    """An endpoint contradicts a quorum of the others: it lies or is broken, and is left out for a while."""
+    QUORUM_LOST = ("quorum_lost", Severity.CRITICAL)
+    """Fewer endpoints agree than [chain] quorum: only debt-free donors give."""
     LIQUIDATABLE = ("liquidatable", Severity.CRITICAL)
     """A subaccount can be liquidated at this block."""
     UNFUNDED = ("unfunded", Severity.CRITICAL)
@@ -66,6 +70,12 @@ class Alarm(Enum):
     """A position with debt is not enrolled in the guard, or not in keeper.toml."""
     STALE_PRICE = ("stale_price", Severity.WARNING)
     """A feed's answer is older than its heartbeat allows, or its age cannot be read."""
+    PRICE_DISPUTED = ("price_disputed", Severity.CRITICAL)
+    """An oracle and a second source are too far apart, or a price jumped: only those without debt give."""
+    PRICE_UNCHECKED = ("price_unchecked", Severity.WARNING)
+    """A second source does not answer: its token's price is believed unchecked."""
+    SEQUENCER_DOWN = ("sequencer_down", Severity.CRITICAL)
+    """The chain's sequencer is down, came back a moment ago, or cannot be asked: only those without debt give."""
     GUARD_PROBLEM = ("guard_problem", Severity.CRITICAL)
     """The guard is missing, paused, another owner's, or does not let the keeper act."""
     PERMISSION_LOW = ("permission_low", Severity.WARNING)
@@ -76,6 +86,8 @@ class Alarm(Enum):
     """A transaction was not included before its deadline, or its nonce was used by another: it was given up."""
     GAS_LOW = ("gas_low", Severity.WARNING)
     """The hot key has little left to pay gas with."""
+    BUDGET_LOW = ("budget_low", Severity.WARNING)
+    """Of the day's gas budget less is left than a rescue of this lane costs: it will be refused."""
     DISK_FULL = ("disk_full", Severity.CRITICAL)
     """The journal's disk is full: what is on its way is recorded, nothing new is sent once the reserve is used."""
     JOURNAL_FAILING = ("journal_failing", Severity.CRITICAL)

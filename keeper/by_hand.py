@@ -1,19 +1,20 @@
 """What the owner can do by hand for a subaccount that the keeper cannot help: whole transactions, ready to send.
 
-While a market's oracle reverts, its health cannot be computed by anybody: the guard lets nothing in, because it checks
-what it did, and Morpho lets nothing out. Supplying collateral is the exception: it asks no oracle, so it works from the
-owner's own wallet, and the account is the safer for it when the oracle answers again.
+While an oracle reverts, the health of whoever is priced by it cannot be computed by anybody: the guard lets nothing in,
+because it checks what it did, and Morpho and Euler let nothing out. Supplying collateral is the exception: it asks no
+oracle, so it works from the owner's own wallet, and the account is the safer for it when the oracle answers again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.plan import Plan
-from keeper.core.snapshot import Snapshot, Subaccount, SubaccountId
+from keeper.core.snapshot import Snapshot, Subaccount, SubaccountId, Token
 from keeper.core.snapshot import Unknown as UnknownReading
 from keeper.core.units import Address
 from keeper.core.verdict import Blocked, Unknown
 from keeper.protocols.abi import interface
+from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio
 from keeper.report import amount_text, name_of
@@ -37,21 +38,58 @@ class ByHand:
 
 
 def by_hand(portfolio: Portfolio, snapshot: Snapshot, plan: Plan) -> list[ByHand]:
-    """One for each subaccount with debt in a Morpho market that cannot be priced."""
-    markets = {
-        market.subaccount: (adapter.morpho, market)
-        for adapter in portfolio.topology.adapters
-        if isinstance(adapter, MorphoBlue)
-        for market in adapter.markets
-    }
-    return [
-        _supply(*markets[subaccount.id], subaccount, portfolio.topology.owner, _idle(snapshot))
-        for subaccount in snapshot.subaccounts
-        if subaccount.id in markets
-        and subaccount.has_debt
-        and isinstance(subaccount.reading, UnknownReading)
-        and isinstance(plan.verdicts[subaccount.id], Unknown | Blocked)
-    ]
+    """One for each subaccount with debt on Morpho or Euler that cannot be priced."""
+    ways: list[ByHand] = []
+    for subaccount in snapshot.subaccounts:
+        is_lost = isinstance(subaccount.reading, UnknownReading) and subaccount.has_debt
+        if is_lost and isinstance(plan.verdicts[subaccount.id], Unknown | Blocked):
+            destination = _destination(portfolio, subaccount)
+            if destination is not None:
+                ways.append(_supply(destination, subaccount, _idle(snapshot)))
+    return ways
+
+
+@dataclass(frozen=True, slots=True)
+class _Destination:
+    """Where collateral can be supplied without anybody asking an oracle."""
+
+    collateral: Token
+    held_raw: int
+    contract: Address
+    supply: Callable[[int], bytes]
+    """The calldata for a raw amount."""
+
+
+def _destination(portfolio: Portfolio, subaccount: Subaccount) -> _Destination | None:
+    owner = portfolio.topology.owner
+    for adapter in portfolio.topology.adapters:
+        match adapter:
+            case MorphoBlue():
+                for market in adapter.markets:
+                    if market.subaccount == subaccount.id:
+                        return _market(adapter.morpho, market, owner, subaccount)
+            case EulerV2():
+                if any(position.id == subaccount.id for position in adapter.topology.positions):
+                    return _vault(subaccount)
+            case _:
+                pass
+    return None
+
+
+def _market(morpho: Address, market: Market, owner: Address, subaccount: Subaccount) -> _Destination:
+    held = sum(line.amount_raw for line in subaccount.collateral)
+    supply = interface("Morpho")["supplyCollateral"]
+    return _Destination(market.collateral, held, morpho, lambda raw: supply.encode(market.params, raw, owner, b""))
+
+
+def _vault(subaccount: Subaccount) -> _Destination | None:
+    """Of what it holds the first: what is enabled as collateral stands before what is not. A vault asks nobody's health
+    when something is put in (EVK Vault.deposit)."""
+    line = next((line for line in subaccount.collateral if line.amount_raw and line.form is not None), None)
+    if line is None or line.form is None:
+        return None
+    deposit = interface("EulerVault")["deposit"]
+    return _Destination(line.token, line.amount_raw, line.form, lambda raw: deposit.encode(raw, subaccount.holder))
 
 
 def _idle(snapshot: Snapshot) -> Mapping[Address, int]:
@@ -64,18 +102,14 @@ def _idle(snapshot: Snapshot) -> Mapping[Address, int]:
     }
 
 
-def _supply(
-    morpho: Address, market: Market, subaccount: Subaccount, owner: Address, idle: Mapping[Address, int]
-) -> ByHand:
-    held = sum(line.amount_raw for line in subaccount.collateral)
-    in_wallet = idle.get(market.collateral.address, 0)
-    amount = in_wallet or max(held // TOP_UP_SHARE, 1)
+def _supply(into: _Destination, subaccount: Subaccount, idle: Mapping[Address, int]) -> ByHand:
+    in_wallet = idle.get(into.collateral.address, 0)
+    amount = in_wallet or max(into.held_raw // TOP_UP_SHARE, 1)
     whence = "which the wallet holds" if in_wallet else "once the wallet holds it"
-    what = amount_text(amount, market.collateral)
+    what = amount_text(amount, into.collateral)
     says = (
         f"{name_of(subaccount)} cannot be helped while its health cannot be read. Its owner can make it safer by hand, "
         f"which asks no oracle: supply {what} ({whence}) as collateral with these two transactions, or less."
     )
-    approve = interface("ERC20")["approve"].encode(morpho, amount)
-    supply = interface("Morpho")["supplyCollateral"].encode(market.params, amount, owner, b"")
-    return ByHand(subaccount.id, says, ((market.collateral.address, approve), (morpho, supply)))
+    approve = interface("ERC20")["approve"].encode(into.contract, amount)
+    return ByHand(subaccount.id, says, ((into.collateral.address, approve), (into.contract, into.supply(amount))))

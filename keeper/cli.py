@@ -96,7 +96,7 @@ def init(
     owner: Annotated[str, typer.Option(help="The wallet to keep.", metavar="ADDRESS")],
     rpc_url: Annotated[str, typer.Option(help="The node: a URL, env:NAME or file:PATH.", metavar="URL")],
     discover: Annotated[
-        bool, typer.Option("--discover", help="Find the owner's positions: Morpho's logs, Aave's lists.")
+        bool, typer.Option("--discover", help="Find the owner's positions: by logs and the protocols' lists.")
     ] = False,
     morpho: Annotated[
         str | None, typer.Option(help="Morpho Blue, where it is not at its usual address.", metavar="ADDRESS")
@@ -110,6 +110,12 @@ def init(
     account: Annotated[
         list[str] | None,
         typer.Option(help="Another Aave account to keep, beside the owner's; may be repeated.", metavar="ADDRESS"),
+    ] = None,
+    evc: Annotated[
+        str | None, typer.Option(help="Euler's connector, where it is not the chain's usual one.", metavar="ADDRESS")
+    ] = None,
+    euler_vault: Annotated[
+        list[str] | None, typer.Option(help="A vault of Euler's to include; may be repeated.", metavar="ADDRESS")
     ] = None,
     from_block: Annotated[int, typer.Option(help="Where the search through the logs starts.", min=0)] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.", metavar="FILE")] = DEFAULT_CONFIG,
@@ -128,6 +134,8 @@ def init(
             markets=market or [],
             aave_pool=aave_pool,
             accounts=account or [],
+            evc=evc,
+            vaults=euler_vault or [],
             from_block=from_block,
             output=output,
             force=force,

@@ -171,6 +171,8 @@ def _place(loc: tuple[int | str, ...]) -> str:
             head = f"[[protocols]] number {index + 1}"
         case ("prices", "feeds", int(index), *rest):
             head = f"[[prices.feeds]] number {index + 1}"
+        case ("prices", "second", int(index), *rest):
+            head = f"[[prices.second]] number {index + 1}"
         case ("policy", "overrides", str(key), *rest):
             head = f'[policy.overrides."{key}"]'
         case (str(section), *rest):

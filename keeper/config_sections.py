@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
@@ -19,18 +19,20 @@ from keeper.config_values import (
     Form,
     Health,
     HttpEndpoint,
+    HttpEndpoints,
     Listen,
     ListenAddress,
     MarketId,
     Milliseconds,
     Seconds,
     SecretReference,
-    WebSocketEndpoint,
+    WebSocketEndpoints,
     Wei,
     config_folder,
     render_health,
 )
-from keeper.core.units import WAD, Address
+from keeper.core.fees import Budget
+from keeper.core.units import BPS, WAD, Address
 
 
 class Section(BaseModel):
@@ -42,14 +44,26 @@ class Section(BaseModel):
 class ChainSection(Section):
     """[chain]: where the chain is read and how it behaves."""
 
-    rpc_url: HttpEndpoint = Field(description="the node's HTTP endpoint; a reference if the URL holds a key")
-    ws_url: WebSocketEndpoint | None = Field(
-        default=None, description="the node's WebSocket endpoint, for new heads without polling"
+    rpc_url: HttpEndpoints = Field(
+        description="the node's HTTP endpoint, or a list of several, the preferred one first; "
+        "a reference if the URL holds a key"
+    )
+    ws_url: WebSocketEndpoints = Field(
+        default=(), description="a node's WebSocket endpoint, or a list of several, for new heads without polling"
+    )
+    quorum: int = Field(
+        default=1,
+        gt=0,
+        le=16,
+        description="how many endpoints must agree on what is decided on; 1 believes each",
+    )
+    private_rpc_url: HttpEndpoint | None = Field(
+        default=None, description="a private relay, which is given transactions before anybody else is"
     )
     chain_id: int = Field(gt=0, description="the chain; a node that answers for another one is refused")
     block_time: Milliseconds = Field(default=12_000, gt=0, description="usual time between two blocks")
     request_timeout: Milliseconds = Field(default=5_000, gt=0, description="how long one request may take")
-    requests_per_second: int = Field(default=25, gt=0, le=10_000, description="the most requests sent to the endpoint")
+    requests_per_second: int = Field(default=25, gt=0, le=10_000, description="the most requests sent to one endpoint")
     head_age_max: Seconds = Field(
         default=60, gt=0, description="without a new block for this long the view is stale: an alarm, and not ready"
     )
@@ -57,8 +71,20 @@ class ChainSection(Section):
         default=2, gt=0, le=100, description="blocks until a transaction sent now is expected to take effect"
     )
     finality_blocks: int = Field(
-        default=8, gt=0, le=10_000, description="blocks on top after which a mined transaction is taken as final"
+        default=8,
+        gt=0,
+        le=10_000,
+        description="blocks on top after which a mined transaction is final, if the chain does not say what is",
     )
+
+    @model_validator(mode="after")
+    def _quorum_can_be_met(self) -> Self:
+        if self.quorum > len(self.rpc_url):
+            raise ValueError(
+                f"quorum = {self.quorum} endpoints can never agree, because rpc_url names {len(self.rpc_url)}; "
+                "name more endpoints, or lower quorum"
+            )
+        return self
 
     @property
     def inclusion_seconds(self) -> int:
@@ -153,6 +179,30 @@ class FeedSection(Section):
     heartbeat: Seconds = Field(gt=0, description="the longest time between two answers that its operator promises")
 
 
+class SecondSection(Section):
+    """[[prices.second]]: who else says what a token costs, a feed or a pool."""
+
+    token: str = Field(min_length=1, description="the token, by symbol or address")
+    feed: ChainAddress | None = Field(default=None, description="another aggregator of it in USD")
+    uniswap_v3: ChainAddress | None = Field(
+        default=None, description="or a Uniswap v3 pool of it, whose mean price over `window` is taken"
+    )
+    window: Seconds | None = Field(
+        default=None,
+        gt=0,
+        le=86_400,
+        description="of the pool, five minutes unless said: a longer one is harder to move and slower to follow",
+    )
+
+    @model_validator(mode="after")
+    def _has_one_source(self) -> "SecondSection":
+        if (self.feed is None) == (self.uniswap_v3 is None):
+            raise ValueError(f"the second source of {self.token} must be either a feed or a uniswap_v3 pool")
+        if self.feed is not None and self.window is not None:
+            raise ValueError(f"the second source of {self.token} is a feed, and window is for pools")
+        return self
+
+
 class PricesSection(Section):
     """[prices]: the numeraire, and how fresh a price must be."""
 
@@ -166,6 +216,36 @@ class PricesSection(Section):
         default=300, ge=0, description="how much later than its heartbeat an answer may be before it counts as stale"
     )
     feeds: tuple[FeedSection, ...] = Field(default=(), description="the aggregators whose age is judged")
+    second: tuple[SecondSection, ...] = Field(default=(), description="second sources of tokens' prices")
+    disagreement_max: Bps = Field(
+        default=1_000,
+        gt=0,
+        lt=10_000,
+        description="how far an oracle and a second source may be apart, of the higher, before the price is disputed",
+    )
+    jump_max: Bps | None = Field(
+        default=None,
+        gt=0,
+        lt=10_000,
+        description="how far a price may move within `jump_window` and be believed where no second source confirms it",
+    )
+    jump_window: Seconds = Field(
+        default=120, gt=0, le=3_600, description="how long a price that jumped is held against those before"
+    )
+    sequencer_feed: ChainAddress | None = Field(
+        default=None, description="on a rollup, the feed that says whether its sequencer is up"
+    )
+    sequencer_grace: Seconds = Field(
+        default=3_600, ge=0, description="how long after an outage of the sequencer only those without debt give"
+    )
+
+    @model_validator(mode="after")
+    def _each_token_has_one_second_source(self) -> "PricesSection":
+        names = [one.token.lower() for one in self.second]
+        twice = next((one.token for one in self.second if names.count(one.token.lower()) > 1), None)
+        if twice is not None:
+            raise ValueError(f"[[prices.second]] names {twice} twice; a price has one second source")
+        return self
 
 
 class AccountPolicy(Section):
@@ -236,6 +316,9 @@ class PolicySection(AccountPolicy):
     min_benefit_multiple: int = Field(
         default=3, ge=0, description="a routine rescue is made when it is expected to save this many times its gas"
     )
+    volatility_min: Bps = Field(
+        default=300, ge=0, description="a day's deviation of a price that is assumed even when less was measured"
+    )
     overrides: Mapping[str, AccountPolicy] = Field(
         default_factory=dict[str, AccountPolicy],
         description="the same thresholds and limits for one subaccount, by its id or an unambiguous beginning of it",
@@ -254,6 +337,20 @@ class FeesSection(Section):
         default=2_000, gt=0, le=10_000, description="the most that a rescue may cost, of the loss that it avoids"
     )
     daily_budget: Wei = Field(default=10**18, gt=0, description="the most spent on gas in any 24 hours")
+    emergency_reserve: Bps = Field(
+        default=5_000, ge=0, le=10_000, description="the part of the daily budget that only urgent rescues may spend"
+    )
+
+    private_blocks: int = Field(
+        default=3, ge=0, le=100, description="blocks for which routine rescues are for the private relay alone"
+    )
+    private_blocks_critical: int = Field(
+        default=0, ge=0, le=100, description="the same for urgent rescues, which should not wait"
+    )
+
+    @property
+    def budget(self) -> Budget:
+        return Budget(self.daily_budget, -(-self.daily_budget * self.emergency_reserve // BPS))
 
 
 class JournalSection(Section):
@@ -346,6 +443,7 @@ TABLES: tuple[tuple[str, type[Section]], ...] = (
     ('[[protocols]] kind = "wallet"', WalletSection),
     ("[prices]", PricesSection),
     ("[[prices.feeds]]", FeedSection),
+    ("[[prices.second]]", SecondSection),
     ("[policy]", PolicySection),
     ("[fees]", FeesSection),
     ("[journal]", JournalSection),

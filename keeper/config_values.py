@@ -4,6 +4,7 @@ A quantity is a string with its unit and becomes an integer; a secret is a refer
 somebody asks, so that neither a log nor an error can show it.
 """
 
+import json
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
 from eth_utils.address import is_checksum_address
@@ -259,7 +260,33 @@ def _parse_endpoint(kind: str) -> Callable[[object], Endpoint]:
 parse_http_endpoint = _parse_endpoint("http")
 
 HttpEndpoint = Annotated[Endpoint, NoDecode, PlainValidator(parse_http_endpoint), Form(str)]
-WebSocketEndpoint = Annotated[Endpoint, NoDecode, PlainValidator(_parse_endpoint("ws")), Form(str)]
+
+
+def _parse_endpoints(parse: Callable[[object], Endpoint]) -> Callable[[object], tuple[Endpoint, ...]]:
+    """One endpoint, or a list of them; in the environment a list is written as JSON."""
+
+    def parse_all(value: object) -> tuple[Endpoint, ...]:
+        if isinstance(value, str) and value.startswith("["):
+            try:
+                value = json.loads(value)
+            except ValueError:
+                raise PydanticCustomError("hidden", "expected one endpoint, or a list of them") from None
+        if not isinstance(value, list | tuple):
+            return (parse(value),)
+        endpoints = tuple(parse(each) for each in cast(Sequence[object], value))
+        if not endpoints:
+            raise PydanticCustomError("hidden", "expected at least one endpoint")
+        return endpoints
+
+    return parse_all
+
+
+HttpEndpoints = Annotated[
+    tuple[Endpoint, ...], NoDecode, PlainValidator(_parse_endpoints(parse_http_endpoint)), Form(str)
+]
+WebSocketEndpoints = Annotated[
+    tuple[Endpoint, ...], NoDecode, PlainValidator(_parse_endpoints(_parse_endpoint("ws"))), Form(str)
+]
 
 
 # Local addresses ------------------------------------------------------------------------------------------------------

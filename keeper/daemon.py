@@ -9,42 +9,40 @@ import asyncio
 import hashlib
 import json
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import structlog
 
 from keeper.alerts import Alarm, Alerts, Raised
-from keeper.chain.dispatcher import Batch, Change, Dispatcher
+from keeper.chain.batch import Batch, Change
+from keeper.chain.dispatcher import Dispatcher
+from keeper.chain.reader import Reading
 from keeper.chain.simulate import Simulator
-from keeper.core.economics import fee_ceiling_wei, plan_gas
+from keeper.core.disputes import worth_noting
+from keeper.core.fees import DataFee
 from keeper.core.intent import Abandoned, Refused, State
-from keeper.core.plan import History, InFlight, Lane, Plan
+from keeper.core.plan import History, Lane, Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import Policy
 from keeper.core.snapshot import Block, Snapshot, SubaccountId, Unknown
 from keeper.core.units import Wad
 from keeper.core.verdict import Blocked, Unfunded
-from keeper.documents import plan_document
+from keeper.documents import recorded_plan
 from keeper.errors import ChainError, JournalError, KeeperError
 from keeper.history import history_from_journal
 from keeper.journal import CycleRecord, Journal, PlanRecord, VerdictNote
 from keeper.noting import Notes, journal_alarm
 from keeper.pausing import Mode, PauseFile
-from keeper.protocols.guard_batch import (
-    TRANSACTION_GAS_MAX,
-    encode_rebalance,
-    pause_calldata,
-    plan_id,
-    rescue_gas,
-    simulated_gas,
-    transaction_gas,
-)
+from keeper.protocols.guard_batch import pause_calldata
+from keeper.proving import Terms, try_out
 from keeper.records import history_to_json, policy_to_json
-from keeper.report import rescue_paragraph, verdict_text
+from keeper.report import verdict_text
+from keeper.report_rescue import rescue_paragraph
 from keeper.session import Session
+from keeper.succession import Succession
 from keeper.telemetry import Metrics, Vitals
-from keeper.watch import alarms_in
+from keeper.watch import alarms_in, budget_alarms
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -66,6 +64,8 @@ class CycleReport:
     snapshot: Snapshot
     plan: Plan
     policy: Policy
+    before_trial: Plan | None = None
+    """What was decided, before its own trial left rescues out; None when the cycle ended before."""
     batch: Batch | None = None
     """What was proven by simulation, or None when there was nothing to send."""
     is_signed: bool = False
@@ -76,6 +76,8 @@ class CycleReport:
     """What became of the batch, as a sentence; empty without one."""
     is_refused: bool = False
     """Whether the batch could not be sent."""
+    waiting: tuple[SubaccountId, ...] = ()
+    """Whose rescues are due and go out after this batch, or after the one in flight."""
 
     @property
     def has_failed(self) -> bool:
@@ -88,10 +90,15 @@ class Proven:
     """A plan whose every rescue succeeded in a simulation, as the transaction that carries it out."""
 
     plan: Plan
+    before_trial: Plan
     history: History
     batch: Batch | None
     waits: str = ""
     """Why a plan with rescues was not tried out, when it is for another cycle to send."""
+    waiting: tuple[SubaccountId, ...] = ()
+    """Whose rescues are due and go out later."""
+    is_held: bool = False
+    """Whether nothing at all may be sent, not even what is on its way made dearer."""
 
 
 class Keeper:
@@ -116,6 +123,7 @@ class Keeper:
         self._vitals = vitals
         self._pause = PauseFile(session.config.journal.path)
         self._notes = Notes(journal, alerts, metrics)
+        self._succession = None if dispatcher is None else Succession(dispatcher, journal)
         self._is_taken_up = dispatcher is None
         """Whether what an earlier process left on its way is known; until then nothing new is sent."""
         self._blocks_may_be_gone = False
@@ -125,7 +133,7 @@ class Keeper:
         self._topology = session.portfolio.to_json()
         self.is_outdated = False
         """Whether the last cycle met with something that is read rarely and has changed."""
-        self._history = history_from_journal(journal, (), 0)
+        self._history = history_from_journal(journal, (), 0, session.policy.prices.memory_seconds)
 
     @property
     def session(self) -> Session:
@@ -146,24 +154,30 @@ class Keeper:
         self._blocks_may_be_gone |= blocks_may_be_gone
         settling = asyncio.create_task(self._look_after_sent(head))
         try:
-            answer = await self._session.reader.read(self._session.portfolio.calldata, head)
+            reading = await self._session.reader.read(self._session.portfolio.calldata, head)
+        except ChainError:
+            await settling
+            await self._reprice_blindly(head)
+            raise
         finally:
             await settling
-        snapshot = self._session.portfolio.decode(head, answer)
+        snapshot = self._session.portfolio.decode(head, reading.answer)
         self.is_outdated = snapshot.is_outdated
         self._vitals.saw(head.hash)
         self._note_sent(snapshot)
-        history = self._history_at(snapshot)
+        history = self._history_at(snapshot, reading)
         plan = make_plan(snapshot, self._session.policy, history)
         try:
             proven = await self._prove(snapshot, plan, history)
             report = await self._dispatch(snapshot, proven)
         except KeeperError as fault:
             # What was seen is told all the same: a node that cannot simulate must not keep a liquidation quiet.
-            self._tell(CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy))
+            self._tell(CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy), reading)
+            if isinstance(fault, ChainError):
+                await self._reprice(snapshot, plan)
             raise
-        self._tell(report)
-        self._record(answer, report, history)
+        self._tell(report, reading)
+        self._record(reading.answer, report, history)
         return report
 
     async def pause_guard(self, block: Block) -> Change:
@@ -190,67 +204,32 @@ class Keeper:
         """Tries the plan out; a rescue that fails there is dropped alone and the others are kept."""
         hold = self._reason_to_hold(snapshot)
         if hold is not None:
-            return Proven(plan.held(hold), history, None)
+            return Proven(plan.held(hold), plan, history, None, is_held=True)
         if not plan.rescues:
-            return Proven(plan, history, None)
-        if self._dispatcher is not None and not self._dispatcher.takes(plan.lane):
-            return Proven(plan, history, None, IN_FLIGHT)
-        id = self._plan_id(plan, snapshot)
-        deadline = snapshot.block.timestamp + self._deadline_seconds
-
-        def encode(places: Sequence[int], budgets: Sequence[int]) -> tuple[bytes, int]:
-            part = plan.only(places)
-            calldata = encode_rebalance(part, snapshot, id, deadline, budgets)
-            return calldata, transaction_gas(calldata, part, budgets)
-
-        rehearsal = await self._simulator.rehearse(
-            len(plan.rescues),
-            lambda places: encode(places, [simulated_gas(plan.rescues[place]) for place in places]),
-            snapshot.block,
-            snapshot.block.timestamp + self._block_seconds,
+            return Proven(plan, plan, history, None)
+        if self._succession is not None and not self._succession.takes_over(plan):
+            return _behind(self._succession.behind(plan), plan, history)
+        chain, fees = self._session.config.chain, self._session.config.fees
+        data_fee = DataFee() if self._dispatcher is None else self._dispatcher.market(snapshot.block).data_fee
+        terms = Terms(
+            self._deadline_seconds, max(1, chain.block_time // 1000), fees.fee_share_of_value, fees.max_fee, data_fee
         )
-        passed = list(rehearsal.passed)
-        calldata, gas = b"", 0
-        while passed:
-            calldata, gas = encode(passed, [rescue_gas(rehearsal.results[place].gas_used) for place in passed])
-            if gas <= TRANSACTION_GAS_MAX:
-                break
-            rehearsal.refused[passed.pop()] = (
-                "the batch takes more gas than a transaction may have; it is in the next one"
-            )
-        refused = {plan.rescues[place].recipient: reason for place, reason in rehearsal.refused.items()}
-        proven = plan.only(passed).blocked(refused)
-        if not passed:
-            return Proven(proven, history, None)
-        fees = self._session.config.fees
-        ceiling = fee_ceiling_wei(
-            snapshot, proven.rescues, plan_gas(proven.rescues), fees.fee_share_of_value, fees.max_fee
-        )
-        return Proven(proven, history, Batch("0x" + id.hex(), proven.lane, calldata, gas, deadline, ceiling))
-
-    @property
-    def _block_seconds(self) -> int:
-        return max(1, self._session.config.chain.block_time // 1000)
+        trial = await try_out(plan, snapshot, self._simulator, terms)
+        return Proven(trial.plan, plan, history, trial.batch, waiting=trial.left_over)
 
     @property
     def _deadline_seconds(self) -> int:
-        return max(DEADLINE_SECONDS_MIN, DEADLINE_BLOCKS * self._block_seconds)
+        return max(DEADLINE_SECONDS_MIN, DEADLINE_BLOCKS * max(1, self._session.config.chain.block_time // 1000))
 
-    def _history_at(self, snapshot: Snapshot) -> History:
+    def _history_at(self, snapshot: Snapshot, reading: Reading) -> History:
         config = self._session.config
         return replace(
             self._history,
-            in_flight=None if self._dispatcher is None else self._in_flight_of(self._dispatcher),
+            in_flight=None if self._succession is None else self._succession.in_flight(),
             gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip,
-            protect_only=self._pause.read() is Mode.PROTECT_ONLY,
+            # What fewer endpoints say than have to agree is no reason to take anything from an account with debt.
+            protect_only=self._pause.read() is Mode.PROTECT_ONLY or reading.problem is not None,
         )
-
-    def _in_flight_of(self, dispatcher: Dispatcher) -> InFlight | None:
-        intent = dispatcher.in_flight
-        if intent is None:
-            return None
-        recipients = frozenset(self._notes.recipients(intent.plan_id))
-        return InFlight(intent.plan_id, intent.lane, recipients, dispatcher.takes(Lane.CRITICAL))
 
     def _reason_to_hold(self, snapshot: Snapshot) -> str | None:
         """Why nothing at all may be sent now, whatever the plan."""
@@ -267,28 +246,35 @@ class Keeper:
             return f"the hot key {hot_key} has nothing to pay gas with; send it some"
         return None
 
-    def _plan_id(self, plan: Plan, snapshot: Snapshot) -> bytes:
-        """The guard's next sequence number and a digest of what is to be done."""
-        if snapshot.guard is None:
-            raise ValueError("a plan with rescues needs a guard")
-        document = json.dumps(plan_document(plan, snapshot), sort_keys=True)
-        return plan_id(snapshot.guard.last_sequence + 1, hashlib.sha256(document.encode()).digest())
-
     # Sending ----------------------------------------------------------------------------------------------------------
 
     async def _dispatch(self, snapshot: Snapshot, proven: Proven) -> CycleReport:
-        report = CycleReport(snapshot, proven.plan, self._session.policy, proven.batch, outcome=proven.waits)
+        report = CycleReport(
+            snapshot,
+            proven.plan,
+            self._session.policy,
+            proven.before_trial,
+            proven.batch,
+            outcome=proven.waits,
+            waiting=proven.waiting,
+        )
         if proven.batch is None:
+            if not proven.is_held:
+                await self._reprice(snapshot, proven.plan)
             return report
-        if self._dispatcher is None:
+        if self._dispatcher is None or self._succession is None:
             return replace(report, outcome="dry run: proven by simulation, neither signed nor sent")
-        if not self._dispatcher.takes(proven.batch.lane, proven.batch.fee_ceiling_wei):
-            return replace(report, outcome=IN_FLIGHT)
+        if not self._succession.takes_over(proven.plan, (proven.batch.fee_ceiling_wei, snapshot.block)):
+            await self._reprice(snapshot, proven.plan)
+            behind = _behind(self._succession.behind(proven.plan), proven.before_trial, proven.history)
+            return replace(report, plan=behind.plan, outcome=behind.waits, waiting=behind.waiting + proven.waiting)
         switched = self._switched_since(proven.history)
         if switched is not None:
             return replace(report, plan=proven.plan.held(switched), batch=None)
         self._notes.expect(proven.batch.plan_id, (rescue.recipient for rescue in proven.plan.rescues))
-        changes = await self._dispatcher.submit(proven.batch, snapshot.block)
+        changes = await self._dispatcher.submit(
+            proven.batch, snapshot.block, serves_more=self._succession.serves_more(proven.plan)
+        )
         for change in changes:
             self._notes.note(change, snapshot)
         last = changes[-1]
@@ -303,6 +289,19 @@ class Keeper:
             outcome=last.did,
         )
 
+    async def _reprice(self, snapshot: Snapshot, plan: Plan) -> None:
+        """What is stuck is made dearer, while anybody whom it serves is still in need of it."""
+        if self._dispatcher is None or self._succession is None or self._pause.read() is Mode.PAUSED:
+            return
+        if self._succession.is_wanted(plan):
+            for change in await self._dispatcher.reprice(snapshot.block):
+                self._notes.note(change, snapshot)
+
+    async def _reprice_blindly(self, head: Block) -> None:
+        """Where nothing can be read, what was decided before holds."""
+        if self._dispatcher is not None and self._is_taken_up and self._pause.read() is not Mode.PAUSED:
+            self._unnoted.extend(await self._dispatcher.reprice(head))
+
     def _switched_since(self, history: History) -> str | None:
         """The owner's switch is read again last of all: `keeper pause` may have come while the plan was tried out."""
         mode = self._pause.read()
@@ -314,10 +313,10 @@ class Keeper:
 
     async def settle(self, snapshot: Snapshot) -> None:
         """Looks after the batches sent earlier, without a cycle; at first takes up what another process left."""
-        await self._look_after_sent(snapshot.block)
+        await self._look_after_sent(snapshot.block, may_reprice=True)
         self._note_sent(snapshot)
 
-    async def _look_after_sent(self, head: Block) -> None:
+    async def _look_after_sent(self, head: Block, *, may_reprice: bool = False) -> None:
         """Beside the read, because neither needs the other and a receipt is a request more to wait for.
 
         A node that does not tell is an alarm and no reason not to plan: what is on its way stays so.
@@ -328,23 +327,19 @@ class Keeper:
         try:
             if self._is_taken_up:
                 changes = await self._dispatcher.advance(
-                    head, blocks_may_be_gone=self._blocks_may_be_gone, may_send=may_send
+                    head,
+                    blocks_may_be_gone=self._blocks_may_be_gone,
+                    may_send=may_send,
+                    may_reprice=may_reprice,
                 )
             else:
-                changes = await self._take_up(self._dispatcher, head, may_send=may_send)
+                changes = await self._dispatcher.start(head, may_send=may_send)
+                self._is_taken_up = True
         except ChainError as fault:
             self._alerts.raise_alarm(Alarm.NODE_FAILING, self._session.rpc.label, str(fault))
             return
         self._blocks_may_be_gone = False
         self._unnoted.extend(changes)
-
-    async def _take_up(self, dispatcher: Dispatcher, head: Block, *, may_send: bool) -> list[Change]:
-        async def still_succeeds(calldata: bytes, gas: int) -> bool:
-            return await self._simulator.still_succeeds(calldata, gas, head, head.timestamp + self._block_seconds)
-
-        changes = await dispatcher.start(head, still_succeeds, may_send=may_send)
-        self._is_taken_up = True
-        return changes
 
     def _note_sent(self, snapshot: Snapshot) -> None:
         while self._unnoted:
@@ -364,7 +359,7 @@ class Keeper:
                 report.batch.lane,
                 policy_to_json(report.policy),
                 history_to_json(history),
-                json.dumps(plan_document(plan, snapshot)),
+                json.dumps(recorded_plan(plan, report.before_trial or plan, snapshot)),
                 tuple(rescue_paragraph(rescue, snapshot, report.policy) for rescue in plan.rescues),
             )
         cycle = CycleRecord(
@@ -378,6 +373,7 @@ class Keeper:
                 for id, decided in plan.verdicts.items()
             },
             record,
+            worth_noting(snapshot) if report.policy.prices.memory_seconds else {},
         )
         try:
             self._journal.record_cycle(cycle)
@@ -385,9 +381,10 @@ class Keeper:
         except JournalError as fault:
             # A cycle that is not in the journal is no reason to give up the next; what has to be there is the batch.
             self._alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
-        self._history = history_from_journal(self._journal, (feed.feed for feed in snapshot.feeds), now)
+        feeds = (feed.feed for feed in snapshot.feeds)
+        self._history = history_from_journal(self._journal, feeds, now, report.policy.prices.memory_seconds)
 
-    def _tell(self, report: CycleReport) -> None:
+    def _tell(self, report: CycleReport, reading: Reading) -> None:
         """Metrics, and alarms for all that a person has to know; repeated ones are held back by `Alerts`."""
         snapshot, plan = report.snapshot, report.plan
         self._metrics.set_subaccounts(
@@ -395,18 +392,32 @@ class Keeper:
             {str(id): health for id, health in _healths(snapshot).items() if health is not None},
         )
         self._metrics.head_block.set(snapshot.block.number)
-        if snapshot.keeper_balance_wei is not None:
-            self._metrics.balance_wei.set(snapshot.keeper_balance_wei)
-        self._alerts.raise_held([*self._alarms_of(report)])
+        if self._dispatcher is not None:
+            market = self._dispatcher.market(snapshot.block)
+            self._metrics.set_gas(snapshot.keeper_balance_wei, market, self._dispatcher.budget_left(snapshot.block))
+        self._alerts.raise_held([*_contested(reading), *self._alarms_of(report)])
 
     def _alarms_of(self, report: CycleReport) -> Iterator[Raised]:
         hot_key = self._session.portfolio.topology.keeper
         yield from alarms_in(report.snapshot, report.plan, report.policy, hot_key)
         in_flight = None if self._dispatcher is None else self._dispatcher.in_flight
-        behind = [rescue.recipient for rescue in report.plan.rescues] if report.outcome == IN_FLIGHT else []
-        yield from self._notes.overdue(in_flight, behind, report.snapshot.block)
+        block = report.snapshot.block
+        yield from self._notes.overdue(in_flight, report.waiting, block)
+        if self._dispatcher is not None:
+            yield from budget_alarms(self._dispatcher.budget_left(block), self._dispatcher.market(block))
         if self._journal.is_out_of_space:
             yield Alarm.DISK_FULL, "journal", "The journal's disk is full; nothing new is sent until it has space."
+
+
+def _behind(plan: Plan, before_trial: Plan, history: History) -> Proven:
+    waiting = tuple(rescue.recipient for rescue in plan.rescues)
+    return Proven(plan, before_trial, history, None, IN_FLIGHT if waiting else "", waiting)
+
+
+def _contested(reading: Reading) -> Iterator[Raised]:
+    if reading.problem is not None:
+        says = f"{reading.problem} Until they do, only debt-free donors give."
+        yield Alarm.QUORUM_LOST, "endpoints", says
 
 
 def _healths(snapshot: Snapshot) -> dict[SubaccountId, Wad | None]:

@@ -6,15 +6,19 @@ Ids and addresses are whole, amounts and WADs are decimal strings (they do not f
 from collections.abc import Mapping
 from typing import Any
 
-from keeper.core.plan import Effect, Plan, Rescue
+from keeper.core.disputes import worst_of
+from keeper.core.plan import Dispute, Effect, Plan, Rescue
 from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.risk import cushion
-from keeper.core.snapshot import FeedRound, GuardState, Snapshot, Subaccount, SubaccountId, Unknown
+from keeper.core.snapshot import FeedRound, GuardState, SecondPrice, Snapshot, Subaccount, SubaccountId, Unknown
 from keeper.core.units import INFINITE_HEALTH, Address, Wad
 from keeper.core.verdict import Verdict
 from keeper.report import liquidation_price, reading_text, shortages, verdict_text
 
 Document = dict[str, Any]
+
+BEFORE_TRIAL = "before_trial"
+"""Where a recorded plan has the decision as it was before it was tried out."""
 
 
 def block_document(snapshot: Snapshot) -> Document:
@@ -38,6 +42,7 @@ def subaccount_document(
     settings: SubaccountPolicy | None,
     verdict: Verdict | None,
     spare_raw: Mapping[Address, int],
+    dispute: Dispute | None = None,
 ) -> Document:
     lacking = shortages(subaccount, settings)
     document: Document = {
@@ -72,11 +77,15 @@ def subaccount_document(
         "verdict_reason": None if verdict is None else verdict_text(verdict),
         "cannot_give": subaccount.cannot_give,
         "cannot_receive": subaccount.cannot_receive,
+        "disputed": None if dispute is None else str(dispute),
     }
     if not isinstance(subaccount.reading, Unknown):
         health = subaccount.margin.risk().health_factor
         at = liquidation_price(subaccount)
         document["health_wad"] = health_document(health)
+        if dispute is not None:
+            worst = worst_of(subaccount, dispute).margin.risk().health_factor
+            document["worst_health_wad"] = health_document(worst)
         document["liquidatable"] = subaccount.margin.risk().is_liquidatable
         document["liquidation_price_wad"] = None if at is None else str(at)
         if settings is not None:
@@ -114,6 +123,11 @@ def rescue_document(rescue: Rescue) -> Document:
         "effect": _effect(rescue.effect),
         "donors": [_effect(donor) for donor in rescue.donors],
         "loss_avoided_usd_wad": None if rescue.loss_avoided_usd is None else str(rescue.loss_avoided_usd),
+        "urgency": {
+            "volatility_bps_per_day": rescue.urgency.volatility_bps,
+            "trigger": str(rescue.urgency.trigger),
+            "critical_within_seconds": rescue.urgency.soon_seconds,
+        },
         "transfers": [
             {
                 "kind": transfer.kind.name.lower(),
@@ -164,6 +178,17 @@ def feed_document(feed: FeedRound, now: int) -> Document:
     }
 
 
+def second_document(second: SecondPrice) -> Document:
+    return {
+        "token": second.token.address,
+        "symbol": second.token.symbol,
+        "source": second.source,
+        "quote": second.quote,
+        "price_wad": None if second.price is None else str(second.price),
+        "problem": second.problem or None,
+    }
+
+
 def plan_document(plan: Plan, snapshot: Snapshot) -> Document:
     return {
         "block": block_document(snapshot),
@@ -177,6 +202,12 @@ def plan_document(plan: Plan, snapshot: Snapshot) -> Document:
     }
 
 
+def recorded_plan(sent: Plan, decided: Plan, snapshot: Snapshot) -> Document:
+    """What the journal keeps: the plan that was sent, and what had been decided where its own trial left some out."""
+    document = plan_document(sent, snapshot)
+    return document if sent == decided else {**document, BEFORE_TRIAL: plan_document(decided, snapshot)}
+
+
 def status_document(
     snapshot: Snapshot, policy: Policy, plan: Plan, spare_raw: Mapping[SubaccountId, Mapping[Address, int]]
 ) -> Document:
@@ -186,12 +217,15 @@ def status_document(
         "guard": guard_document(snapshot.guard, snapshot.guard_problem),
         "keeper_balance_wei": None if snapshot.keeper_balance_wei is None else str(snapshot.keeper_balance_wei),
         "feeds": [feed_document(feed, now) for feed in snapshot.feeds],
+        "second_prices": [second_document(second) for second in snapshot.second_prices],
+        "sequencer_problem": snapshot.sequencer_problem,
         "subaccounts": [
             subaccount_document(
                 subaccount,
                 policy.subaccounts.get(subaccount.id),
                 plan.verdicts.get(subaccount.id),
                 spare_raw.get(subaccount.id, {}),
+                plan.disputes.get(subaccount.id),
             )
             for subaccount in snapshot.subaccounts
         ],

@@ -8,6 +8,7 @@ KeeperError
 │   ├── RateLimited       the node asked us to slow down
 │   ├── WrongChain        the node answers for another chain than the one configured
 │   ├── BadAnswer         what came back is no answer to the question: not JSON, cut short, another id
+│   ├── EndpointsDisagree  fewer endpoints say the same than have to
 │   ├── NodeRefused       the node answered with an error; carries its code and data
 │   │   └── BlockGone     the block that was asked for is not in the node's chain (any more, or yet)
 │   └── CallReverted      a call that had to succeed reverted; carries the revert data
@@ -39,7 +40,11 @@ class ChainError(KeeperError):
 
 
 class NodeUnreachable(ChainError):
-    """No connection, or no answer before the deadline."""
+    """No connection, or no answer before the deadline; `was_asked` unless the request certainly never arrived."""
+
+    def __init__(self, message: str, *, was_asked: bool = True) -> None:
+        super().__init__(message)
+        self.was_asked = was_asked
 
 
 class RateLimited(ChainError):
@@ -56,6 +61,10 @@ class WrongChain(ChainError):
 
 class BadAnswer(ChainError):
     """What came back is no answer to the question: not JSON, cut short, too large, or with another id."""
+
+
+class EndpointsDisagree(ChainError):
+    """Fewer endpoints say the same than have to, and what they say differs."""
 
 
 class NodeRefused(ChainError):

@@ -15,11 +15,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar, assert_never
 
-from keeper.core.intent import Abandoned, Attempt, Fees, Included, Intent, Outcome, Receipt, Refused, Reverted
+from keeper.core.fees import Fees
+from keeper.core.intent import FINISHED, Abandoned, Attempt, Included, Intent, Outcome, Receipt, Refused, Reverted
 from keeper.errors import JournalError, JournalFull
 from keeper.journal_files import Reserve, WriterLock
 from keeper.journal_reader import (
-    FINISHED,
     OUT_OF_SPACE,
     CycleRecord,
     Event,
@@ -65,6 +65,8 @@ class Retention:
 
 
 DEFAULT_RETENTION = Retention()
+SEEN_PRICES_SECONDS = 3_600
+"""What a price jumped from longer ago, nobody asks; the last one seen is kept."""
 
 
 class Journal(JournalReader):
@@ -106,7 +108,8 @@ class Journal(JournalReader):
         self._write_of_batch(lambda: self._save_intent(intent, now))
 
     def record_rescues(self, plan_id: str, rescues: Iterable[RescueOutcome], at: int) -> None:
-        """Records what the rescues of a mined batch did (`at`: its block's timestamp); again after a reorganisation.
+        """Records what the rescues of a mined batch did, and that it was told, `at` (unix seconds); again after a
+        reorganisation. A batch that reverted has none.
 
         Raises ValueError when no receipt was saved for the plan.
         """
@@ -143,6 +146,11 @@ class Journal(JournalReader):
         self._connection.executemany(
             "INSERT OR IGNORE INTO prices VALUES (?, ?, ?, ?, ?)",
             [(item.feed, item.updated_at, block.number, str(item.answer), item.decimals) for item in cycle.rounds],
+        )
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO seen_prices SELECT ?1, ?2, ?3, ?4 WHERE ?4 IS NOT"
+            " (SELECT price FROM seen_prices WHERE subaccount = ?1 AND token = ?2 ORDER BY at DESC LIMIT 1)",
+            [(str(id), token, block.timestamp, str(price)) for (id, token), price in cycle.prices.items()],
         )
         if cycle.plan:
             plan = cycle.plan
@@ -204,9 +212,13 @@ class Journal(JournalReader):
             self._connection.execute("DELETE FROM outcomes WHERE plan_id = ?", (intent.plan_id,))
             return
         self._connection.execute(
-            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (plan_id) DO UPDATE SET"
+            "INSERT INTO outcomes (plan_id, hash, block_number, block_hash, succeeded, gas_used, gas_price_wei,"
+            " seen_at, data_fee_wei) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (plan_id) DO UPDATE SET"
+            # Included in another block it is news again.
+            " told_at = iif(hash = excluded.hash AND block_hash = excluded.block_hash, told_at, NULL),"
             " hash = excluded.hash, block_number = excluded.block_number, block_hash = excluded.block_hash,"
-            " succeeded = excluded.succeeded, gas_used = excluded.gas_used, gas_price_wei = excluded.gas_price_wei",
+            " succeeded = excluded.succeeded, gas_used = excluded.gas_used, gas_price_wei = excluded.gas_price_wei,"
+            " data_fee_wei = excluded.data_fee_wei",
             (
                 intent.plan_id,
                 receipt.hash,
@@ -216,12 +228,14 @@ class Journal(JournalReader):
                 receipt.gas_used,
                 str(receipt.gas_price_wei),
                 now,
+                str(receipt.data_fee_wei),
             ),
         )
 
     def _record_rescues(self, plan_id: str, rescues: tuple[RescueOutcome, ...], at: int) -> None:
         if self._one("SELECT 1 FROM outcomes WHERE plan_id = ?", plan_id) is None:
             raise ValueError(f"plan {plan_id} has no receipt, so its rescues cannot have happened")
+        self._connection.execute("UPDATE outcomes SET told_at = ? WHERE plan_id = ?", (at, plan_id))
         self._connection.execute("DELETE FROM rescues WHERE plan_id = ?", (plan_id,))
         for position, each in enumerate(rescues):
             healths = (str(each.health_before), str(each.health_after))
@@ -241,10 +255,17 @@ class Journal(JournalReader):
         cycles_before = now - self._retention.cycles_seconds
         decided_before = now - self._retention.decisions_seconds
         finished = ", ".join(f"'{state.value}'" for state in FINISHED)
+        in_force = "SELECT subaccount, token, max(at) FROM seen_prices GROUP BY subaccount, token"
         for table, key, condition, limit in (
             ("cycles", "id", "block_timestamp < ? AND id NOT IN (SELECT cycle_id FROM plans)", cycles_before),
             ("topologies", "digest", "? AND digest NOT IN (SELECT topology_digest FROM cycles)", 1),
             ("prices", "(feed, updated_at, answer)", "updated_at < ?", now - self._retention.prices_seconds),
+            (
+                "seen_prices",
+                "(subaccount, token, at)",
+                f"at < ? AND (subaccount, token, at) NOT IN ({in_force})",
+                now - SEEN_PRICES_SECONDS,
+            ),
             (
                 "verdicts",
                 "id",

@@ -11,15 +11,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from keeper.core.intent import Abandoned, Attempt, Fees, Included, Intent, Outcome, Receipt, Refused, Reverted, State
-from keeper.core.plan import Lane, LastRescue
-from keeper.core.snapshot import Block, FeedRound
+from keeper.core.fees import Fees
+from keeper.core.intent import (
+    FINISHED,
+    Abandoned,
+    Attempt,
+    Included,
+    Intent,
+    Outcome,
+    Receipt,
+    Refused,
+    Reverted,
+    State,
+)
+from keeper.core.plan import Lane, LastRescue, PriceOf, PriceSeen
+from keeper.core.snapshot import Block, FeedRound, SubaccountId
 from keeper.core.units import Address, Wad
 from keeper.errors import JournalError, JournalFull
 from keeper.journal_schema import MIGRATIONS, check_version
 
 OUT_OF_SPACE = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE}
-FINISHED = (State.FINAL, State.REPLACED, State.ABANDONED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +67,8 @@ class CycleRecord:
     verdicts: Mapping[str, VerdictNote] = field(default_factory=dict[str, VerdictNote])
     """By subaccount id; stored where they differ from the last."""
     plan: PlanRecord | None = None
+    prices: Mapping[PriceOf, Wad] = field(default_factory=dict[PriceOf, Wad])
+    """What accounts' protocols took their tokens for; stored where they differ from the last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +172,27 @@ class JournalReader:
         )
         return tuple(PricePoint(row["updated_at"], int(row["answer"]), row["decimals"]) for row in rows)
 
+    def prices_seen(self, seconds: int) -> Mapping[PriceOf, tuple[PriceSeen, ...]]:
+        """The prices that held in the last `seconds` before the newest cycle, oldest first; the one that still held
+        then comes once more at the end, with that cycle's time."""
+        newest = self._one("SELECT max(block_timestamp) AS at FROM cycles")
+        if newest is None or newest["at"] is None:
+            return {}
+        since = newest["at"] - seconds
+        rows = self._all(
+            "SELECT subaccount, token, at, price FROM seen_prices AS one WHERE at <= ? AND at >= coalesce("
+            "(SELECT max(at) FROM seen_prices WHERE subaccount = one.subaccount AND token = one.token AND at < ?), ?)"
+            " ORDER BY subaccount, token, at",
+            newest["at"],
+            since,
+            since,
+        )
+        found: dict[PriceOf, list[PriceSeen]] = {}
+        for row in rows:
+            key = SubaccountId.parse(row["subaccount"]), Address(row["token"])
+            found.setdefault(key, []).append(PriceSeen(row["at"], int(row["price"])))
+        return {key: (*seen, PriceSeen(newest["at"], seen[-1].price)) for key, seen in found.items()}
+
     def latest_verdicts(self) -> Mapping[str, VerdictNote]:
         """The last verdict of every subaccount ever seen, with its health when that verdict began."""
         rows = self._all(
@@ -176,13 +210,52 @@ class JournalReader:
         """All in any state whose nonce is `nonce` or later: what may still land, and the fees to outbid."""
         return self._intents("WHERE nonce >= ? ORDER BY nonce, planned_at", nonce)
 
+    def final_nonce(self) -> int:
+        """The one after the last nonce that is known to be used for good; 0 without any."""
+        row = self._one("SELECT max(nonce) AS last FROM intents WHERE state = ?", State.FINAL.value)
+        return 0 if row is None or row["last"] is None else row["last"] + 1
+
+    def untold_intents(self) -> tuple[Intent, ...]:
+        """Those whose receipt was seen, and what it says was not recorded yet (`Journal.record_rescues`)."""
+        return self._intents(
+            "WHERE plan_id IN (SELECT plan_id FROM outcomes WHERE told_at IS NULL) ORDER BY planned_at, nonce"
+        )
+
     def intent(self, plan_id: str) -> Intent | None:
         return next(iter(self._intents("WHERE plan_id = ?", plan_id)), None)
 
     def spent_since(self, since: int) -> int:
         """Wei paid for gas by transactions whose receipt was seen at `since` (unix seconds) or later."""
-        rows = self._all("SELECT gas_used, gas_price_wei FROM outcomes WHERE seen_at >= ?", since)
-        return sum(row["gas_used"] * int(row["gas_price_wei"]) for row in rows)
+        rows = self._all("SELECT gas_used, gas_price_wei, data_fee_wei FROM outcomes WHERE seen_at >= ?", since)
+        return sum(row["gas_used"] * int(row["gas_price_wei"]) + int(row["data_fee_wei"]) for row in rows)
+
+    def base_fee_low_since(self, since: int) -> int | None:
+        """The lowest base fee, wei, of the blocks seen at `since` (unix seconds) or later; None without any."""
+        # As numbers, because the least of texts is another one; no base fee comes near to 63 bits.
+        row = self._one(
+            "SELECT min(CAST(base_fee_wei AS INTEGER)) AS low FROM cycles WHERE block_timestamp >= ?", since
+        )
+        return None if row is None else row["low"]
+
+    def inclusion_delay_since(self, since: int, now: int) -> int:
+        """The longest that a transaction took from its signature to its receipt, of those whose receipt was seen at
+        `since` (unix seconds) or later, or has waited for by `now`; seconds, 0 when there was none."""
+        row = self._one(
+            "SELECT max(o.seen_at - a.signed_at) AS delay FROM outcomes o JOIN attempts a ON a.plan_id = o.plan_id"
+            " WHERE o.seen_at >= ? AND a.position = 0",
+            since,
+        )
+        took = 0 if row is None or row["delay"] is None else row["delay"]
+        waits = [now - intent.attempts[0].signed_at for intent in self.open_intents() if intent.is_live]
+        return max(took, *waits, 0)
+
+    def waiting_since(self) -> Mapping[str, int]:
+        """Since when (unix seconds) each subaccount waits, whose last verdict is that its rescue waits."""
+        rows = self._all(
+            "SELECT subaccount, at FROM verdicts WHERE kind = 'Waiting'"
+            " AND id IN (SELECT max(id) FROM verdicts GROUP BY subaccount)"
+        )
+        return {row["subaccount"]: row["at"] for row in rows}
 
     def last_rescues(self) -> Mapping[str, LastRescue]:
         """The last rescue that took effect, by recipient."""
@@ -316,6 +389,7 @@ def _outcome(intent: sqlite3.Row, receipt: sqlite3.Row | None) -> Outcome | None
                 bool(receipt["succeeded"]),
                 receipt["gas_used"],
                 int(receipt["gas_price_wei"]),
+                int(receipt["data_fee_wei"]),
             )
             return Included(seen) if intent["outcome"] == "included" else Reverted(seen)
         case _:

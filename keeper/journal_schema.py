@@ -124,7 +124,26 @@ CREATE TABLE events (
 CREATE INDEX events_by_time ON events (at);
 """
 
-MIGRATIONS: tuple[str, ...] = (_TABLES,)
+_TOLD = """
+ALTER TABLE outcomes ADD COLUMN data_fee_wei TEXT NOT NULL DEFAULT '0';
+ALTER TABLE outcomes ADD COLUMN told_at INTEGER;
+UPDATE outcomes SET told_at = seen_at;
+"""
+"""What a rollup takes for a transaction's bytes, and whether anybody was told of a receipt."""
+
+_SEEN_PRICES = """
+CREATE TABLE seen_prices (
+    subaccount TEXT NOT NULL,
+    token TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    price TEXT NOT NULL,
+    PRIMARY KEY (subaccount, token, at)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX seen_prices_by_time ON seen_prices (at);
+"""
+"""What each account's protocol took a token for, WAD in its unit of account, from a block on."""
+
+MIGRATIONS: tuple[str, ...] = (_TABLES, _TOLD, _SEEN_PRICES)
 """Step i brings a journal from version i to i + 1. A step that was released is never changed."""
 
 

@@ -11,6 +11,7 @@ from keeper.chain.clock import SYSTEM_CLOCK, Clock
 from keeper.core.snapshot import SubaccountId
 from keeper.errors import ChainError, ConfigError, ProtocolError
 from keeper.opening import Running
+from keeper.protocols.euler.topology import NAME as EULER
 from keeper.report import name_of, verdict_text
 from keeper.unlisted import Unlisted, find_unlisted
 
@@ -73,4 +74,7 @@ class Lookout:
                 says = f"{name_of(each)} is {verdict_text(found.verdicts[each.id])}."
                 running.alerts.raise_alarm(Alarm.NOT_PROTECTED, str(each.id), says)
                 self._told.add(each.id)
+        if any(each.id.protocol == EULER for each in found.positions):
+            # Found anew, it is judged from the next cycle on as what it is: an account that the guard does not know.
+            await self.find_out_anew()
         return found

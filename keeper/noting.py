@@ -3,14 +3,15 @@
 A receipt is told when it is first seen, whatever its batch is by then; and a rescue that waits is told while it waits.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 
 from keeper.alerts import Alarm, Alerts, Raised
-from keeper.chain.dispatcher import Change
+from keeper.chain.batch import Change
 from keeper.core.intent import Abandoned, Included, Intent, Refused, Reverted, State
 from keeper.core.snapshot import Block, Snapshot, SubaccountId
+from keeper.core.units import Address
 from keeper.errors import JournalError, JournalFull
 from keeper.journal import Journal, RescueOutcome
 from keeper.protocols.guard import Rescued, RescueFailed, decode_events, explain_guard_revert
@@ -42,6 +43,8 @@ class Notes:
         self._waiting_since: dict[str, int] = {}
         """Block numbers by subject: since when a rescue is signed, or planned behind a batch on its way."""
         self._last: Change | None = None
+        self._signatures: dict[str, int] = {}
+        """How many of each batch were counted."""
 
     def expect(self, plan_id: str, recipients: Iterable[SubaccountId]) -> None:
         """A batch is about to be sent for them."""
@@ -56,22 +59,27 @@ class Notes:
         """One line in the log for whatever happens to a batch, and an alarm for what a person has to know."""
         intent = change.intent
         self._last = change
+        self._count_signatures(intent)
         log.info("batch", did=change.did, plan_id=intent.plan_id, lane=intent.lane.value, nonce=intent.nonce)
         match intent.outcome:
             case Included(receipt) if change.is_first and self._still_holds(intent):
                 self._metrics.gas_spent_wei.inc(receipt.cost_wei)
                 self._metrics.transactions.labels("included").inc()
-                self._note_rescues(change, snapshot)
+                if snapshot.guard is not None:
+                    self._record(intent, self._tell_rescues(change, snapshot, snapshot.guard.address), snapshot)
             case Reverted(receipt) if change.is_first and self._still_holds(intent):
                 self._metrics.gas_spent_wei.inc(receipt.cost_wei)
                 self._metrics.transactions.labels("reverted").inc()
                 says = f"The batch {receipt.hash} reverted and moved nothing; the next cycle plans anew."
                 self._alerts.raise_alarm(Alarm.RESCUE_FAILED, intent.plan_id, says)
+                self._record(intent, (), snapshot)
             case Refused(reason):
                 self._metrics.transactions.labels("refused").inc()
                 for who in self._subjects(intent):
                     says = f"{_rescue_of(who)} was not sent: {reason}."
                     self._alerts.raise_alarm(Alarm.RESCUE_FAILED, who, says)
+            case Abandoned() if intent.state is State.REPLACED:
+                self._metrics.transactions.labels("replaced").inc()
             case Abandoned(reason):
                 self._metrics.transactions.labels("abandoned").inc()
                 says = f"A batch was given up: {reason}; the next cycle plans anew."
@@ -80,6 +88,14 @@ class Notes:
                 pass
         if intent.state is State.FINAL or isinstance(intent.outcome, Refused):
             self._recipients.pop(intent.plan_id, None)
+
+    def _count_signatures(self, intent: Intent) -> None:
+        known = self._signatures.get(intent.plan_id, 0)
+        for place in range(known, len(intent.attempts)):
+            self._metrics.signatures.labels("replacement" if place else "first").inc()
+        self._signatures[intent.plan_id] = len(intent.attempts)
+        if len(self._signatures) > REMEMBERED_BATCHES:
+            del self._signatures[next(iter(self._signatures))]
 
     def overdue(self, in_flight: Intent | None, behind: Iterable[SubaccountId], block: Block) -> Iterator[Raised]:
         """Rescues that wait for longer than they may: signed and not included, or planned `behind` such a batch.
@@ -108,15 +124,20 @@ class Notes:
         recorded = self._journal.intent(intent.plan_id)
         return recorded is not None and recorded.outcome == intent.outcome
 
-    def _note_rescues(self, change: Change, snapshot: Snapshot) -> None:
+    def _record(self, intent: Intent, rescues: Sequence[RescueOutcome], snapshot: Snapshot) -> None:
+        """That it was told, last of all: killed before, the next process tells it."""
+        try:
+            self._journal.record_rescues(intent.plan_id, rescues, snapshot.block.timestamp)
+        except JournalError as fault:
+            self._alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
+
+    def _tell_rescues(self, change: Change, snapshot: Snapshot, guard: Address) -> list[RescueOutcome]:
         """What the rescues of an included batch did, by the guard's own events."""
-        if snapshot.guard is None or not change.logs:
-            return
         plan_id = change.intent.plan_id
         by_index = {each.guard_index: each for each in snapshot.subaccounts}
         recipients = self.recipients(plan_id)
         outcomes: list[RescueOutcome] = []
-        for event in decode_events(snapshot.guard.address, change.logs):
+        for event in decode_events(guard, change.logs):
             match event:
                 case Rescued(_, index, before, after) if index in by_index:
                     rescued = by_index[index]
@@ -134,10 +155,7 @@ class Notes:
                     )
                 case _:
                     pass
-        try:
-            self._journal.record_rescues(plan_id, outcomes, snapshot.block.timestamp)
-        except JournalError as fault:
-            self._alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
+        return outcomes
 
 
 def _rescue_of(subject: str) -> str:

@@ -8,18 +8,22 @@ from dataclasses import dataclass
 
 import structlog
 from eth_utils.crypto import keccak
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, ProcessCollector
 
 from keeper.alerts import Alerts
+from keeper.chain.connect import connect_relay
+from keeper.chain.data_fee import Rollup, find_rollup, read_data_fee
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.fees import FeeOracle
+from keeper.chain.rpc import Rpc
 from keeper.chain.signer import KeystoreSigner, Scope, open_keystore
 from keeper.chain.simulate import Simulator
 from keeper.config import Config
-from keeper.core.intent import FeePolicy
+from keeper.core.fees import DataFee, FeePolicy
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import Address
 from keeper.daemon import CycleReport, Keeper
+from keeper.endpoints import EndpointWatch
 from keeper.errors import ConfigError, KeeperError
 from keeper.journal import Journal, Retention, open_writer
 from keeper.protocols.guard_setup import guard_code_hash, library_address, library_code_hash
@@ -78,7 +82,10 @@ class Running:
 @asynccontextmanager
 async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Running]:
     """The journal first: a second daemon stops here, before it has asked for anything."""
-    metrics = Metrics(CollectorRegistry())
+    registry = CollectorRegistry()
+    # Memory, open files and processor time of this process, where the system tells them.
+    ProcessCollector(registry=registry)
+    metrics = Metrics(registry)
     async with AsyncExitStack() as stack:
         journal = open_writer(
             config.journal.path,
@@ -86,10 +93,8 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
         )
         stack.callback(journal.close)
 
-        def observe(method: str, result: str) -> None:
-            metrics.requests.labels(method, result).inc()
-
-        session = await stack.enter_async_context(open_session(config, observe))
+        alerts = _alerts(config, metrics)
+        session = await stack.enter_async_context(open_session(config, EndpointWatch(metrics, alerts)))
         snapshot = await session.look()
         topology = session.portfolio.topology
         if topology.guard is None:
@@ -97,14 +102,19 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
         await _require_own_guard(session, snapshot, topology.guard)
         head_age_max = config.chain.head_age_max
         vitals = Vitals(time.monotonic, 2 * head_age_max + config.chain.request_timeout / 1000, head_age_max)
-        alerts = _alerts(config, metrics)
         keeper_address = topology.keeper or (snapshot.guard.keeper if snapshot.guard else NO_KEEPER)
         simulator = Simulator(session.rpc, topology.guard, keeper_address)
-        fees = FeeOracle(session.rpc, config.fees.tip)
+        rollup = await find_rollup(session.rpc, snapshot.block.hash)
+
+        async def data_fee(block: Block) -> DataFee:
+            return await read_data_fee(session.rpc, rollup, block.hash)
+
+        fees = FeeOracle(session.rpc, config.fees.tip, None if rollup is Rollup.NONE else data_fee)
         dispatcher = None
         if not is_dry_run and config.signer is not None:
             signer = await _signer(config, topology.guard)
-            dispatcher = _dispatcher(config, session, signer, journal, fees, topology.guard)
+            relay = await stack.enter_async_context(connect_relay(config))
+            dispatcher = _dispatcher(config, session, signer, journal, fees, topology.guard, simulator, relay)
             await fees.refresh(snapshot.block)
         keeper = Keeper(session, simulator, dispatcher, journal, alerts, metrics, vitals)
         await keeper.settle(snapshot)
@@ -133,7 +143,8 @@ async def _require_own_guard(session: Session, snapshot: Snapshot, guard: Addres
 def _alerts(config: Config, metrics: Metrics) -> Alerts:
     webhook = None if config.alerts.webhook is None else config.alerts.webhook.reveal()
     origin = {"chain_id": config.chain.chain_id, "owner": config.guard.owner}
-    return Alerts(webhook, origin, metrics, config.alerts.dedupe, config.alerts.heartbeat)
+    timing = (config.alerts.dedupe, config.alerts.heartbeat, time.time, time.monotonic)
+    return Alerts(webhook, origin, metrics, *timing)
 
 
 async def _signer(config: Config, guard: Address) -> KeystoreSigner:
@@ -145,20 +156,39 @@ async def _signer(config: Config, guard: Address) -> KeystoreSigner:
 
 
 def _dispatcher(
-    config: Config, session: Session, signer: KeystoreSigner, journal: Journal, fees: FeeOracle, guard: Address
+    config: Config,
+    session: Session,
+    signer: KeystoreSigner,
+    journal: Journal,
+    fees: FeeOracle,
+    guard: Address,
+    simulator: Simulator,
+    relay: Rpc | None,
 ) -> Dispatcher:
+    block_seconds = max(1, config.chain.block_time // 1000)
+
+    private = 0 if relay is None else block_seconds
+
+    async def still_succeeds(calldata: bytes, gas: int, block: Block) -> bool:
+        return await simulator.still_succeeds(calldata, gas, block, block.timestamp + block_seconds)
+
     return Dispatcher(
         session.rpc,
         signer,
         journal,
         fees,
         FeePolicy(
+            inclusion_blocks=config.chain.inclusion_blocks,
             replace_after_seconds=config.fees.bump_after,
             resend_after_seconds=max(1, config.fees.bump_after // 2),
             final_after_blocks=config.chain.finality_blocks,
             max_fee_wei=config.fees.max_fee,
+            private_routine_seconds=private * config.fees.private_blocks,
+            private_critical_seconds=private * config.fees.private_blocks_critical,
         ),
         chain_id=config.chain.chain_id,
         guard=guard,
-        daily_budget_wei=config.fees.daily_budget,
+        budget=config.fees.budget,
+        still_succeeds=still_succeeds,
+        relay=relay,
     )

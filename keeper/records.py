@@ -6,9 +6,10 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from keeper.core.plan import History, InFlight, Lane, LastRescue
-from keeper.core.policy import DonorsOrder, Policy, SubaccountPolicy
+from keeper.core.plan import History, InFlight, Lane, LastRescue, PriceSeen
+from keeper.core.policy import DonorsOrder, Policy, PriceLimits, SubaccountPolicy
 from keeper.core.snapshot import Horizon, SubaccountId
+from keeper.core.units import Address
 
 _SUBACCOUNT_POLICY = TypeAdapter(SubaccountPolicy)
 
@@ -22,6 +23,8 @@ def policy_to_json(policy: Policy) -> str:
         "cooldown_seconds": policy.cooldown_seconds,
         "min_benefit_multiple": policy.min_benefit_multiple,
         "donors_order": policy.donors_order.value,
+        "volatility_min_bps": policy.volatility_min_bps,
+        "prices": asdict(policy.prices),
     }
     return json.dumps(document)
 
@@ -40,6 +43,8 @@ def policy_from_json(text: str) -> Policy:
         document["min_benefit_multiple"],
         # Who gave was chosen by gas alone when it was not yet written down.
         DonorsOrder(document.get("donors_order", DonorsOrder.LEAST_GAS.value)),
+        document.get("volatility_min_bps", 0),
+        PriceLimits(**document.get("prices", {})),
     )
 
 
@@ -54,10 +59,15 @@ def history_to_json(history: History) -> str:
             "lane": in_flight.lane.value,
             "recipients": sorted(str(id) for id in in_flight.recipients),
             "may_be_replaced": in_flight.may_be_replaced,
+            "is_stuck": in_flight.is_stuck,
         },
         "volatility_bps_per_day": dict(history.volatility_bps_per_day),
         "gas_price_wei": history.gas_price_wei,
         "protect_only": history.protect_only,
+        "base_fee_low_wei": history.base_fee_low_wei,
+        "inclusion_delay_seconds": history.inclusion_delay_seconds,
+        "waiting_since": {str(id): at for id, at in history.waiting_since.items()},
+        "prices": [[str(id), token, seen] for (id, token), seen in history.prices.items()],
     }
     return json.dumps(document)
 
@@ -74,8 +84,16 @@ def history_from_json(text: str) -> History:
             Lane(in_flight["lane"]),
             frozenset(SubaccountId.parse(id) for id in in_flight["recipients"]),
             in_flight.get("may_be_replaced", False),
+            in_flight.get("is_stuck", False),
         ),
         document["volatility_bps_per_day"],
         document["gas_price_wei"],
         document["protect_only"],
+        document.get("base_fee_low_wei", 0),
+        document.get("inclusion_delay_seconds", 0),
+        {SubaccountId.parse(id): at for id, at in document.get("waiting_since", {}).items()},
+        {
+            (SubaccountId.parse(id), Address(token)): tuple(PriceSeen(*one) for one in seen)
+            for id, token, seen in document.get("prices", ())
+        },
     )

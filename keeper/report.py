@@ -13,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from keeper.core import verdict as verdicts
-from keeper.core.plan import Effect, Plan, Rescue, Stage
+from keeper.core.plan import Plan
 from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.risk import cushion
 from keeper.core.snapshot import (
     CollateralLine,
+    Disputed,
     Fresh,
     FreshnessUnverified,
     Reading,
@@ -30,6 +31,7 @@ from keeper.core.snapshot import (
 )
 from keeper.core.spare import shortage_raw, spare_raw
 from keeper.core.units import INFINITE_HEALTH, WAD, Address, Wad
+from keeper.core.urgency import AHEAD_SECONDS_MAX
 from keeper.core.verdict import Verdict
 
 SIGNIFICANT = 6
@@ -105,6 +107,11 @@ def age_text(seconds: int) -> str:
     return f"{seconds} s"
 
 
+def within_text(seconds: int | None) -> str:
+    """`within 8 h`; for None `in more than 30 d`."""
+    return f"in more than {age_text(AHEAD_SECONDS_MAX)}" if seconds is None else f"within {age_text(seconds)}"
+
+
 def time_text(timestamp: int, now: int) -> str:
     """`3 min ago (2026-01-02 03:04:05 UTC)`."""
     moment = datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -119,6 +126,8 @@ def reading_text(reading: Reading) -> str:
             return f"age unverified: {reason}"
         case Stale(reason):
             return f"stale: {reason}"
+        case Disputed(reason):
+            return f"disputed: {reason}"
         case Unknown(reason):
             return f"unknown: {reason}"
 
@@ -134,8 +143,13 @@ def verdict_text(verdict: Verdict) -> str:
             return "rescue on its way" if in_flight else "rescue"
         case verdicts.Unfunded(_, _, reason):
             return f"unfunded: {reason}"
-        case verdicts.Uneconomic(cost, benefit):
-            return f"uneconomic: costs {usd_text(cost)}, saves {usd_text(benefit)}"
+        case verdicts.Uneconomic(cost, benefit, multiple):
+            return (
+                f"uneconomic: costs {usd_text(cost)}, is expected to save {usd_text(benefit)} and would have to save "
+                f"more than {multiple} times its cost"
+            )
+        case verdicts.Waiting(until):
+            return f"waiting: until {datetime.fromtimestamp(until, UTC):%H:%M:%S} UTC at most, for a fuller batch"
         case verdicts.CoolingDown(until):
             return f"cooling down until {datetime.fromtimestamp(until, UTC):%H:%M:%S} UTC"
         case verdicts.Blocked(reason):
@@ -163,6 +177,7 @@ VERDICT_STYLE: Mapping[type[Verdict], str] = {
     verdicts.Rescue: "bold yellow",
     verdicts.Unfunded: "bold red",
     verdicts.Uneconomic: "yellow",
+    verdicts.Waiting: "yellow",
     verdicts.CoolingDown: "yellow",
     verdicts.Blocked: "bold red",
     verdicts.Unknown: "bold red",
@@ -290,57 +305,6 @@ def _spare_lines(subaccount: Subaccount, spare: Mapping[Address, int]) -> Sequen
         for line in subaccount.collateral
         if spare.get(line.token.address, 0) > 0
     ]
-
-
-def rescue_paragraph(rescue: Rescue, snapshot: Snapshot, policy: Policy) -> str:
-    """Who, why now, from where, how much, and what it leaves behind."""
-    return " ".join(rescue_sentences(rescue, snapshot, policy))
-
-
-def rescue_sentences(rescue: Rescue, snapshot: Snapshot, policy: Policy) -> list[str]:
-    """The first says who and why, each further one a part of what is done and what comes of it."""
-    recipient = snapshot.subaccount(rescue.recipient)
-    limits = policy.subaccounts[rescue.recipient].thresholds
-    crossed = ("critical", limits.critical) if rescue.effect.before < limits.critical else ("trigger", limits.trigger)
-    sentences = [
-        (
-            f"Rescue {name_of(recipient)}: health {health_text(rescue.effect.before)} is below its {crossed[0]} of "
-            f"{health_text(crossed[1])}."
-        ),
-        *_transfer_sentences(rescue, snapshot),
-        (
-            f"{_effect_sentence('It', rescue.effect)}; the guard lets it happen only if it ends at "
-            f"{health_text(rescue.min_health_after)} or more."
-        ),
-        *(
-            f"{_effect_sentence(f'Donor {name_of(snapshot.subaccount(donor.subaccount))}', donor)}."
-            for donor in rescue.donors
-        ),
-    ]
-    if rescue.stage is Stage.LAST_STAND:
-        sentences.append("This is a last stand: donors go below their floor and share their cushion with it.")
-    if rescue.loss_avoided_usd is not None:
-        sentences.append(f"A liquidation would take about {usd_text(rescue.loss_avoided_usd)}.")
-    return sentences
-
-
-def _transfer_sentences(rescue: Rescue, snapshot: Snapshot) -> list[str]:
-    """`Repay 1,200 USDC of its debt from wallet.` and `Move 1.2 WETH from wallet.`"""
-    repaid: list[str] = []
-    moved: list[str] = []
-    for transfer in rescue.transfers:
-        amount = amount_text(transfer.amount_raw, transfer.token)
-        donor = name_of(snapshot.subaccount(transfer.donor))
-        if transfer.is_repayment:
-            repaid.append(f"{amount} of its debt from {donor}")
-        else:
-            moved.append(f"{amount} from {donor}")
-    return [f"{verb} {', '.join(parts)}." for verb, parts in (("Repay", repaid), ("Move", moved)) if parts]
-
-
-def _effect_sentence(who: str, effect: Effect) -> str:
-    after_shock = f"{health_text(effect.after_shock)} after its shock"
-    return f"{who} goes {health_text(effect.before)} → {health_text(effect.after)} ({after_shock})"
 
 
 def spares(snapshot: Snapshot, policy: Policy) -> Mapping[SubaccountId, Mapping[Address, int]]:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from keeper.core.policy import Policy
 from keeper.core.returning import Return, Returning
-from keeper.core.snapshot import Snapshot, Subaccount, Token
+from keeper.core.snapshot import Snapshot, Subaccount
 from keeper.core.units import Address
 from keeper.protocols.aave.adapter import AaveV3
 from keeper.protocols.abi import interface
+from keeper.protocols.euler.adapter import EulerV2
+from keeper.protocols.euler.math import EulerMargin
 from keeper.protocols.guard_setup import OwnerCall
 from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio
@@ -32,11 +34,22 @@ class _Account:
 
 
 @dataclass(frozen=True, slots=True)
+class _Shares:
+    """Of a vault, in a sub-account, for which its owner acts through the connector."""
+
+    evc: Address
+    vault: Address
+    account: Address
+    shares: int
+    """As many as the amount is worth, or hardly more."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Wallet:
     pass
 
 
-_Spot = _Market | _Account | _Wallet
+_Spot = _Market | _Account | _Shares | _Wallet
 """Where a subaccount keeps a token."""
 
 
@@ -45,7 +58,7 @@ def return_calls(portfolio: Portfolio, snapshot: Snapshot, policy: Policy, retur
     calls: list[OwnerCall] = []
     for one in returning.returns:
         giver, taker = snapshot.subaccount(one.giver), snapshot.subaccount(one.taker)
-        spots = _spot(portfolio, giver, one.token), _spot(portfolio, taker, one.token)
+        spots = _spot(portfolio, giver, one), _spot(portfolio, taker, one)
         calls += _calls(one, portfolio.topology.owner, giver, taker, spots, _why(one, giver, policy))
     return calls
 
@@ -60,7 +73,7 @@ def _why(one: Return, giver: Subaccount, policy: Policy) -> str:
     return f"a rescue had brought it there, and {spares}"
 
 
-def _spot(portfolio: Portfolio, subaccount: Subaccount, token: Token) -> _Spot | None:
+def _spot(portfolio: Portfolio, subaccount: Subaccount, one: Return) -> _Spot | None:
     for adapter in portfolio.topology.adapters:
         match adapter:
             case MorphoBlue():
@@ -69,10 +82,25 @@ def _spot(portfolio: Portfolio, subaccount: Subaccount, token: Token) -> _Spot |
                         return _Market(adapter.morpho, market)
             case AaveV3():
                 if any(subaccount.id == enrolment.subaccount for enrolment in adapter.enrolments()):
-                    return _Account(adapter.pool.address, adapter.a_tokens()[token.address].address)
+                    return _Account(adapter.pool.address, adapter.a_tokens()[one.token.address].address)
+            case EulerV2():
+                if any(subaccount.id == position.id for position in adapter.topology.positions):
+                    return _shares(adapter, subaccount, one)
             case _:
                 pass
     return _Wallet() if subaccount.id.protocol == WALLET else None
+
+
+def _shares(adapter: EulerV2, subaccount: Subaccount, one: Return) -> _Shares | None:
+    """In the vault that it has, or else in the first that takes the token."""
+    line = subaccount.line(one.token.address)
+    vaults = [vault.address for vault in adapter.topology.vaults if vault.asset.address == one.token.address]
+    vault = line.form if line is not None and line.form in vaults else next(iter(vaults), None)
+    if vault is None:
+        return None
+    holdings = subaccount.margin.holdings if isinstance(subaccount.margin, EulerMargin) else ()
+    shares = next((each.exchange.shares_up(one.amount_raw) for each in holdings if each.vault == vault), 0)
+    return _Shares(adapter.evc, vault, subaccount.holder, shares)
 
 
 def _calls(
@@ -84,16 +112,19 @@ def _calls(
     why: str,
 ) -> Sequence[OwnerCall]:
     what = amount_text(one.amount_raw, one.token)
-    sender = None if giver.holder == owner else giver.holder
+    sender = None if giver.holder == owner or isinstance(spots[0], _Shares) else giver.holder
     match spots:
+        case (_Shares(_, vault, _, shares) as source, _Shares(_, other_vault, account, _)) if vault == other_vault:
+            says = f"Moves {what} within Euler from {name_of(giver)} to {name_of(taker)}, which had given it: {why}."
+            return [_act(source, owner, interface("ERC20")["transfer"].encode(account, shares), says)]
         case (_Account(pool, a_token), _Account(other_pool, _)) if pool == other_pool:
             says = f"Moves {what} within Aave from {name_of(giver)} to {name_of(taker)}, which had given it: {why}."
             data = interface("ERC20")["transfer"].encode(taker.holder, one.amount_raw)
             return [OwnerCall(a_token, data, 0, says, sender)]
-        case (_Market() | _Account() as source, _Wallet()):
+        case (_Market() | _Account() | _Shares() as source, _Wallet()):
             says = f"Takes {what} out of {name_of(giver)} into the wallet, which had given it: {why}."
             return [_out(source, one, owner, says, sender)]
-        case (_Market() | _Account() as source, _Market() | _Account() as destination):
+        case (_Market() | _Account() | _Shares() as source, _Market() | _Account() | _Shares() as destination):
             says = f"Takes {what} out of {name_of(giver)} into the wallet, for {name_of(taker)}: {why}."
             return [_out(source, one, owner, says, sender), *_in(destination, one, owner, taker, what)]
         case _:
@@ -106,7 +137,7 @@ def by_hand_sentences(portfolio: Portfolio, snapshot: Snapshot, returning: Retur
     says: list[str] = []
     for one in returning.returns:
         giver, taker = snapshot.subaccount(one.giver), snapshot.subaccount(one.taker)
-        if None in (_spot(portfolio, giver, one.token), _spot(portfolio, taker, one.token)):
+        if None in (_spot(portfolio, giver, one), _spot(portfolio, taker, one)):
             what = amount_text(one.amount_raw, one.token)
             says.append(
                 f"{what} of {name_of(giver)} would go back to {name_of(taker)}: move it in the protocol's own app"
@@ -114,7 +145,9 @@ def by_hand_sentences(portfolio: Portfolio, snapshot: Snapshot, returning: Retur
     return says
 
 
-def _out(source: _Market | _Account, one: Return, owner: Address, says: str, sender: Address | None) -> OwnerCall:
+def _out(
+    source: _Market | _Account | _Shares, one: Return, owner: Address, says: str, sender: Address | None
+) -> OwnerCall:
     match source:
         case _Market(morpho, market):
             data = interface("Morpho")["withdrawCollateral"].encode(market.params, one.amount_raw, owner, owner)
@@ -122,10 +155,20 @@ def _out(source: _Market | _Account, one: Return, owner: Address, says: str, sen
         case _Account(pool, _):
             data = interface("AavePool")["withdraw"].encode(one.token.address, one.amount_raw, owner)
             return OwnerCall(pool, data, 0, says, sender)
+        case _Shares():
+            data = interface("EulerVault")["withdraw"].encode(one.amount_raw, owner, source.account)
+            return _act(source, owner, data, says)
+
+
+def _act(source: _Shares, owner: Address, data: bytes, says: str) -> OwnerCall:
+    """By the sub-account; the owner itself needs no connector for that."""
+    if source.account == owner:
+        return OwnerCall(source.vault, data, 0, says)
+    return OwnerCall(source.evc, interface("EVC")["call"].encode(source.vault, source.account, 0, data), 0, says)
 
 
 def _in(
-    destination: _Market | _Account, one: Return, owner: Address, taker: Subaccount, what: str
+    destination: _Market | _Account | _Shares, one: Return, owner: Address, taker: Subaccount, what: str
 ) -> Sequence[OwnerCall]:
     match destination:
         case _Market(morpho, market):
@@ -134,6 +177,9 @@ def _in(
         case _Account(pool, _):
             to, name = pool, "Aave"
             data = interface("AavePool")["supply"].encode(one.token.address, one.amount_raw, taker.holder, 0)
+        case _Shares(_, vault, account, _):
+            to, name = vault, "a vault of Euler's"
+            data = interface("EulerVault")["deposit"].encode(one.amount_raw, account)
     approve = interface("ERC20")["approve"].encode(to, one.amount_raw)
     return [
         OwnerCall(

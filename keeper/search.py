@@ -1,4 +1,5 @@
-"""Where somebody has positions, asked of the chain: Morpho's logs in bounded pieces, Aave's own lists, token balances.
+"""Where somebody has positions, asked of the chain: logs of Morpho and Euler in bounded pieces, what Aave and
+Euler list themselves, token balances.
 
 What strangers can do must not get in the way: a market that cannot be used is named and left out.
 """
@@ -12,7 +13,9 @@ from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import Address
 from keeper.errors import ProtocolError
 from keeper.protocols.abi import interface
-from keeper.protocols.base import Call
+from keeper.protocols.base import Call, LogFilter
+from keeper.protocols.euler import held as euler_held
+from keeper.protocols.euler.held import SubAccount
 from keeper.protocols.morpho import adapter as morpho_blue
 from keeper.protocols.morpho.adapter import Market
 from keeper.protocols.morpho.find import held, market_ids_in, position_log_filter
@@ -29,10 +32,28 @@ class Usable:
 
 async def market_ids_in_logs(rpc: Rpc, morpho: Address, owner: Address, first: int, last: int) -> tuple[str, ...]:
     """Every market in which the owner got collateral in these blocks. Raises ChainError."""
-    wanted = position_log_filter(morpho, owner)
+    logged = await _topics_in_logs(rpc, position_log_filter(morpho, owner), first, last)
+    return market_ids_in(["0x" + topic.hex() for topic in topics] for topics in logged)
+
+
+async def vaults_in_logs(
+    rpc: Rpc, reader: Reader, head: Block, evc: Address, owner: Address, first: int, last: int
+) -> tuple[Address, ...]:
+    """Every vault that the owner's sub-accounts called in these blocks. Raises ChainError."""
+    logged = await _topics_in_logs(rpc, euler_held.call_log_filter(evc, owner), first, last)
+    return await reader.discover(euler_held.vaults_of(evc, euler_held.called_in(logged)), head)
+
+
+async def _topics_in_logs(rpc: Rpc, wanted: LogFilter, first: int, last: int) -> list[tuple[bytes, ...]]:
     topics = [None if topic is None else bytes.fromhex(topic[2:]) for topic in wanted.topics]
-    logs = await rpc.logs(wanted.address, topics, first, last)
-    return market_ids_in(["0x" + topic.hex() for topic in log.topics] for log in logs)
+    return [log.topics for log in await rpc.logs(wanted.address, topics, first, last)]
+
+
+async def sub_accounts(
+    reader: Reader, head: Block, evc: Address, owner: Address, vaults: Sequence[Address]
+) -> tuple[SubAccount, ...]:
+    """Those that exist at this block, with the shares that they have in these vaults. Raises ProtocolError."""
+    return await reader.discover(euler_held.sub_accounts(evc, owner, vaults), head)
 
 
 async def held_markets(
@@ -66,4 +87,4 @@ async def held_tokens(reader: Reader, head: Block, owner: Address, tokens: Seque
 async def look(reader: Reader, head: Block, settings: PortfolioSettings) -> tuple[Portfolio, Snapshot]:
     """All of it, discovered and read at one block."""
     portfolio = await reader.discover(discover(settings), head)
-    return portfolio, portfolio.decode(head, await reader.read(portfolio.calldata, head))
+    return portfolio, portfolio.decode(head, (await reader.read(portfolio.calldata, head)).answer)

@@ -5,7 +5,7 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,7 @@ import structlog
 
 from keeper.alerts import Alarm
 from keeper.chain.clock import SystemClock
-from keeper.chain.heads import Heads, NewHead, Silence
+from keeper.chain.heads import HeadEvent, Heads, NewHead, Silence
 from keeper.chain.newheads import NewHeads
 from keeper.config import Config
 from keeper.control import ControlServer, ask_daemon
@@ -28,6 +28,7 @@ from keeper.lookout import Lookout
 from keeper.noting import journal_alarm
 from keeper.opening import Running, Stopping, open_keeper
 from keeper.pausing import Mode, PauseFile
+from keeper.pulse import Pulse
 from keeper.telemetry import Redaction, TelemetryServer, set_up_logging
 from keeper.upkeep import end, kept_up
 
@@ -124,6 +125,8 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
             block_seconds=config.chain.block_time / 1000,
             silence_seconds=config.chain.head_age_max,
             hints=hints,
+            # One socket is one endpoint.
+            believes_hints=config.chain.quorum == 1,
         )
         started_at = int(time.time())
         listen = config.telemetry.listen
@@ -137,6 +140,8 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
         stack.push_async_callback(end, deliveries)
         lookout = asyncio.create_task(kept_up(running.alerts, "looks for new positions", Lookout(running).run))
         stack.push_async_callback(end, lookout)
+        pulse = asyncio.create_task(kept_up(running.alerts, "measurements of the loop", Pulse(running.metrics).run))
+        stack.push_async_callback(end, pulse)
         _stop_on_signal(running.stopping)
         what = "dry run: nothing is signed" if is_dry_run or config.signer is None else "protecting"
         says = f"The keeper of {config.guard.owner} started ({what})."
@@ -146,7 +151,7 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
         # would be in the middle of one.
         gc.collect()
         gc.freeze()
-        cycles = asyncio.create_task(kept_up(running.alerts, "cycles", lambda: _cycles(running, heads)))
+        cycles = asyncio.create_task(kept_up(running.alerts, "cycles", lambda: run_cycles(running, heads)))
         await running.stopping.wait()
         await stop(running, cycles, deliveries)
 
@@ -168,28 +173,33 @@ async def stop(running: Running, cycles: "asyncio.Task[None]", deliveries: "asyn
 
 def _start_logging(config: Config) -> None:
     redaction = Redaction()
-    redaction.hide(config.chain.rpc_url.reveal())
-    if config.chain.ws_url is not None:
-        redaction.hide(config.chain.ws_url.reveal())
+    for endpoint in (*config.chain.rpc_url, *config.chain.ws_url):
+        redaction.hide(endpoint.reveal())
+    if config.chain.private_rpc_url is not None:
+        redaction.hide(config.chain.private_rpc_url.reveal())
     if config.alerts.webhook is not None:
         redaction.hide(config.alerts.webhook.reveal())
     set_up_logging(config.telemetry.log_level, redaction)
 
 
 async def _hints(config: Config, stack: AsyncExitStack) -> NewHeads | None:
-    if config.chain.ws_url is None:
+    urls = [endpoint.reveal() for endpoint in config.chain.ws_url]
+    if not urls:
         return None
-    return await stack.enter_async_context(NewHeads(config.chain.ws_url.reveal(), config.chain.chain_id, SystemClock()))
+    return await stack.enter_async_context(NewHeads(urls, config.chain.chain_id, SystemClock()))
 
 
 # Running --------------------------------------------------------------------------------------------------------------
 
 
-async def _cycles(running: Running, heads: Heads) -> None:
+async def run_cycles(running: Running, heads: AsyncIterable[HeadEvent]) -> None:
+    """A cycle for each head, and an alarm for each silence, for as long as there are any."""
     async for event in heads:
         running.vitals.beat()
         match event:
             case NewHead(block, reorganised, missed):
+                # Should they fall silent again, that is news, however soon.
+                running.alerts.forget(Alarm.NO_FRESH_VIEW, "keeper")
                 await guarded_cycle(running, block, blocks_may_be_gone=reorganised > 0 or missed > 0)
             case Silence(age, reason):
                 says = f"No new block for {age:.0f} s: {reason}. Nothing can be protected until one is seen."

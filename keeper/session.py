@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keeper.chain.connect import connect
 from keeper.chain.pool import Observer, ignore
-from keeper.chain.reader import Reader
+from keeper.chain.reader import Reader, Reading
 from keeper.chain.rpc import Rpc
 from keeper.config import Config
 from keeper.config_sections import (
@@ -23,7 +23,7 @@ from keeper.config_sections import (
     VenusPoolSection,
     WalletSection,
 )
-from keeper.core.policy import AccountSettings, DonorsOrder, Policy, PolicySettings, resolve
+from keeper.core.policy import AccountSettings, DonorsOrder, Policy, PolicySettings, PriceLimits, resolve
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import BPS, WAD, Address
 from keeper.errors import ConfigError
@@ -40,6 +40,8 @@ from keeper.protocols.portfolio import (
     WalletSettings,
     discover,
 )
+from keeper.protocols.second_prices import POOL_WINDOW_SECONDS, SecondSettings
+from keeper.protocols.sequencer import Sequencer
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,13 @@ class Session:
 
     async def look(self, block: Block | None = None) -> Snapshot:
         """The snapshot at a block, or at the newest one."""
+        return (await self.see(block))[0]
+
+    async def see(self, block: Block | None = None) -> tuple[Snapshot, Reading]:
+        """The same with what was read; several endpoints may not agree on it."""
         block = block or await self.rpc.head()
-        return self.portfolio.decode(block, await self.reader.read(self.portfolio.calldata, block))
+        reading = await self.reader.read(self.portfolio.calldata, block)
+        return self.portfolio.decode(block, reading.answer), reading
 
     async def found_out_anew(self) -> "Session":
         """The same with what is read rarely read again, at the newest block. Raises what `open_session` raises."""
@@ -96,7 +103,17 @@ def portfolio_settings(config: Config) -> PortfolioSettings:
         heartbeat_slack_seconds=config.prices.heartbeat_slack,
         usd_feeds=config.prices.usd,
         native_usd_feed=config.prices.native,
+        seconds=tuple(
+            SecondSettings(one.token, one.feed, one.uniswap_v3, one.window or POOL_WINDOW_SECONDS)
+            for one in config.prices.second
+        ),
+        sequencer=_sequencer(config),
     )
+
+
+def _sequencer(config: Config) -> Sequencer | None:
+    feed = config.prices.sequencer_feed
+    return None if feed is None else Sequencer(feed, config.prices.sequencer_grace)
 
 
 def _protocol_settings(section: ProtocolSection) -> ProtocolSettings:
@@ -139,6 +156,8 @@ def policy_settings(config: Config) -> PolicySettings:
         cooldown_seconds=section.cooldown,
         min_benefit_multiple=section.min_benefit_multiple,
         donors_order=DonorsOrder(section.donors_order),
+        volatility_min_bps=section.volatility_min,
+        prices=PriceLimits(config.prices.disagreement_max, config.prices.jump_max, config.prices.jump_window),
     )
 
 

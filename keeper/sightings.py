@@ -17,12 +17,12 @@ from keeper.core.units import Address
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """Of one owner on one Morpho."""
+    """Of one owner in one protocol's contract."""
 
     until: int
     """The last block that was looked through."""
-    market_ids: tuple[str, ...]
-    """Where collateral was supplied since the file of the configuration was written."""
+    found: tuple[str, ...]
+    """Markets or vaults that the logs named since the file of the configuration was written."""
 
 
 _FILE = TypeAdapter(dict[str, Sighting])
@@ -32,12 +32,12 @@ class SightingsFile:
     def __init__(self, journal_path: Path) -> None:
         self.path = journal_path.with_suffix(".seen")
 
-    def read(self, chain_id: int, morpho: Address, owner: Address) -> Sighting | None:
-        return self._all().get(_key(chain_id, morpho, owner))
+    def read(self, chain_id: int, contract: Address, owner: Address) -> Sighting | None:
+        return self._all().get(_key(chain_id, contract, owner))
 
-    def write(self, chain_id: int, morpho: Address, owner: Address, sighting: Sighting) -> None:
+    def write(self, chain_id: int, contract: Address, owner: Address, sighting: Sighting) -> None:
         """Whole or not at all; whoever else writes at this moment looks again at what was lost."""
-        known = {**self._all(), _key(chain_id, morpho, owner): sighting}
+        known = {**self._all(), _key(chain_id, contract, owner): sighting}
         draft = self.path.with_name(f"{self.path.name}-{os.getpid()}")
         with contextlib.suppress(OSError):
             draft.write_bytes(_FILE.dump_json(known))
@@ -50,5 +50,5 @@ class SightingsFile:
             return {}
 
 
-def _key(chain_id: int, morpho: Address, owner: Address) -> str:
-    return f"{chain_id}:{morpho}:{owner}"
+def _key(chain_id: int, contract: Address, owner: Address) -> str:
+    return f"{chain_id}:{contract}:{owner}"

@@ -16,6 +16,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from keeper.config_values import redact_url
+from keeper.core.economics import USUAL_RESCUE_BYTES, USUAL_RESCUE_GAS
+from keeper.core.fees import Market, rescues_affordable
+from keeper.core.plan import Lane
 from keeper.core.units import INFINITE_HEALTH, WAD, Wad
 from keeper.errors import KeeperError
 
@@ -131,8 +134,55 @@ class Metrics:
         self.transactions = Counter("keeper_transactions", "Batches by outcome", ["outcome"], registry=registry)
         self.gas_spent_wei = Counter("keeper_gas_spent_wei", "Paid for gas", registry=registry)
         self.balance_wei = Gauge("keeper_balance_wei", "What the hot key has left for gas", registry=registry)
-        self.requests = Counter("keeper_rpc_requests", "Requests to nodes", ["method", "result"], registry=registry)
+        self.balance_rescues = Gauge(
+            "keeper_balance_rescues", "For how many rescues that lasts at today's fees", registry=registry
+        )
+        self.budget_left_wei = Gauge(
+            "keeper_budget_left_wei",
+            "Of the day's gas budget, what a lane may still spend",
+            ["lane"],
+            registry=registry,
+        )
+        self.signatures = Counter(
+            "keeper_signatures",
+            "Transactions signed: the first of a batch, or to replace one",
+            ["kind"],
+            registry=registry,
+        )
+        self.requests = Counter(
+            "keeper_rpc_requests", "Requests to nodes", ["endpoint", "method", "result"], registry=registry
+        )
+        self.loop_lag_seconds = Gauge(
+            "keeper_loop_lag_seconds", "The most that the event loop was late in the last minute", registry=registry
+        )
+        self.tasks = Gauge("keeper_tasks", "Tasks of the event loop", registry=registry)
+        self.endpoint_latency = Gauge(
+            "keeper_endpoint_latency_seconds", "How long an endpoint's answers take", ["endpoint"], registry=registry
+        )
+        self.endpoint_score = Gauge(
+            "keeper_endpoint_expected_seconds",
+            "The same with failures counted as a whole timeout; the endpoint with the least is asked first",
+            ["endpoint"],
+            registry=registry,
+        )
+        self.endpoint_pace = Gauge(
+            "keeper_endpoint_pace", "Share of requests_per_second that it puts up with", ["endpoint"], registry=registry
+        )
+        self.endpoint_quarantined = Gauge(
+            "keeper_endpoint_quarantined",
+            "1 while its word is not asked for, after it contradicted a quorum",
+            ["endpoint"],
+            registry=registry,
+        )
         self.alarms = Counter("keeper_alarms", "Alarms raised, repeated ones included", ["name"], registry=registry)
+
+    def set_gas(self, balance_wei: int | None, market: Market, left_wei: Mapping[Lane, int]) -> None:
+        """What there is to pay gas with (None: not known), what that is worth today, and what each lane may spend."""
+        if balance_wei is not None:
+            self.balance_wei.set(balance_wei)
+            self.balance_rescues.set(rescues_affordable(market, balance_wei, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES))
+        for lane, wei in left_wei.items():
+            self.budget_left_wei.labels(lane.value).set(wei)
 
     def set_subaccounts(self, verdicts: Mapping[str, str], healths: Mapping[str, Wad]) -> None:
         """Replaces both, by subaccount id: what is gone or not known any more must not linger as good."""

@@ -1,9 +1,10 @@
 """What the owner has on the chain and keeper.toml does not name: not protected, whatever the keeper does.
 
-Looked for in what the protocols say themselves: Morpho's logs since the last look, Aave's lists, balances.
+Looked for in what the protocols say themselves: logs of Morpho and Euler since the last look, lists of Aave and
+Euler, balances.
 """
 
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -11,15 +12,26 @@ from keeper.core.snapshot import Block, Subaccount, SubaccountId
 from keeper.core.units import Address
 from keeper.core.verdict import NotProtected
 from keeper.errors import ChainError, ProtocolError
-from keeper.protocols.aave import adapter as aave_v3
 from keeper.protocols.aave import find as aave_find
 from keeper.protocols.aave.adapter import AaveV3
+from keeper.protocols.euler.adapter import EulerV2
+from keeper.protocols.euler.held import SubAccount
+from keeper.protocols.euler.topology import NAME as EULER
+from keeper.protocols.euler.topology import Topology
 from keeper.protocols.morpho import adapter as morpho_blue
 from keeper.protocols.morpho.adapter import MorphoBlue
-from keeper.protocols.portfolio import AaveSettings, MorphoSettings, ProtocolSettings
+from keeper.protocols.portfolio import AaveSettings, EulerSettings, MorphoSettings, ProtocolSettings
 from keeper.protocols.wallet import Wallet
-from keeper.protocols.whereabouts import AAVE_USUAL, MORPHO_USUAL
-from keeper.search import held_markets, held_tokens, look, market_ids_in_logs, usable_markets
+from keeper.protocols.whereabouts import AAVE_USUAL, EVC_USUAL, MORPHO_USUAL
+from keeper.search import (
+    held_markets,
+    held_tokens,
+    look,
+    market_ids_in_logs,
+    sub_accounts,
+    usable_markets,
+    vaults_in_logs,
+)
 from keeper.session import Session, portfolio_settings
 from keeper.sightings import Sighting, SightingsFile
 
@@ -27,7 +39,8 @@ LOOK_BLOCKS_MAX = 100_000
 """Looked through at once, in fifty requests; what is left is for the next look."""
 OVERLAP_BLOCKS = 64
 """Looked through again: a block that was seen may have been replaced since."""
-MARKETS_MAX = 256
+FOUND_MAX = 256
+"""Of what one protocol's logs name and keeper.toml does not."""
 
 T = TypeVar("T")
 
@@ -52,21 +65,25 @@ def what_to_do(subaccount: Subaccount) -> str:
         return (
             f'not in keeper.toml; add {subaccount.id.key} to the markets of [[protocols]] kind = "morpho_blue" {then}'
         )
+    if subaccount.id.protocol == EULER:
+        vaults = " and ".join(dict.fromkeys(line.form for line in subaccount.collateral if line.form))
+        return (
+            f'not in the guard; let the vaults of [[protocols]] kind = "euler_v2" name {vaults or "its own"} '
+            f"(`keeper init --discover` writes such a section) {then}"
+        )
     return (
-        f'not in keeper.toml; add {subaccount.id.key} to the accounts of [[protocols]] kind = "{_kind(subaccount)}" '
+        f'not in keeper.toml; add {subaccount.id.key} to the accounts of [[protocols]] kind = "aave_v3" '
         f"(`keeper init --discover` writes such a section) {then}"
     )
-
-
-def _kind(subaccount: Subaccount) -> str:
-    return "aave_v3" if subaccount.id.protocol == aave_v3.NAME else subaccount.id.protocol
 
 
 async def find_unlisted(session: Session, head: Block) -> Unlisted:
     """All that is found at this block; a part that cannot be looked at is a note, and hides nothing of the others."""
     markets, on_morpho = await _noted("on Morpho", _new_markets(session, head))
     accounts, on_aave = await _noted("on Aave", _new_accounts(session, head))
-    positions, at_all = await _noted("that were found", _positions(session, head, (*markets, *accounts)))
+    connectors, on_euler = await _noted("on Euler", _new_sub_accounts(session, head))
+    protocols = (*markets, *accounts, *connectors)
+    positions, at_all = await _noted("that were found", _positions(session, head, protocols))
     tokens, in_wallet = await _noted("in the wallet", _new_tokens(session, head))
     symbols = {token.address: token.symbol for adapter in session.portfolio.adapters for token in adapter.tokens()}
     in_wallet += [
@@ -74,7 +91,7 @@ async def find_unlisted(session: Session, head: Block) -> Unlisted:
         'tokens of [[protocols]] kind = "wallet" to have it given'
         for token in tokens
     ]
-    return Unlisted(tuple(positions), tuple(tokens), (*on_morpho, *on_aave, *at_all, *in_wallet))
+    return Unlisted(tuple(positions), tuple(tokens), (*on_morpho, *on_aave, *on_euler, *at_all, *in_wallet))
 
 
 async def _noted(where: str, look: Awaitable[tuple[Sequence[T], list[str]]]) -> tuple[Sequence[T], list[str]]:
@@ -92,7 +109,10 @@ async def _positions(
         return (), []
     settings = replace(portfolio_settings(session.config), protocols=tuple(protocols))
     _, snapshot = await look(session.reader, head, settings)
-    return [replace(each, notes=(), cannot_give=None) for each in snapshot.subaccounts], []
+    # A connector is looked at as a whole; whom its adapter knows already is not new.
+    known = {enrolment.subaccount for enrolment in session.portfolio.enrolments()}
+    new = [each for each in snapshot.subaccounts if each.id not in known]
+    return [replace(each, notes=(), cannot_give=None) for each in new], []
 
 
 # Morpho ---------------------------------------------------------------------------------------------------------------
@@ -124,29 +144,98 @@ async def _new_market_ids(
     session: Session, head: Block, morpho: Address, known: frozenset[str]
 ) -> tuple[Sequence[str], list[str]]:
     """The markets in which the owner has a position now, as far as the logs were looked through; and what to say."""
-    owner, chain_id = session.config.guard.owner, session.config.chain.chain_id
+    owner = session.config.guard.owner
+
+    async def logged(first: int, last: int) -> Sequence[str]:
+        return await market_ids_in_logs(session.rpc, morpho, owner, first, last)
+
+    async def held(candidates: Sequence[str]) -> Sequence[str]:
+        # Whoever left a market and comes back is in the logs again.
+        return await held_markets(session.reader, head, morpho, owner, [id for id in candidates if id not in known])
+
+    return await _since_last_look(session, head, "Morpho", morpho, logged, held)
+
+
+async def _since_last_look(
+    session: Session,
+    head: Block,
+    name: str,
+    contract: Address,
+    logged: Callable[[int, int], Awaitable[Sequence[str]]],
+    held: Callable[[Sequence[str]], Awaitable[Sequence[str]]],
+) -> tuple[Sequence[str], list[str]]:
+    """What the logs name, from where the last look ended, and is still `held`; and what to say."""
+    chain_id, owner = session.config.chain.chain_id, session.config.guard.owner
     file = SightingsFile(session.config.journal.path)
-    seen = file.read(chain_id, morpho, owner)
+    seen = file.read(chain_id, contract, owner)
     if seen is None or seen.until > head.number:
         seen = Sighting(max(head.number - LOOK_BLOCKS_MAX, 0), ())
     first = max(seen.until + 1 - OVERLAP_BLOCKS, 0)
     last = min(head.number, first + LOOK_BLOCKS_MAX - 1)
     says: list[str] = []
+    new: Sequence[str] = ()
     try:
-        logged = await market_ids_in_logs(session.rpc, morpho, owner, first, last)
+        new = await logged(first, last)
     except ChainError as fault:
-        logged, last = (), seen.until
-        says.append(f"new positions on Morpho could not be looked for: {str(fault).rstrip('.')}")
-    candidates = [id for id in dict.fromkeys((*seen.market_ids, *logged)) if id not in known]
-    # Whoever left a market and comes back is in the logs again.
-    ids = await held_markets(session.reader, head, morpho, owner, candidates)
-    if len(ids) > MARKETS_MAX:
-        says.append(f"only {MARKETS_MAX} of {len(ids)} positions on Morpho that are not in keeper.toml are looked at")
-        ids = ids[:MARKETS_MAX]
-    file.write(chain_id, morpho, owner, Sighting(last, tuple(ids)))
+        last = seen.until
+        says.append(f"new positions on {name} could not be looked for: {str(fault).rstrip('.')}")
+    found = await held(tuple(dict.fromkeys((*seen.found, *new))))
+    if len(found) > FOUND_MAX:
+        says.append(f"only {FOUND_MAX} of {len(found)} positions on {name} that are not in keeper.toml are looked at")
+        found = found[:FOUND_MAX]
+    file.write(chain_id, contract, owner, Sighting(last, tuple(found)))
     if last < head.number and not says:
-        says.append(f"Morpho's logs are looked through to block {last}; the next look goes on from there")
-    return ids, says
+        says.append(f"{name}'s logs are looked through to block {last}; the next look goes on from there")
+    return found, says
+
+
+# Euler ----------------------------------------------------------------------------------------------------------------
+
+
+async def _new_sub_accounts(session: Session, head: Block) -> tuple[Sequence[ProtocolSettings], list[str]]:
+    """Sub-accounts that were not there when the keeper started, or of a connector that is not listed."""
+    listed = {adapter.evc: adapter.topology for adapter in _of(session, EulerV2)}
+    usual = EVC_USUAL.get(session.config.chain.chain_id)
+    if usual is not None and usual not in listed and await session.rpc.code(usual, head.hash):
+        listed[usual] = Topology((), (), ())
+    found: list[ProtocolSettings] = []
+    notes: list[str] = []
+    for evc, topology in listed.items():
+        subs, says = await _sub_accounts_now(session, head, evc, tuple(topology.by_address))
+        notes += says
+        numbers = {position.number for position in topology.positions}
+        used = dict.fromkeys(vault for sub in subs for vault in (*sub.vaults, *sub.controllers))
+        if any(sub.number not in numbers for sub in subs):
+            found.append(EulerSettings(evc, tuple(used)))
+        notes += [
+            f"{EULER} {sub.number} has shares of {vault}, which keeper.toml does not name: add it to the vaults of "
+            '[[protocols]] kind = "euler_v2" to have them given'
+            for sub in subs
+            if sub.number in numbers
+            for vault in sub.held
+            if vault not in topology.by_address
+        ]
+    return found, notes
+
+
+async def _sub_accounts_now(
+    session: Session, head: Block, evc: Address, listed: Sequence[Address]
+) -> tuple[Sequence[SubAccount], list[str]]:
+    owner = session.config.guard.owner
+    subs: Sequence[SubAccount] = ()
+
+    async def logged(first: int, last: int) -> Sequence[str]:
+        return await vaults_in_logs(session.rpc, session.reader, head, evc, owner, first, last)
+
+    async def held(candidates: Sequence[str]) -> Sequence[str]:
+        nonlocal subs
+        vaults = tuple(dict.fromkeys((*listed, *map(Address, candidates))))
+        subs = await sub_accounts(session.reader, head, evc, owner, vaults)
+        with_shares = dict.fromkeys(vault for sub in subs for vault in sub.held)
+        return [vault for vault in with_shares if vault not in listed]
+
+    _, says = await _since_last_look(session, head, "Euler", evc, logged, held)
+    return subs, says
 
 
 # Aave, the wallet -----------------------------------------------------------------------------------------------------

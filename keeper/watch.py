@@ -1,18 +1,20 @@
 """What in a cycle a person has to be told: alarms as values, each with a subject and a sentence."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import assert_never
 
 from keeper.alerts import Alarm, Raised
 from keeper.core import verdict
-from keeper.core.economics import USUAL_RESCUE_GAS
-from keeper.core.plan import Plan
+from keeper.core.disputes import silent_seconds, worst_of
+from keeper.core.economics import USUAL_RESCUE_BYTES, USUAL_RESCUE_GAS
+from keeper.core.fees import Market, rescues_affordable
+from keeper.core.plan import Lane, Plan
 from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.snapshot import FreshnessUnverified, GuardState, Snapshot, Stale, Subaccount, Unknown
 from keeper.core.units import Address
 from keeper.core.verdict import Verdict
 from keeper.protocols.wallet import NAME as WALLET
-from keeper.report import name_of, verdict_text
+from keeper.report import health_text, name_of, verdict_text
 
 GAS_LOW_RESCUES = 10
 """With less gas money than for so many rescues in a crash somebody is told."""
@@ -32,7 +34,24 @@ def alarms_in(snapshot: Snapshot, plan: Plan, policy: Policy, hot_key: Address |
     for subaccount in snapshot.subaccounts:
         settings = policy.subaccounts.get(subaccount.id)
         yield from _subaccount(subaccount, plan.verdicts[subaccount.id], settings)
+    yield from _prices(snapshot, plan)
     yield from _gas(snapshot)
+
+
+def _prices(snapshot: Snapshot, plan: Plan) -> Iterator[Raised]:
+    if snapshot.sequencer_problem is not None:
+        says = f"{snapshot.sequencer_problem}; only those without debt give"
+        yield Alarm.SEQUENCER_DOWN, "sequencer", _sentence(says[0].upper() + says[1:])
+    for id, dispute in plan.disputes.items():
+        subaccount = snapshot.subaccount(id)
+        worst = health_text(worst_of(subaccount, dispute).margin.risk().health_factor)
+        says = (
+            f"{name_of(subaccount)}: {dispute}; at the worst of it its health is {worst}, and only those without debt"
+        )
+        yield Alarm.PRICE_DISPUTED, str(id), f"{says} give to it."
+    for second, problem in silent_seconds(snapshot):
+        says = f"The price of {second.token.symbol} is not checked by {second.source}: {problem}"
+        yield Alarm.PRICE_UNCHECKED, second.token.symbol, _sentence(says)
 
 
 def _guard(guard: GuardState, snapshot: Snapshot, hot_key: Address | None) -> Iterator[Raised]:
@@ -88,7 +107,9 @@ def _alarm_of(decided: Verdict, has_debt: bool) -> Alarm | None:
             return Alarm.UNKNOWN
         case verdict.NotProtected():
             return Alarm.NOT_PROTECTED if has_debt else None
-        case verdict.Healthy() | verdict.Watching() | verdict.Rescue() | verdict.Uneconomic() | verdict.CoolingDown():
+        case verdict.Healthy() | verdict.Watching() | verdict.Rescue():
+            return None
+        case verdict.Uneconomic() | verdict.Waiting() | verdict.CoolingDown():
             return None
         case _:
             assert_never(decided)
@@ -99,7 +120,17 @@ def _gas(snapshot: Snapshot) -> Iterator[Raised]:
     fee_wei = max(2 * snapshot.block.base_fee_wei, STRESS_FEE_WEI_MIN)
     enough = GAS_LOW_RESCUES * USUAL_RESCUE_GAS * fee_wei
     if balance is not None and balance < enough:
-        yield Alarm.GAS_LOW, "keeper", f"The hot key has {balance / 10**18:.4f} left for gas; send it some."
+        in_a_crash = balance // (USUAL_RESCUE_GAS * fee_wei)
+        says = f"The hot key has {balance / 10**18:.4f} left for gas, enough for {in_a_crash} rescues in a crash"
+        yield Alarm.GAS_LOW, "keeper", f"{says}; send it some."
+
+
+def budget_alarms(left_wei: Mapping[Lane, int], market: Market) -> Iterator[Raised]:
+    """What is left of the day's budget, by lane, and does not last for another rescue."""
+    for lane, left in left_wei.items():
+        if not rescues_affordable(market, left, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES):
+            says = f"Of the day's gas budget {left / 10**18:.4f} is left for {lane.value} rescues"
+            yield Alarm.BUDGET_LOW, lane.value, f"{says}, less than one costs now; raise [fees] daily_budget."
 
 
 def _sentence(text: str) -> str:

@@ -2,17 +2,20 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 from eth_utils.crypto import keccak
+from web3.types import RPCEndpoint, RPCResponse
 
 from keeper.chain.answers import FeeHistory, MinedTransaction
 from keeper.chain.signer import decode_signed
-from keeper.core.intent import Fees, Receipt
+from keeper.core.fees import Fees
+from keeper.core.intent import Receipt
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
-from keeper.errors import ChainError, NodeRefused, NodeUnreachable
+from keeper.errors import BlockGone, ChainError, NodeRefused, NodeUnreachable
 
 
 def a_block(
@@ -69,6 +72,16 @@ class FakeHeads:
         self._schedule = schedule
         self._round_trip_seconds = round_trip_seconds
         self.asked_at: list[float] = []
+        self.blocks: dict[str, Block] = {}
+        self.looked_up: list[int | str] = []
+
+    async def block(self, which: int | str) -> Block:
+        """By hash, of `blocks`."""
+        self.looked_up.append(which)
+        found = self.blocks.get(which) if isinstance(which, str) else None
+        if found is None:
+            raise BlockGone(f"no block {which}.")
+        return found
 
     async def head(self) -> Block:
         now = self._clock.monotonic()
@@ -98,6 +111,41 @@ class FakeHints:
         return taken
 
 
+class FakeProvider:
+    """One endpoint without a wire: it answers by method from a table, in which a callable is given the params.
+
+    A fault among the answers is raised, a JSON-RPC error (code, message) told as one.
+    """
+
+    def __init__(self, label: str, answers: Mapping[str, Any], *, chain_id: int = 1) -> None:
+        self.label = label
+        self.link = 1
+        self.answers: dict[str, Any] = {"eth_chainId": hex(chain_id), **answers}
+        self.asked: list[str] = []
+        self.held = asyncio.Event()
+        """Set unless answers are held back."""
+        self.held.set()
+
+    def redact(self, text: str) -> str:
+        return text
+
+    async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        self.asked.append(method)
+        await self.held.wait()
+        answer = self.answers.get(method, (-32601, "Method not found"))
+        answer = answer(params) if callable(answer) else answer
+        if isinstance(answer, ChainError):
+            raise answer
+        if isinstance(answer, tuple):
+            code, message, *data = cast(tuple[Any, ...], answer)
+            error: Any = {"code": code, "message": message, **({"data": data[0]} if data else {})}
+            return RPCResponse(id=1, jsonrpc="2.0", error=error)
+        return RPCResponse(id=1, jsonrpc="2.0", result=answer)
+
+    async def disconnect(self) -> None:
+        return None
+
+
 # A node's transaction pool --------------------------------------------------------------------------------------------
 
 
@@ -114,6 +162,9 @@ class FakePool:
         """Instead of taking the next ones; None takes it."""
         self.receipt_faults: deque[ChainError] = deque()
         """Instead of the next receipts."""
+        self.final_number: int | None = None
+        """What the chain calls final; None on a chain that calls nothing so."""
+        self.final_asked = 0
         self.loses_answers = False
         """Takes a transaction and says nothing."""
         self.on_send: Callable[[bytes], None] = lambda _: None
@@ -128,6 +179,10 @@ class FakePool:
         if self.receipt_faults:
             raise self.receipt_faults.popleft()
         return self._mined.get(hash)
+
+    async def finalized_number(self) -> int | None:
+        self.final_asked += 1
+        return self.final_number
 
     async def send_raw(self, raw: bytes) -> str:
         self.on_send(raw)

@@ -16,9 +16,12 @@ from keeper.alerts import Alerts
 from keeper.chain.answers import SimulatedCall, SimulatedResult
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.fees import FeeOracle
+from keeper.chain.reader import Reading
 from keeper.chain.signer import KeystoreSigner, Scope
 from keeper.chain.simulate import Simulator
-from keeper.core.intent import FeePolicy, Intent
+from keeper.core.fees import Budget, FeePolicy
+from keeper.core.intent import Intent
+from keeper.core.policy import PriceLimits
 from keeper.core.snapshot import Block, Snapshot, Subaccount
 from keeper.core.units import Address
 from keeper.daemon import CycleReport, Keeper
@@ -75,7 +78,11 @@ class World:
         self.node = Node()
         self.clock = FakeClock()
         self.read_fault: ChainError | None = None
+        self.quorum_problem: str | None = None
         self.daily_budget_wei = 10**18
+        self.price_limits = PriceLimits()
+        self.still_succeeds = True
+        """What is found of what was signed earlier when it is tried out."""
         self.told: list[tuple[str, str, str]] = []
         """Alarm, subject and sentence of all that was said, repeated ones left out."""
         self._open()
@@ -93,7 +100,8 @@ class World:
             FeePolicy(max_fee_wei=3_000 * GWEI),
             chain_id=31_337,
             guard=GUARD,
-            daily_budget_wei=self.daily_budget_wei,
+            budget=Budget(self.daily_budget_wei),
+            still_succeeds=self._still_succeeds,
         )
         self.session = self._session()
         simulator = Simulator(cast(Any, self.node), GUARD, KEEPER)
@@ -101,11 +109,14 @@ class World:
             self.session, simulator, self.dispatcher, self.journal, self.alerts, self.metrics, self.vitals
         )
 
+    async def _still_succeeds(self, _calldata: bytes, _gas: int, _block: Block) -> bool:
+        return self.still_succeeds
+
     def _session(self) -> Session:
-        async def read(_calldata: bytes, _head: Block) -> bytes:
+        async def read(_calldata: bytes, _head: Block) -> Reading:
             if self.read_fault is not None:
                 raise self.read_fault
-            return b"answer"
+            return Reading(b"answer", self.quorum_problem)
 
         def decode(block: Block, _answer: bytes) -> Snapshot:
             return self.snapshot(block)
@@ -125,7 +136,8 @@ class World:
             topology=SimpleNamespace(keeper=KEEPER, guard=GUARD),
         )
         reader, rpc = SimpleNamespace(read=read), SimpleNamespace(label="node.example", head=head)
-        parts: Any = (config, rpc, reader, portfolio, a_policy(*self.subaccounts))
+        policy = replace(a_policy(*self.subaccounts), prices=self.price_limits)
+        parts: Any = (config, rpc, reader, portfolio, policy)
         return Session(*parts)
 
     def snapshot(self, block: Block) -> Snapshot:

@@ -132,6 +132,11 @@ address = "{MORPHO}"
 name = "ETH/USD"
 heartbeat = "1d"
 
+[[prices.second]]
+token = "WETH"
+uniswap_v3 = "{MORPHO}"
+window = "10m"
+
 [policy]
 trigger = 1.15
 floor = "1.3"
@@ -159,6 +164,7 @@ listen = "[::1]:80"
     assert config.prices.native == MORPHO.lower()
     assert config.prices.usd == {"USDC": MORPHO.lower()}
     assert config.prices.feeds[0].heartbeat == 86_400
+    assert (config.prices.second[0].uniswap_v3, config.prices.second[0].window) == (MORPHO.lower(), 600)
     assert config.policy.trigger == 1_150_000_000_000_000_000
     assert config.policy.floor == 1_300_000_000_000_000_000
     assert (config.policy.shock, config.policy.rate_margin) == (1_250, 50)
@@ -184,7 +190,7 @@ def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.Mo
     config = load(folder, MINIMAL + "[policy]\ntrigger = 1.1\n")
 
     assert config.chain.chain_id == 8453
-    assert str(config.chain.rpc_url) == "env:NODE"
+    assert [str(endpoint) for endpoint in config.chain.rpc_url] == ["env:NODE"]
     assert config.telemetry.listen == Listen("127.0.0.1", 1)
     assert config.policy.trigger == 1_200_000_000_000_000_000
     assert config.signer is not None
@@ -208,8 +214,8 @@ def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.Mo
         (
             "[chain]\nchain_id = 1",
             (
-                "keeper.toml: [chain] rpc_url is missing; it is the node's HTTP endpoint; "
-                "a reference if the URL holds a key."
+                "keeper.toml: [chain] rpc_url is missing; it is the node's HTTP endpoint, or a list of several, the "
+                "preferred one first; a reference if the URL holds a key."
             ),
         ),
         (
@@ -265,6 +271,32 @@ def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.Mo
             ),
         ),
         ("[[prices.feeds]]\nname = ''", "keeper.toml: [[prices.feeds]] number 1 name must not be empty."),
+        (
+            "[[prices.second]]\ntoken = 'WETH'",
+            (
+                "keeper.toml: [[prices.second]] number 1: the second source of WETH must be either a feed or a "
+                "uniswap_v3 pool."
+            ),
+        ),
+        (
+            f"[[prices.second]]\ntoken = 'WETH'\nfeed = '{MORPHO}'\nuniswap_v3 = '{MORPHO}'",
+            (
+                "keeper.toml: [[prices.second]] number 1: the second source of WETH must be either a feed or a "
+                "uniswap_v3 pool."
+            ),
+        ),
+        (
+            f"[[prices.second]]\ntoken = 'WETH'\nfeed = '{MORPHO}'\nwindow = '5m'",
+            ("keeper.toml: [[prices.second]] number 1: the second source of WETH is a feed, and window is for pools."),
+        ),
+        (
+            "".join(f"[[prices.second]]\ntoken = '{token}'\nfeed = '{MORPHO}'\n" for token in ("WETH", "weth")),
+            "keeper.toml: [prices]: [[prices.second]] names WETH twice; a price has one second source.",
+        ),
+        (
+            "[prices]\njump_window = '2h'",
+            "keeper.toml: [prices] jump_window is 7200: expected less than or equal to 3600.",
+        ),
         (
             "[policy]\nlast_stand = 'maybe'",
             "keeper.toml: [policy] last_stand is \"maybe\": expected 'equalise' or 'off'.",
@@ -442,17 +474,62 @@ def test_a_key_in_the_wrong_place_is_not_repeated(folder: Path) -> None:
 def test_a_url_with_a_key_is_shown_without_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = load(folder, MINIMAL.replace("http://127.0.0.1:8545", "https://node.example/v3/SECRET"))
 
-    assert config.chain.rpc_url.reveal() == "https://node.example/v3/SECRET"
-    assert str(config.chain.rpc_url) == "https://node.example/…"
+    (endpoint,) = config.chain.rpc_url
+    assert endpoint.reveal() == "https://node.example/v3/SECRET"
+    assert str(endpoint) == "https://node.example/…"
     assert "SECRET" not in repr(config)
 
-    by_reference = load(folder, MINIMAL.replace("http://127.0.0.1:8545", "env:NODE")).chain.rpc_url
+    (by_reference,) = load(folder, MINIMAL.replace("http://127.0.0.1:8545", "env:NODE")).chain.rpc_url
     assert str(by_reference) == "env:NODE"
     monkeypatch.setenv("NODE", "https://node.example/v3/SECRET")
     assert by_reference.reveal() == "https://node.example/v3/SECRET"
     monkeypatch.setenv("NODE", "wss://node.example/v3/SECRET")
     with pytest.raises(ConfigError, match=r"The secret env:NODE is not a URL that starts with http or https\.$"):
         by_reference.reveal()
+
+
+def several(*urls: str) -> str:
+    return MINIMAL.replace('"http://127.0.0.1:8545"', f"[{', '.join(urls)}]")
+
+
+def test_several_endpoints_are_a_list_in_which_each_may_be_a_reference(folder: Path) -> None:
+    config = load(folder, several('"http://127.0.0.1:8545"', '"env:NODE"'))
+    assert [str(endpoint) for endpoint in config.chain.rpc_url] == ["http://127.0.0.1:8545", "env:NODE"]
+
+
+def test_several_endpoints_in_the_environment_are_a_list_in_json(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEEPER__CHAIN__RPC_URL", '["env:NODE", "env:OTHER"]')
+    assert [str(endpoint) for endpoint in load(folder, MINIMAL).chain.rpc_url] == ["env:NODE", "env:OTHER"]
+    monkeypatch.setenv("KEEPER__CHAIN__RPC_URL", '["https://node.example/SECRET"')
+    assert problem(folder, MINIMAL) == "KEEPER__CHAIN__RPC_URL: expected one endpoint, or a list of them."
+
+
+@pytest.mark.parametrize(
+    ("urls", "sentence"),
+    [
+        ([], "keeper.toml: [chain] rpc_url: expected at least one endpoint."),
+        (
+            ['"http://127.0.0.1:8545"', '"node.example/SECRET"'],
+            'keeper.toml: [chain] rpc_url: expected "env:NAME", "file:PATH" or a http or https URL.',
+        ),
+    ],
+)
+def test_a_list_of_endpoints_that_is_wrong_is_refused_and_not_repeated(
+    folder: Path, urls: list[str], sentence: str
+) -> None:
+    assert problem(folder, several(*urls)) == sentence
+
+
+@pytest.mark.parametrize(("quorum", "is_possible"), [(1, True), (2, True), (3, False)])
+def test_a_quorum_that_can_never_be_met_is_refused(folder: Path, quorum: int, is_possible: bool) -> None:
+    text = several('"http://127.0.0.1:8545"', '"env:NODE"').replace("[chain]", f"[chain]\nquorum = {quorum}")
+    if is_possible:
+        assert load(folder, text).chain.quorum == quorum
+    else:
+        assert problem(folder, text) == (
+            "keeper.toml: [chain]: quorum = 3 endpoints can never agree, because rpc_url names 2; name more "
+            "endpoints, or lower quorum."
+        )
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from keeper.chain.signer import decode_signed
 from keeper.core.intent import State
+from keeper.core.policy import PriceLimits
+from keeper.core.snapshot import Subaccount
+from keeper.core.verdict import Rescue
 from keeper.errors import JournalError, JournalFull, NodeRefused, NodeUnreachable
 from keeper.journal import CycleRecord
 from keeper.pausing import Mode
-from tests.builders import a_subaccount, a_wallet
+from keeper.records import history_from_json
+from tests.builders import WETH, a_subaccount, a_wallet
 from tests.fakes import a_block, refused_by_node
 from tests.keeper_world import World
 
@@ -71,6 +76,22 @@ async def test_what_was_seen_is_told_and_sent_when_the_journal_takes_no_cycle(
     await doomed.start()
     assert (await doomed.cycle(100)).is_sent
     assert {"liquidatable", alarm} <= {*doomed.names()}
+
+
+async def test_what_was_seen_is_told_when_the_journal_takes_nothing_of_a_batch(
+    doomed: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise JournalError("The journal cannot be used: it is odd.")
+
+    await doomed.start()
+    await doomed.cycle(100)
+    doomed.told.clear()
+    monkeypatch.setattr(doomed.journal, "save_intent", refuses)
+    doomed.subaccounts = (a_subaccount("a", health="1.01"), *doomed.subaccounts[1:])
+    assert await doomed.failed_cycle(102) == "The journal cannot be used: it is odd."
+    assert "blocked" in doomed.names()
+    assert doomed.node.sent[1:] == [], "nothing leaves that is not written down"
 
 
 async def test_nothing_new_is_sent_once_the_reserve_is_used_and_again_when_there_is_room(
@@ -174,31 +195,102 @@ async def test_a_rescue_that_waits_for_more_than_two_blocks_is_told(world: World
     assert world.about("rescue_failed") == [(RESCUE, says)]
 
 
-async def test_a_rescue_that_waits_behind_a_stuck_batch_is_told(world: World) -> None:
-    (first, wallet), second = world.subaccounts, a_subaccount("c", health="1.5")
-    world.subaccounts = (first, second, wallet)
-    await world.restart(99)
-    await world.cycle(100)
-    world.subaccounts = (first, a_subaccount("c", health="1.03"), wallet)
+async def test_a_rescue_that_waits_behind_a_batch_that_it_cannot_outbid_is_told(tmp_path: Path) -> None:
+    """What is at risk in either small account does not justify the fees of a block later."""
+    small, wallet = a_subaccount("a", weth="0.6", health="1.03"), a_wallet("1000")
+    world = World(tmp_path, small, a_subaccount("c", weth="0.6", health="1.5"), wallet)
+    await world.start()
+    assert (await world.cycle(100, base_fee_gwei=5)).is_sent
+    world.subaccounts = (small, a_subaccount("c", weth="0.6", health="1.03"), wallet)
     for number in (101, 102, 103):
-        await world.cycle(number)
+        report = await world.cycle(number, base_fee_gwei=1_000)
+        assert (report.is_signed, list(map(str, report.waiting))) == (False, ["morpho:c"])
     world.told.clear()
-    await world.cycle(104)
+    await world.cycle(104, base_fee_gwei=1_000)
     waits = dict(world.about("rescue_failed"))
     assert (
         waits["morpho:c"] == "The rescue of morpho:c has waited since block 101: the batch before it is not included."
     )
+    world.journal.close()
+
+
+async def test_who_becomes_critical_while_a_critical_batch_is_on_its_way_is_served_at_once_beside_it(
+    world: World,
+) -> None:
+    (first, wallet), calm = world.subaccounts, a_subaccount("c", health="1.5")
+    world.subaccounts = (first, calm, wallet)
+    await world.restart(99)
+    await world.cycle(100)
+    world.subaccounts = (first, a_subaccount("c", health="1.03"), wallet)
+    report = await world.cycle(101)
+    assert {str(rescue.recipient) for rescue in report.plan.rescues} == {"morpho:a", "morpho:c"}
+    assert [signed.nonce for signed in map(decode_signed, world.node.sent)] == [0, 0]
+    report = await world.cycle(102)
+    assert (report.outcome, report.waiting, len(world.node.sent)) == ("", (), 2), "nobody new: it is left alone"
+
+
+async def test_what_is_stuck_is_made_dearer_where_the_plan_is_the_same(world: World) -> None:
+    await world.start()
+    first = (await world.cycle(100)).batch
+    await world.cycle(101)
+    report = await world.cycle(102)
+    assert first is not None
+    assert report.batch is None, "24 seconds later: dearer bytes of the same batch"
+    assert [signed.data for signed in map(decode_signed, world.node.sent)] == [first.calldata] * 2
+    assert Rescue(in_flight=True) in report.plan.verdicts.values()
+
+
+async def test_what_is_stuck_is_planned_anew_where_the_prices_have_moved_on(world: World) -> None:
+    await world.start()
+    await world.cycle(100)
+    stale = world.intent().plan_id
+    world.subaccounts = (a_subaccount("a", health="1.01"), world.subaccounts[1])
+    assert not (await world.cycle(101)).is_signed, "not stuck yet"
+    report = await world.cycle(102)
+    assert (report.is_sent, world.intent().plan_id == stale) == (True, False)
+    old, new = map(decode_signed, world.node.sent)
+    assert (old.nonce, old.data == new.data) == (new.nonce, False)
+    assert 8 * new.fees.max_fee_wei >= 9 * old.fees.max_fee_wei
+    replaced = world.journal.intent(stale)
+    assert replaced is not None
+    assert replaced.state is State.REPLACED
+
+
+async def test_what_nobody_needs_any_more_is_not_made_dearer(world: World) -> None:
+    await world.start()
+    await world.cycle(100)
+    world.subaccounts = (a_subaccount("a", health="1.5"), world.subaccounts[1])
+    for number in (101, 102, 103, 104):
+        await world.cycle(number)
+    assert {signed.fees.max_fee_wei for signed in map(decode_signed, world.node.sent)} == {3_250_000_000}
+
+
+async def test_where_nothing_can_be_read_what_is_stuck_is_made_dearer_all_the_same(world: World) -> None:
+    await world.start()
+    await world.cycle(100)
+    world.read_fault = NodeUnreachable("node.example did not answer in time.")
+    for number in (101, 102):
+        await world.failed_cycle(number)
+    assert len({signed.fees for signed in map(decode_signed, world.node.sent)}) == 2
+
+
+async def test_another_process_knows_whom_the_batch_on_its_way_serves(world: World) -> None:
+    await world.start()
+    await world.cycle(100)
+    await world.restart(101)
+    report = await world.cycle(101)
+    assert Rescue(in_flight=True) in report.plan.verdicts.values()
+    assert len({*world.node.sent}) == 1
 
 
 async def test_a_critical_batch_that_takes_the_place_of_a_stuck_one_serves_its_recipients_too(tmp_path: Path) -> None:
-    """What is at risk in the small account does not justify the fees of 24 seconds later; in the large one it does."""
+    """What is at risk in the small account does not justify the fees a block later; in the large one it does."""
     small, wallet = a_subaccount("a", weth="0.6", health="1.03"), a_wallet("1000")
     world = World(tmp_path, small, a_subaccount("c", weth="1000", health="1.5"), wallet)
     await world.start()
     assert (await world.cycle(100, base_fee_gwei=5)).is_sent
     world.subaccounts = (small, a_subaccount("c", weth="1000", health="1.02"), wallet)
-    assert not (await world.cycle(101, base_fee_gwei=100)).is_sent
-    report = await world.cycle(102, base_fee_gwei=100)
+    report = await world.cycle(101, base_fee_gwei=100)
     assert {str(rescue.recipient) for rescue in report.plan.rescues} == {"morpho:a", "morpho:c"}
     assert (report.is_sent, report.batch and report.batch.plan_id) == (True, world.intent().plan_id)
     world.journal.close()
@@ -266,3 +358,77 @@ async def test_the_guards_pause_takes_the_place_of_a_rescue_on_its_way(world: Wo
     await world.cycle(100)
     assert (await world.keeper.pause_guard(a_block(100))).intent.state is State.BROADCAST
     assert world.intent().plan_id == "pause-100"
+
+
+# Prices ---------------------------------------------------------------------------------------------------------------
+
+
+def two_accounts(price: str) -> tuple[Subaccount, Subaccount]:
+    prices = {WETH: price}
+    poor = a_subaccount("poor", weth="10", debt="14000", prices=prices)
+    return poor, a_subaccount("rich", weth="80", debt="30000", prices=prices)
+
+
+async def test_a_jump_is_known_after_a_restart_and_believed_when_it_has_held(tmp_path: Path) -> None:
+    world = World(tmp_path, *two_accounts("2000"))
+    world.price_limits = PriceLimits(jump_max_bps=1_500, jump_seconds=120)
+    await world.restart(100)
+    for number in (100, 101):
+        assert (await world.cycle(number)).plan.disputes == {}
+
+    world.subaccounts = two_accounts("1680")
+    await world.restart(102)
+    assert "price_disputed" not in world.names()
+    for number in (102, 103, 112):
+        report = await world.cycle(number)
+        assert [str(id) for id in report.plan.disputes] == ["morpho:poor", "morpho:rich"]
+        assert not report.is_sent
+    assert "price_disputed" in world.names()
+
+    report = await world.cycle(113)  # the old price held until block 102, 132 s ago
+    assert report.plan.disputes == {}
+    assert report.is_sent
+
+
+# Fewer endpoints than have to agree -----------------------------------------------------------------------------------
+
+LOST = "Only a.example told the state at block 100, and 2 endpoints have to agree: b.example is down."
+
+
+async def test_without_a_quorum_who_owes_nothing_gives_and_it_is_told(world: World) -> None:
+    world.quorum_problem = LOST
+    await world.start()
+    report = await world.cycle(100)
+    assert report.is_sent
+    assert world.about("quorum_lost") == [("endpoints", f"{LOST} Until they do, only debt-free donors give.")]
+
+
+async def test_without_a_quorum_nothing_leaves_an_account_with_debt(tmp_path: Path) -> None:
+    world = World(tmp_path, a_subaccount("a", health="1.03"), a_subaccount("b", health="3", weth="30"))
+    world.quorum_problem = LOST
+    await world.start()
+    report = await world.cycle(100)
+    assert (report.plan.rescues, world.node.sent) == ((), [])
+    assert {"quorum_lost", "unfunded"} <= {*world.names()}
+    world.quorum_problem = None
+    report = await world.cycle(101)
+    assert report.is_sent
+    assert "quorum_lost" not in world.names()
+    world.journal.close()
+
+
+async def test_a_quorum_that_is_lost_again_is_told_again(world: World) -> None:
+    await world.start()
+    for number, problem in ((100, LOST), (101, LOST), (102, None), (103, LOST)):
+        world.quorum_problem = problem
+        await world.cycle(number)
+    assert len(world.about("quorum_lost")) == 2
+
+
+async def test_a_decision_made_without_a_quorum_is_made_again_from_the_journal(world: World) -> None:
+    world.quorum_problem = LOST
+    await world.start()
+    await world.cycle(100)
+    plan = world.journal.cycle_of(world.intent().plan_id).plan
+    assert plan is not None
+    assert history_from_json(plan.history).protect_only

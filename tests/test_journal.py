@@ -14,9 +14,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keeper.core.intent import Abandoned, Attempt, Fees, Included, Intent, Receipt, Refused, Reverted, State
-from keeper.core.plan import Lane, LastRescue
-from keeper.core.snapshot import Block, FeedRound
+from keeper.core.fees import Fees
+from keeper.core.intent import TABLE, Abandoned, Attempt, Event, Included, Intent, Receipt, Refused, Reverted, State
+from keeper.core.plan import Lane, LastRescue, PriceOf, PriceSeen
+from keeper.core.snapshot import Block, FeedRound, SubaccountId
 from keeper.core.units import Address
 from keeper.errors import JournalError, JournalFull
 from keeper.journal import (
@@ -552,9 +553,9 @@ def test_an_older_journal_is_brought_forward_with_its_rows(journal: Journal, pat
     migrate(connection, (*MIGRATIONS, NEXT))
 
     assert [tuple(row) for row in connection.execute("SELECT plan_id, note FROM intents")] == [("0xaa", "kept")]
-    assert connection.execute("PRAGMA user_version").fetchone()[0] == 2
+    assert connection.execute("PRAGMA user_version").fetchone()[0] == len(MIGRATIONS) + 1
     connection.close()
-    with pytest.raises(JournalError, match=r"version 2 and this keeper knows up to 1: it was written by a newer"):
+    with pytest.raises(JournalError, match=r"version \d+ and this keeper knows up to \d+: it was written by a newer"):
         open_writer(path)
     with pytest.raises(JournalError, match=r"newer keeper"):
         open_reader(path)
@@ -607,6 +608,50 @@ def test_rows_go_when_their_time_is_over_and_not_before(journal: Journal) -> Non
     assert journal.latest_verdicts()["wallet"].kind == "B"
 
 
+# Prices seen ----------------------------------------------------------------------------------------------------------
+
+NEAR: PriceOf = (SubaccountId("morpho", "0x3a85"), Address("0x" + "01" * 20))
+
+
+def see(journal: Journal, at: int, price: int | None) -> None:
+    prices = {} if price is None else {NEAR: price}
+    journal.record_cycle(replace(a_cycle(a_block(at, at)), prices=prices))
+
+
+def test_a_price_is_kept_from_when_it_was_first_seen_and_ends_where_it_was_seen_last(journal: Journal) -> None:
+    assert journal.prices_seen(120) == {}
+    for at, price in ((1_000, 7 * 2**70), (1_012, 7 * 2**70), (1_024, 8), (1_036, 8)):
+        see(journal, at, price)
+    assert journal.prices_seen(120) == {NEAR: (PriceSeen(1_000, 7 * 2**70), PriceSeen(1_024, 8), PriceSeen(1_036, 8))}
+
+
+def test_a_price_that_came_back_is_seen_again(journal: Journal) -> None:
+    for at, price in ((1_000, 7), (1_012, 8), (1_024, 7)):
+        see(journal, at, price)
+    assert [one.price for one in journal.prices_seen(120)[NEAR]] == [7, 8, 7, 7]
+
+
+@pytest.mark.parametrize(("seconds", "prices"), [(12, [8, 8]), (23, [8, 8]), (24, [7, 8, 8])])
+def test_what_no_longer_held_so_long_ago_is_not_told(journal: Journal, seconds: int, prices: list[int]) -> None:
+    for at, price in ((1_000, 6), (1_012, 7), (1_024, 8), (1_048, 8)):
+        see(journal, at, price)
+    assert [one.price for one in journal.prices_seen(seconds)[NEAR]] == prices
+
+
+def test_prices_seen_survive_a_restart_and_go_after_an_hour_but_for_the_last(journal: Journal, path: Path) -> None:
+    for at, price in ((1_000, 7), (1_012, 8)):
+        see(journal, at, price)
+    journal.close()
+    again = open_writer(path)
+    again.prune(1_000 + 3_600)
+    assert len(again.prices_seen(120)[NEAR]) == 3
+    again.prune(1_000 + 3_601)
+    assert again.prices_seen(120)[NEAR] == (PriceSeen(1_012, 8), PriceSeen(1_012, 8))
+    again.prune(500_000)
+    assert again.prices_seen(120)[NEAR] == (PriceSeen(1_012, 8), PriceSeen(1_012, 8))
+    again.close()
+
+
 def test_cycles_without_a_plan_go_first(journal: Journal, path: Path) -> None:
     for number in (1, 2):
         journal.record_cycle(a_cycle(a_block(number, 0), plan=a_plan() if number == 1 else None, topology=str(number)))
@@ -632,6 +677,27 @@ def test_what_may_still_land_is_kept_however_old(journal: Journal) -> None:
     assert journal.intent("0xbb") is None
 
 
+def test_a_receipt_is_untold_until_its_rescues_are_recorded_and_again_in_another_block(journal: Journal) -> None:
+    mined = replace(an_intent(), attempts=(an_attempt(),), state=State.MINED, outcome=Included(a_receipt()))
+    assert journal.untold_intents() == ()
+    journal.save_intent(mined, now=1_000)
+    assert journal.untold_intents() == (mined,)
+    journal.record_rescues(mined.plan_id, (), at=1_000)
+    journal.save_intent(replace(mined, state=State.FINAL), now=1_100)
+    assert journal.untold_intents() == ()
+    elsewhere = replace(mined, outcome=Included(replace(a_receipt(), block_hash="0xother")))
+    journal.save_intent(elsewhere, now=1_200)
+    assert journal.untold_intents() == (elsewhere,)
+
+
+def test_what_a_rollup_took_for_the_bytes_counts_as_spent(journal: Journal) -> None:
+    receipt = replace(a_receipt(), data_fee_wei=7)
+    mined = replace(an_intent(), attempts=(an_attempt(),), state=State.MINED, outcome=Included(receipt))
+    journal.save_intent(mined, now=1_000)
+    assert journal.intent(mined.plan_id) == mined
+    assert journal.spent_since(0) == 8_000_000_000_000_007
+
+
 # Any history ----------------------------------------------------------------------------------------------------------
 
 STEPS = st.lists(
@@ -654,9 +720,9 @@ def test_after_any_history_the_journal_holds_exactly_the_intents_that_were_saved
         attempts = len(intent.attempts)
         receipt = a_receipt(intent.attempts[-1].hash) if intent.attempts else None
         match step:
-            case "sign":
+            case "sign" if Event.SIGNED in TABLE[intent.state]:
                 intent = intent.signed(an_attempt(f"{plan_id}-{attempts}", index, 60 + attempts))
-            case "send" if intent.attempts:
+            case "send" if intent.attempts and Event.ACCEPTED in TABLE[intent.state]:
                 intent = intent.broadcast(now)
             case "mine" if receipt:
                 intent = replace(intent, state=State.MINED, outcome=Included(receipt))

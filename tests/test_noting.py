@@ -6,7 +6,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from keeper.alerts import Alerts
-from keeper.chain.dispatcher import Change
+from keeper.chain.batch import Change
 from keeper.core.intent import Abandoned, Included, Intent, Receipt, Refused, State
 from keeper.core.plan import Lane
 from keeper.core.snapshot import SubaccountId

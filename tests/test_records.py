@@ -1,14 +1,15 @@
 """What the journal keeps of a decision comes back as it was, so that the decision can be made again."""
 
+import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keeper.core.plan import History, InFlight, Lane, LastRescue
+from keeper.core.plan import History, InFlight, Lane, LastRescue, PriceSeen
 from keeper.core.planner import make_plan
-from keeper.core.policy import AccountSettings, DonorsOrder, Pair, PolicySettings, resolve
+from keeper.core.policy import AccountSettings, DonorsOrder, Pair, PolicySettings, PriceLimits, resolve
 from keeper.core.snapshot import SubaccountId
 from keeper.core.units import WAD, Address
 from keeper.records import history_from_json, history_to_json, policy_from_json, policy_to_json
@@ -30,6 +31,8 @@ def test_a_policy_comes_back_whole() -> None:
             cooldown_seconds=61,
             min_benefit_multiple=5,
             donors_order=DonorsOrder.LEAST_GAS,
+            volatility_min_bps=123,
+            prices=PriceLimits(300, 1_500, 60),
         ),
         [Pair(NEAR, wad("0.86"), "WETH", "USDC"), Pair(SubaccountId("wallet"))],
     )
@@ -46,13 +49,26 @@ def test_a_policy_comes_back_whole() -> None:
             InFlight("0x01", Lane.CRITICAL, frozenset({NEAR, SubaccountId("wallet")})),
             {FEED: 345},
             2**70,
+            base_fee_low_wei=2**71,
+            inclusion_delay_seconds=77,
+            waiting_since={NEAR: NOON},
         ),
+        History(prices={(NEAR, FEED): (PriceSeen(NOON, 2**80), PriceSeen(NOON + 12, 1))}),
         History(in_flight=InFlight("0x02", Lane.ROUTINE, frozenset(), may_be_replaced=True)),
     ],
-    ids=["empty", "protect-only", "full", "a batch found at the start"],
+    ids=["empty", "protect-only", "full", "prices", "a batch found at the start"],
 )
 def test_a_history_comes_back_whole(history: History) -> None:
     assert history_from_json(history_to_json(history)) == history
+
+
+def test_what_was_written_before_prices_were_disputed_is_still_read() -> None:
+    policy = json.loads(policy_to_json(a_policy()))
+    del policy["prices"]
+    assert policy_from_json(json.dumps(policy)).prices == PriceLimits()
+    history = json.loads(history_to_json(History(gas_price_wei=7)))
+    del history["prices"]
+    assert history_from_json(json.dumps(history)) == History(gas_price_wei=7)
 
 
 @settings(deadline=None)

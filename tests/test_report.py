@@ -29,8 +29,6 @@ from keeper.report import (
     percent_text,
     reading_text,
     reasons,
-    rescue_paragraph,
-    rescue_sentences,
     short,
     shortage_sentences,
     shortages,
@@ -187,7 +185,12 @@ VERDICTS: list[tuple[Verdict, str, str]] = [
     (verdict.Rescue(), "rescue", "rescue"),
     (verdict.Rescue(in_flight=True), "rescue on its way", "rescue on its way"),
     (verdict.Unfunded(1, "WETH", "deposit 1 WETH"), "unfunded", "unfunded: deposit 1 WETH"),
-    (verdict.Uneconomic(2 * WAD, WAD), "uneconomic", "uneconomic: costs $2.00, saves $1.00"),
+    (
+        verdict.Uneconomic(2 * WAD, WAD, 3),
+        "uneconomic",
+        "uneconomic: costs $2.00, is expected to save $1.00 and would have to save more than 3 times its cost",
+    ),
+    (verdict.Waiting(NOON), "waiting", "waiting: until 08:00:00 UTC at most, for a fuller batch"),
     (verdict.CoolingDown(NOON + 240), "cooling down", "cooling down until 08:04:00 UTC"),
     (verdict.CoolingDown(NOON - 1), "cooling down", "cooling down until 07:59:59 UTC"),
     (verdict.Blocked("the guard is paused"), "blocked", "blocked: the guard is paused"),
@@ -362,49 +365,6 @@ def test_reasons_are_told_where_a_word_does_not_say_all() -> None:
         "morpho broken (morpho:broken): unknown: it reverts",
         "morpho alone (morpho:alone) is not protected: not enrolled in the guard",
     ]
-
-
-# The sentences of a plan ----------------------------------------------------------------------------------------------
-
-
-def test_a_rescue_is_told_as_who_why_whence_and_what_it_leaves() -> None:
-    poor, rich = a_subaccount("poor", weth="10", health="1.1"), a_subaccount("rich", weth="40", health="3")
-    snapshot = a_snapshot(poor, rich)
-    policy = a_policy(poor, rich, rate_margin="0")
-    (rescue,) = make_plan(snapshot, policy, History()).rescues
-    sentences = rescue_sentences(rescue, snapshot, policy)
-    assert sentences[0] == "Rescue morpho poor (morpho:poor): health 1.1000 is below its trigger of 1.1500."
-    assert sentences[1] == "Move 1.36364 WETH from morpho rich (morpho:rich)."
-    assert sentences[2] == (
-        "It goes 1.1000 → 1.2500 (1.1250 after its shock); the guard lets it happen only if it ends at 1.1248 or more."
-    )
-    assert sentences[3] == "Donor morpho rich (morpho:rich) goes 3.0000 → 2.8977 (2.6079 after its shock)."
-    assert sentences[4].startswith("A liquidation would take about $")
-    assert len(sentences) == 5
-    assert rescue_paragraph(rescue, snapshot, policy) == " ".join(sentences)
-
-
-def test_what_is_repaid_is_told_apart_from_what_is_moved() -> None:
-    """1,876.36 USDC of debt are missing to its target; 938.18 are half of that, and 0.6818 WETH the other half."""
-    poor, wallet = a_subaccount("poor", health="1.1"), a_wallet(collateral={WETH: "1", USDC: "938.18"})
-    snapshot = a_snapshot(poor, wallet)
-    policy = a_policy(poor, wallet, inclusion_seconds=0)
-    (rescue,) = make_plan(snapshot, policy, History()).rescues
-    assert rescue_sentences(rescue, snapshot, policy)[1:3] == [
-        "Repay 938.18 USDC of its debt from wallet.",
-        "Move 0.68182 WETH from wallet.",
-    ]
-
-
-def test_a_last_stand_is_said() -> None:
-    """The two WETH accounts of 1.04 and 1.22 that both live at about 1.12."""
-    poor, other = a_subaccount("poor", weth="10", health="1.04"), a_subaccount("other", weth="10", health="1.22")
-    snapshot = a_snapshot(poor, other)
-    policy = a_policy(poor, other)
-    (rescue,) = make_plan(snapshot, policy, History()).rescues
-    sentences = rescue_sentences(rescue, snapshot, policy)
-    assert sentences[0].endswith(" is below its critical of 1.0800.")
-    assert "This is a last stand: donors go below their floor and share their cushion with it." in sentences
 
 
 def test_below_the_line_the_lowest_health_is_the_nearest() -> None:

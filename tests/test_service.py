@@ -1,13 +1,14 @@
 """The daemon as a process outlives the faults of its parts, says when it is blind, and always ends in order."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from keeper.chain.heads import HeadEvent, NewHead, Silence
 from keeper.errors import JournalError, JournalFull, KeeperError, NodeUnreachable
-from keeper.service import guarded_cycle, handlers, stop
+from keeper.service import guarded_cycle, handlers, run_cycles, stop
 from keeper.upkeep import end, kept_up
 from tests.builders import a_subaccount, a_wallet
 from tests.fakes import a_block
@@ -52,6 +53,18 @@ async def test_blindness_from_the_start_is_told_and_once_more_when_it_is_back(wo
     world.clock.advance(61)
     await cycle(world, 103)
     assert world.about("no_fresh_view") == [("view", says)]
+
+
+async def test_a_second_silence_is_told_however_soon_it_comes(world: World) -> None:
+    async def heads() -> AsyncIterator[HeadEvent]:
+        silence = Silence(60, "the node's newest block is 100, as before")
+        for event in (silence, silence, NewHead(a_block(101)), silence):
+            yield event
+
+    await world.start()
+    with world.listening():
+        await run_cycles(world.running, heads())
+    assert [subject for subject, _ in world.about("no_fresh_view")] == ["keeper", "keeper"]
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 
 from keeper.alerts import Alarm, Raised
-from keeper.core.plan import History
+from keeper.core.fees import Market
+from keeper.core.plan import History, Lane
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings
-from keeper.core.snapshot import FreshnessUnverified, Reading, Snapshot, Stale, Unknown
+from keeper.core.snapshot import FreshnessUnverified, Reading, SecondPrice, Snapshot, Stale, Unknown
 from keeper.core.units import Address
-from keeper.watch import alarms_in
-from tests.builders import KEEPER, WETH, a_policy, a_snapshot, a_subaccount, a_wallet
+from keeper.watch import alarms_in, budget_alarms
+from tests.builders import KEEPER, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet
 
 GWEI = 10**9
 STRANGER = Address("0x" + "57" * 20)
@@ -70,6 +71,28 @@ def test_a_price_of_unknown_age_is_an_alarm_unless_the_owner_accepts_it(
     settings = AccountSettings(accept_unchecked_age=oracle_age)
     raised = told(a_snapshot(a_subaccount("a", health="2", reading=reading)), settings=settings)
     assert [alarm for alarm, _, _ in raised] == ([Alarm.STALE_PRICE] if is_told else [])
+
+
+def test_a_disputed_price_is_told_with_the_worst_that_it_may_mean() -> None:
+    second = SecondPrice(WETH, "the pool", USDC.address, 1_000 * 10**18)
+    raised = told(replace(a_snapshot(a_subaccount("a", health="2.2"), a_wallet("100")), second_prices=(second,)))
+    says = (
+        "morpho a (morpho:a): WETH is 2,000.0000 USDC by its oracle and 1,000.0000 by the pool; at the worst of it its "
+        "health is 1.1000, and only those without debt give to it."
+    )
+    assert raised == [(Alarm.PRICE_DISPUTED, "morpho:a", says)]
+
+
+def test_a_second_source_that_says_nothing_is_told() -> None:
+    second = SecondPrice(WETH, "the pool", USDC.address, None, "it reverts")
+    raised = told(replace(a_snapshot(a_subaccount("a", health="2")), second_prices=(second,)))
+    assert raised == [(Alarm.PRICE_UNCHECKED, "WETH", "The price of WETH is not checked by the pool: it reverts.")]
+
+
+def test_a_sequencer_that_is_down() -> None:
+    raised = told(replace(a_snapshot(a_subaccount("a", health="2")), sequencer_problem="the chain's sequencer is down"))
+    says = "The chain's sequencer is down; only those without debt give."
+    assert raised == [(Alarm.SEQUENCER_DOWN, "sequencer", says)]
 
 
 def test_a_guard_that_is_paused() -> None:
@@ -135,3 +158,23 @@ def test_a_token_of_the_wallet_that_cannot_be_read_is_named() -> None:
     wallet = replace(a_wallet(), unread=("the balance of WBTC cannot be read: stale",))
     says = "wallet: the balance of WBTC cannot be read: stale."
     assert told(a_snapshot(wallet)) == [(Alarm.UNKNOWN, "wallet", says)]
+
+
+@pytest.mark.parametrize(
+    ("left_wei", "lanes"),
+    [
+        ((230_000 * 12 * GWEI, 230_000 * 12 * GWEI), []),
+        ((230_000 * 12 * GWEI - 1, 230_000 * 12 * GWEI), ["routine"]),
+        ((0, 0), ["routine", "critical"]),
+    ],
+)
+def test_a_day_s_budget_that_does_not_last_for_another_rescue(left_wei: tuple[int, int], lanes: list[str]) -> None:
+    """230,000 gas at 9 gwei, the most in two blocks, and 3 of tip."""
+    raised = list(budget_alarms(dict(zip(Lane, left_wei, strict=True)), Market(8 * GWEI, GWEI, 3 * GWEI)))
+    assert [(alarm, subject) for alarm, subject, _ in raised] == [(Alarm.BUDGET_LOW, lane) for lane in lanes]
+
+
+def test_what_is_left_of_a_budget_is_said() -> None:
+    ((_, _, says),) = budget_alarms({Lane.ROUTINE: 10**14}, Market(8 * GWEI, GWEI, 3 * GWEI))
+    left = "Of the day's gas budget 0.0001 is left for routine rescues, less than one costs now"
+    assert says == f"{left}; raise [fees] daily_budget."

@@ -108,6 +108,8 @@ def mined_from_json(answer: object, hash: str) -> MinedTransaction:
         succeeded=as_int(fields.get("status")) == 1,
         gas_used=as_int(fields.get("gasUsed")),
         gas_price_wei=as_int(fields.get("effectiveGasPrice")),
+        # The OP stack names what it took for the bytes; on Arbitrum that is part of the gas.
+        data_fee_wei=0 if fields.get("l1Fee") is None else as_int(fields.get("l1Fee")),
     )
     return MinedTransaction(receipt, tuple(log_from_json(item) for item in as_list(fields.get("logs"))))
 

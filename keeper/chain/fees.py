@@ -1,10 +1,10 @@
 """What gas costs at the moment, asked for rarely and never on the way from a head to a send."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from keeper.chain.answers import FeeHistory
-from keeper.core.intent import Market
+from keeper.core.fees import DataFee, Market
 from keeper.core.snapshot import Block
 
 BLOCKS_BETWEEN = 10
@@ -20,12 +20,16 @@ class FeeSource(Protocol):
 class FeeOracle:
     """Tips from what the last blocks paid, base fee from the block at hand."""
 
-    def __init__(self, source: FeeSource, tip_wei_min: int) -> None:
-        """`tip_wei_min`: offered even when the blocks are empty."""
+    def __init__(
+        self, source: FeeSource, tip_wei_min: int, data_fee: Callable[[Block], Awaitable[DataFee]] | None = None
+    ) -> None:
+        """`tip_wei_min`: offered even when the blocks are empty; `data_fee`: what a rollup charges at a block."""
         self._source = source
         self._tip_wei_min = tip_wei_min
         self._routine_wei = tip_wei_min
         self._critical_wei = tip_wei_min
+        self._read_data_fee = data_fee
+        self._data_fee = DataFee()
         self._asked_at: int | None = None
 
     async def refresh(self, block: Block) -> None:
@@ -33,6 +37,8 @@ class FeeOracle:
         if self._asked_at is not None and abs(block.number - self._asked_at) < BLOCKS_BETWEEN:
             return
         self._asked_at = block.number
+        if self._read_data_fee is not None:
+            self._data_fee = await self._read_data_fee(block)
         history = await self._source.fee_history(BLOCKS_LOOKED_AT, (ROUTINE_PERCENTILE, CRITICAL_PERCENTILE))
         if history.tips_wei:
             self._routine_wei = max(self._tip_wei_min, _median([row[0] for row in history.tips_wei]))
@@ -40,7 +46,7 @@ class FeeOracle:
 
     def market(self, block: Block) -> Market:
         """For the block after `block`, whose base fee is at most 12.5 % higher (EIP-1559)."""
-        return Market(-(-block.base_fee_wei * 9 // 8), self._routine_wei, self._critical_wei)
+        return Market(-(-block.base_fee_wei * 9 // 8), self._routine_wei, self._critical_wei, self._data_fee)
 
 
 def _median(values: list[int]) -> int:

@@ -2,8 +2,9 @@
 
 Asking over HTTP is the truth. A WebSocket that announces heads makes it quicker and, when it carries the whole header,
 saves the request; when it falls silent the asking goes on by itself. Heads never go back: a node that answers with an
-older block of the same chain is behind and is passed over. No new head for too long is an event as well, and a head
-that is old when it arrives is none: a node that lags by hours still answers with a new block every time.
+older block of the same chain is behind and is passed over. What came between two heads is asked for afterwards, from
+parent to parent, so that a reorganisation is seen wherever it begins. No new head for too long is an event as well, and
+a head that is old when it arrives is none: a node that lags by hours still answers with a new block every time.
 """
 
 import asyncio
@@ -50,6 +51,7 @@ HeadEvent = NewHead | Silence
 
 class HeadSource(Protocol):
     async def head(self) -> Block: ...
+    async def block(self, which: int | str) -> Block: ...
 
 
 class HintSource(Protocol):
@@ -71,16 +73,24 @@ class Heads:
         block_seconds: float,
         silence_seconds: float,
         hints: HintSource | None = None,
+        believes_hints: bool = True,
     ) -> None:
-        """`block_seconds`: the usual time between two blocks; `silence_seconds`: how long without one is too long."""
+        """`block_seconds`: the usual time between two blocks; `silence_seconds`: how long without one is too long.
+
+        `believes_hints`: whether an announced header is a head; else it is only a reason to ask for one.
+        """
         self._source = source
         self._clock = clock
         self._hints = hints
+        self._believes_hints = believes_hints
         self._silence_seconds = silence_seconds
         self._block_seconds = block_seconds
         self._period = block_seconds
         self._poll_seconds = min(max(block_seconds / 8, POLL_SECONDS_MIN), POLL_SECONDS_MAX)
         self._hashes: dict[int, str] = {}
+        """By number, of the blocks that are known to be in the chain of the last head."""
+        self._is_linked = True
+        """Whether they lead from the last head down without a gap."""
         self._last: Block | None = None
         self._reported: Block | None = None
         self._is_lost = False
@@ -107,10 +117,14 @@ class Heads:
                 yield event
 
     async def _next(self) -> HeadEvent | None:
+        if not self._is_linked:
+            # Not before the head was reported: whoever waits for it has what it needs.
+            await self._link()
         before = self._last
         for hint in await self._hints_until(min(self._poll_at, self._next_silence_at)):
-            if hint is None:
-                self._poll_at = self._clock.monotonic()
+            if hint is None or not self._believes_hints:
+                if hint is None or self._last is None or hint.number > self._last.number:
+                    self._poll_at = self._clock.monotonic()
             elif self._accept(hint) or hint == self._last:
                 # While a socket announces heads nobody asks; only when it falls behind.
                 self._due_at = self._clock.monotonic() + max(1.5 * self._period, 2 * self._poll_seconds)
@@ -174,6 +188,26 @@ class Heads:
                 self._trouble = f"the node's newest block is {head.number}, as before"
         self._poll_at = max(self._due_at, asked_at + self._poll_seconds)
 
+    async def _link(self) -> None:
+        """Fills what lies between the last head and what was known before, and counts what of that is gone."""
+        self._is_linked = True
+        block = self._last
+        while block is not None:
+            number = block.number - 1
+            known = self._hashes.get(number)
+            below = max((each for each in self._hashes if each < number), default=None)
+            if known == block.parent_hash or (known is None and below is None):
+                return
+            self._reorganised += known is not None
+            self._hashes[number] = block.parent_hash
+            self._forget_old()
+            if below is None or number not in self._hashes:
+                return
+            try:
+                block = await self._source.block(block.parent_hash)
+            except ChainError:
+                return
+
     def _accept(self, block: Block) -> bool:
         """Whether it is a new head; remembers it if so."""
         last = self._last
@@ -198,10 +232,15 @@ class Heads:
                 seconds = (block.timestamp - last.timestamp) / (block.number - last.number)
                 self._period = min(self._period, seconds)
         self._hashes[block.number] = block.hash
-        while len(self._hashes) > REMEMBERED_HEADS:
-            del self._hashes[min(self._hashes)]
+        self._forget_old()
         self._last = block
+        self._is_linked = self._hashes.get(block.number - 1) == block.parent_hash
         return True
+
+    def _forget_old(self) -> None:
+        newest = max(self._hashes)
+        for number in [number for number in self._hashes if number <= newest - REMEMBERED_HEADS]:
+            del self._hashes[number]
 
     def _report(self, block: Block) -> NewHead:
         before, self._reported = self._reported, block

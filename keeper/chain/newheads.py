@@ -1,6 +1,6 @@
 """New heads as a node announces them over a WebSocket: a hint that saves asking, never the only source.
 
-One socket for one subscription, supervised here: whatever happens to it, it is opened and subscribed anew. web3's
+One socket for each subscription, supervised here: whatever happens to it, it is opened and subscribed anew. web3's
 socket provider is not used: its listener spins while it waits, stops for good when its queue is full or an error
 without an id arrives, does not subscribe again after a reconnect, and logs the whole URL.
 """
@@ -10,7 +10,8 @@ import contextlib
 import json
 import logging
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, Self, cast
 
 import structlog
@@ -27,6 +28,8 @@ HINTS_MAX = 16
 """The oldest is dropped: only the newest head matters, and what fell out is found by its number."""
 MESSAGE_BYTES_MAX = 2**24
 ANSWER_SECONDS_MAX = 10
+PING_SECONDS = 5.0
+"""A half-open link is noticed after twice as long, not after five minutes."""
 RECONNECT_SECONDS_MIN = 0.5
 RECONNECT_SECONDS_MAX = 30
 
@@ -34,22 +37,18 @@ SOCKET_LOG = logging.getLogger("keeper.chain.newheads.socket")
 
 
 class NewHeads:
-    """A supervised subscription; runs inside `async with`. `arrived` is set when `take` has something."""
+    """What one or several nodes announce; runs inside `async with`. `arrived` is set when `take` has something."""
 
-    def __init__(self, url: str, chain_id: int, clock: Clock) -> None:
-        self._url = url
-        self._chain_id = chain_id
-        self._clock = clock
-        self._redact = Redactor(url)
-        self._log = structlog.get_logger(__name__).bind(endpoint=self._redact.label)
+    def __init__(self, urls: Sequence[str], chain_id: int, clock: Clock) -> None:
         self._hints: deque[Block | None] = deque(maxlen=HINTS_MAX)
-        self._task: asyncio.Task[None] | None = None
+        self._subscriptions = [_Subscription(url, chain_id, clock, self._hint) for url in urls]
+        self._opened = AsyncExitStack()
         self.arrived = asyncio.Event()
-        self.is_subscribed = False
-        self._filter = RedactingFilter(self._redact)
 
-    def __repr__(self) -> str:
-        return f"NewHeads({self._redact.label})"
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether any node announces its heads now."""
+        return any(subscription.is_alive for subscription in self._subscriptions)
 
     def take(self) -> list[Block | None]:
         """The heads announced since the last call, oldest first; None for one whose header is not whole."""
@@ -57,6 +56,36 @@ class NewHeads:
         self._hints.clear()
         self.arrived.clear()
         return hints
+
+    async def __aenter__(self) -> Self:
+        for subscription in self._subscriptions:
+            await self._opened.enter_async_context(subscription)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._opened.aclose()
+
+    def _hint(self, block: Block | None) -> None:
+        self._hints.append(block)
+        self.arrived.set()
+
+
+class _Subscription:
+    """One socket to one node, opened anew whatever happens to it."""
+
+    def __init__(self, url: str, chain_id: int, clock: Clock, hint: Callable[[Block | None], None]) -> None:
+        self._url = url
+        self._chain_id = chain_id
+        self._clock = clock
+        self._hint = hint
+        self._redact = Redactor(url)
+        self._log = structlog.get_logger(__name__).bind(endpoint=self._redact.label)
+        self._task: asyncio.Task[None] | None = None
+        self.is_alive = False
+        self._filter = RedactingFilter(self._redact)
+
+    def __repr__(self) -> str:
+        return f"_Subscription({self._redact.label})"
 
     async def __aenter__(self) -> Self:
         SOCKET_LOG.addFilter(self._filter)
@@ -80,9 +109,8 @@ class NewHeads:
                     logger=SOCKET_LOG,
                     proxy=None,
                     open_timeout=ANSWER_SECONDS_MAX,
-                    # A half-open link is noticed after ten seconds, not after five minutes.
-                    ping_interval=5,
-                    ping_timeout=5,
+                    ping_interval=PING_SECONDS,
+                    ping_timeout=PING_SECONDS,
                     close_timeout=1,
                     max_size=MESSAGE_BYTES_MAX,
                 ) as socket:
@@ -92,7 +120,7 @@ class NewHeads:
             except (WebSocketException, OSError, ChainError, ValueError) as problem:
                 reason = self._redact(str(problem)) or type(problem).__name__
             finally:
-                self.is_subscribed = False
+                self.is_alive = False
             self._log.warning("heads.socket_lost", reason=reason, again_in_seconds=pause)
             await self._clock.sleep(pause)
             pause = min(2 * pause, RECONNECT_SECONDS_MAX)
@@ -104,7 +132,7 @@ class NewHeads:
             if not isinstance(told, str) or int(told, 16) != self._chain_id:
                 raise WrongChain(f"{self._redact.label} is a node of another chain; correct [chain] ws_url.")
             await _ask(socket, 2, "eth_subscribe", ["newHeads"])
-        self.is_subscribed = True
+        self.is_alive = True
         # Blocks came while nobody listened: have the newest asked for.
         self._hint(None)
 
@@ -126,10 +154,6 @@ class NewHeads:
             return block_from_json(result, self._redact.label)
         except BadAnswer:
             return None
-
-    def _hint(self, block: Block | None) -> None:
-        self._hints.append(block)
-        self.arrived.set()
 
 
 async def _ask(socket: ClientConnection, id: int, method: str, params: list[Any]) -> object:

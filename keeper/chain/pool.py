@@ -1,165 +1,145 @@
-"""Endpoints, paced and bounded, behind one `request`.
+"""All endpoints of the chain behind one `request`.
 
-A `Node` is one endpoint: it lets requests through at a rate, in two lanes of their own, each with a deadline, and lets
-no answer out before the node at the other end of the present connection was asked for its chain id. The `EndpointPool`
-is what the rest of the keeper talks to; it is itself a web3 provider, so that web3 code can run over the same limits.
+The best endpoint is asked; when it fails, or has had its share of the time, the next one is asked as well, and the
+first answer counts. What is sent goes to all of them. The pool is itself a web3 provider, so that web3 code can run
+over the same limits.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Self, TypeAlias
 
-from asyncio_throttle import Throttler
 from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
+from keeper.chain.clock import SYSTEM_CLOCK, Clock
+from keeper.chain.node import Node
+from keeper.chain.pace import Limits, Traffic
 from keeper.chain.provider import HttpProvider
-from keeper.errors import BadAnswer, ChainError, NodeUnreachable, WrongChain
+from keeper.errors import CallReverted, ChainError, NodeRefused, NodeUnreachable, RateLimited
 
-
-class Traffic(Enum):
-    """The two lanes of an endpoint; what is on its way to being sent never queues behind what is only looked at."""
-
-    READ = "read"
-    SEND = "send"
+SEND = "eth_sendRawTransaction"
+CLEARLY_BETTER = 2
+NOTICEABLE_SECONDS = 0.25
+"""So many times quicker, and by so much, must another endpoint be to be asked first: to go to and fro between equals
+shows two views."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What one endpoint may be asked."""
+class Asked:
+    """A request to an endpoint has ended."""
 
-    requests_per_second: float = 25
-    timeout_seconds: float = 5
-    """From being asked to having answered, the wait for the endpoint's rate included."""
-    concurrent_reads_max: int = 12
-    concurrent_sends_max: int = 4
-
-
-SEND_SHARE = 0.2
-"""Of the permitted rate; a cycle sends two requests at most."""
+    node: Node
+    method: str
+    result: str
+    """`answered`, `refused` or the name of the fault."""
+    fault: ChainError | None = None
+    """Why there was no answer."""
 
 
-class _Lane:
-    def __init__(self, requests_per_second: float, burst: int, concurrent_max: int) -> None:
-        # The window slides, so a short period spreads requests; `burst` is the least that a cycle needs at once.
-        self._throttler = Throttler(rate_limit=burst, period=burst / requests_per_second)
-        self._slots = asyncio.Semaphore(concurrent_max)
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """An endpoint contradicted a quorum of the others and is not asked for its word for a while."""
 
-    async def __aenter__(self) -> None:
-        await self._slots.acquire()
-        try:
-            await self._throttler.acquire()
-        except BaseException:
-            self._slots.release()
-            raise
-
-    async def __aexit__(self, *_: object) -> None:
-        self._slots.release()
+    node: Node
+    says: str
+    """What it contradicted them in, as a sentence."""
+    seconds: float
 
 
-class Node:
-    """One endpoint on one chain."""
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """An endpoint's newest block has been an old one for some time."""
 
-    def __init__(self, provider: HttpProvider, chain_id: int, limits: Limits) -> None:
-        self.provider = provider
-        self._chain_id = chain_id
-        self._timeout_seconds = limits.timeout_seconds
-        reads = limits.requests_per_second * (1 - SEND_SHARE)
-        sends = limits.requests_per_second * SEND_SHARE
-        self._lanes = {
-            Traffic.READ: _Lane(reads, max(2, round(reads / 5)), limits.concurrent_reads_max),
-            Traffic.SEND: _Lane(sends, max(4, round(sends)), limits.concurrent_sends_max),
-        }
-        self._verified_link = 0
-        """The link of the provider at which the node told the right chain id."""
-        self._verifying = asyncio.Lock()
-
-    @property
-    def label(self) -> str:
-        return self.provider.label
-
-    async def request(self, method: str, params: Any, traffic: Traffic) -> RPCResponse:
-        """The node's answer, an error of its own included.
-
-        Raises NodeUnreachable after the deadline, WrongChain, and what the provider raises.
-        """
-        try:
-            async with asyncio.timeout(self._timeout_seconds), self._lanes[traffic]:
-                answer = await self.provider.make_request(RPCEndpoint(method), params)
-                # After the answer and not before the question: a connection is known to be new only once it was used.
-                await self._verify()
-                return answer
-        except TimeoutError:
-            pass
-        raise NodeUnreachable(f"{self.label} did not answer {method} within {self._timeout_seconds:g} s.")
-
-    async def _verify(self) -> None:
-        if self._verified_link == self.provider.link:
-            return
-        async with self._verifying:
-            link = self.provider.link
-            if self._verified_link == link:
-                return
-            answer = await self.provider.make_request(RPCEndpoint("eth_chainId"), [])
-            told = answer.get("result")
-            if not isinstance(told, str) or not told.startswith("0x"):
-                raise BadAnswer(f"{self.label} does not tell its chain id.")
-            if int(told, 16) != self._chain_id:
-                raise WrongChain(
-                    f"{self.label} is a node of chain {int(told, 16)} and the configuration says {self._chain_id}; "
-                    "correct [chain] rpc_url or chain_id."
-                )
-            self._verified_link = link
+    node: Node
+    says: str
 
 
-Observer: TypeAlias = Callable[[str, str], None]
-"""Told of every request: its method, and `answered`, `refused` or the name of the fault."""
+Event: TypeAlias = Asked | Quarantined | Behind
+Observer: TypeAlias = Callable[[Event], None]
 
 
-def ignore(_method: str, _result: str) -> None:
+def ignore(_event: Event) -> None:
     pass
 
 
-class EndpointPool(AsyncJSONBaseProvider):
-    """All endpoints of the chain behind one `request`; as a web3 provider it serves `AsyncWeb3(pool, middleware=[])`.
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An answer, an error in it included, and who gave it."""
 
-    With one endpoint there is nothing to choose; what it takes to choose between several belongs here and nowhere else.
-    """
+    node: Node
+    answer: RPCResponse
+    fault: ChainError | None
+    """The error in it."""
+
+    @property
+    def is_of_the_chain(self) -> bool:
+        """Whether every other node would say the same: a result, or a call that reverts."""
+        return self.fault is None or isinstance(self.fault, CallReverted)
+
+
+class EndpointPool(AsyncJSONBaseProvider):
+    """Closed by `disconnect`, or on leaving it as a context manager."""
 
     global_ccip_read_enabled = False
 
-    def __init__(self, node: Node, observe: Observer = ignore) -> None:
+    def __init__(self, nodes: Sequence[Node], observe: Observer = ignore) -> None:
+        """`nodes`: at least one, the one that is preferred first; all of the same chain."""
         super().__init__()
-        self._node = node
-        self._observe = observe
+        self.nodes = tuple(nodes)
+        self.observe = observe
+        self._first = self.nodes[0]
+        """Whoever answered last."""
+        self._timeout_seconds = max(node.timeout_seconds for node in nodes)
+        self._sending: set[asyncio.Task[Told]] = set()
+        """To other endpoints, after one has taken it."""
 
     @property
     def label(self) -> str:
-        """The endpoint as people may see it."""
-        return self._node.label
+        """The endpoints as people may see them."""
+        return " and ".join(node.label for node in self.nodes)
 
-    def redact(self, text: str) -> str:
-        """`text`, on one line and bounded, without what is secret about the endpoint."""
-        return self._node.provider.redact(text)
+    def alone(self) -> "list[EndpointPool]":
+        """A pool of each endpoint by itself."""
+        return [EndpointPool([node], self.observe) for node in self.nodes]
 
     async def request(self, method: str, params: Any, traffic: Traffic = Traffic.READ) -> RPCResponse:
-        """As `Node.request`."""
-        try:
-            answer = await self._node.request(method, params, traffic)
-        except ChainError as fault:
-            self._observe(method, type(fault).__name__)
-            raise
-        self._observe(method, "refused" if answer.get("error") else "answered")
-        return answer
+        """As `told`."""
+        return (await self.told(method, params, traffic)).answer
 
     async def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
         """web3's way in."""
-        return await self.request(method, params, Traffic.SEND if method == "eth_sendRawTransaction" else Traffic.READ)
+        return await self.request(method, params, Traffic.SEND if method == SEND else Traffic.READ)
+
+    async def told(self, method: str, params: Any, traffic: Traffic = Traffic.READ) -> Told:
+        """An endpoint's answer, an error of its own included.
+
+        Raises what `Node.request` raises, of the endpoint that was asked first, when none answered.
+        """
+        if method == SEND:
+            return await self._send(params)
+        return await self._ask_in_turn(self._ranked(), method, params, traffic)
+
+    async def each(self, method: str, params: Any) -> list[Told]:
+        """What every endpoint says that answers."""
+        asked = (self._ask(node, method, params, Traffic.READ) for node in self.nodes)
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, ChainError):
+                raise outcome
+        return [outcome for outcome in outcomes if isinstance(outcome, Told) and outcome.fault is None]
+
+    def prefer(self, node: Node) -> None:
+        """Asks this endpoint first as long as no other is clearly better."""
+        self._first = node
 
     async def disconnect(self) -> None:
-        await self._node.provider.disconnect()
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+        for node in self.nodes:
+            await node.provider.disconnect()
 
     async def __aenter__(self) -> Self:
         return self
@@ -167,8 +147,115 @@ class EndpointPool(AsyncJSONBaseProvider):
     async def __aexit__(self, *_: object) -> None:
         await self.disconnect()
 
+    # --------------------------------------------------------------------------------------------------------------
 
-def open_pool(url: str, chain_id: int, limits: Limits | None = None, observe: Observer = ignore) -> EndpointPool:
-    """A pool of the one endpoint at `url`; nothing is opened before the first request. Closed by `disconnect`
-    or on leaving it as a context manager."""
-    return EndpointPool(Node(HttpProvider(url), chain_id, limits or Limits()), observe)
+    def _ranked(self) -> list[Node]:
+        """The endpoints, the best one first."""
+        ranked = sorted(self.nodes, key=lambda node: (node.pace.rest_seconds > 0, node.expected_seconds))
+        best, first = ranked[0], self._first
+        enough = CLEARLY_BETTER * best.expected_seconds + NOTICEABLE_SECONDS
+        if not first.pace.rest_seconds and first.expected_seconds <= enough:
+            best = first
+        return [best, *(node for node in ranked if node is not best)]
+
+    async def _ask(self, node: Node, method: str, params: Any, traffic: Traffic) -> Told:
+        try:
+            answer = await node.request(method, params, traffic)
+        except ChainError as fault:
+            self.observe(Asked(node, method, type(fault).__name__, fault))
+            raise
+        fault = node.fault_in(answer, method)
+        self.observe(Asked(node, method, "answered" if fault is None else "refused"))
+        return Told(node, answer, fault)
+
+    async def _ask_in_turn(self, order: Sequence[Node], method: str, params: Any, traffic: Traffic) -> Told:
+        if len(order) == 1:
+            return await self._ask(order[0], method, params, traffic)
+        asked: dict[asyncio.Task[Told], Node] = {}
+        refusal: Told | None = None
+        fault: ChainError | None = None
+        patience = self._timeout_seconds / len(order)
+        left = list(order)
+        ends_at = asyncio.get_running_loop().time() + self._timeout_seconds
+        try:
+            while left or asked:
+                if left:
+                    node = left.pop(0)
+                    asked[asyncio.create_task(self._ask(node, method, params, traffic))] = node
+                seconds = ends_at - asyncio.get_running_loop().time()
+                done, late = await asyncio.wait(
+                    asked, timeout=min(patience, seconds) if left else seconds, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in [task for task in asked if task in done]:
+                    del asked[task]
+                    try:
+                        told = task.result()
+                    except ChainError as problem:
+                        fault = fault or problem
+                        continue
+                    if told.is_of_the_chain:
+                        self._first = told.node
+                        return told
+                    refusal = refusal or told
+                if not done:
+                    for task in late:
+                        asked[task].disappoints()
+                    if not left:
+                        break
+        finally:
+            for task in asked:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+        if refusal is not None:
+            return refusal
+        raise fault or NodeUnreachable(f"{self.label} did not answer {method} within {self._timeout_seconds:g} s.")
+
+    async def _send(self, params: Any) -> Told:
+        """To all endpoints: taken by one is taken, and refused is only what all refuse.
+
+        When nobody says that it took it, an endpoint that may have taken it without a word comes before one that
+        refused: what became of it is not known.
+        """
+        asked = [asyncio.create_task(self._ask(node, SEND, params, Traffic.SEND)) for node in self.nodes]
+        self._sending.update(asked)
+        for task in asked:
+            task.add_done_callback(self._sending.discard)
+        refusal: Told | None = None
+        faults: list[ChainError] = []
+        for each in asyncio.as_completed(asked):
+            try:
+                told = await each
+            except ChainError as fault:
+                faults.append(fault)
+                continue
+            if told.fault is None:
+                for task in asked:
+                    task.add_done_callback(_look)
+                return told
+            refusal = refusal or told
+        unknown = next((fault for fault in faults if not _was_turned_away(fault)), None)
+        if refusal is not None and unknown is None:
+            return refusal
+        raise unknown or faults[0]
+
+
+def _was_turned_away(fault: ChainError) -> bool:
+    """Whether a request did certainly not reach a node's pool of transactions."""
+    return isinstance(fault, RateLimited | NodeRefused) or (isinstance(fault, NodeUnreachable) and not fault.was_asked)
+
+
+def _look(task: "asyncio.Task[Told]") -> None:
+    """A fault that nobody waits for is no fault of the program's."""
+    if not task.cancelled():
+        task.exception()
+
+
+def open_pool(
+    url: str,
+    chain_id: int,
+    limits: Limits | None = None,
+    observe: Observer = ignore,
+    clock: Clock = SYSTEM_CLOCK,
+) -> EndpointPool:
+    """A pool of the one endpoint at `url`; nothing is opened before the first request."""
+    return EndpointPool([Node(HttpProvider(url), chain_id, limits or Limits(), clock)], observe)

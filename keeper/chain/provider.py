@@ -58,20 +58,18 @@ class HttpProvider(AsyncJSONBaseProvider):
     global_ccip_read_enabled = False
     exception_retry_configuration = None
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, number: int | None = None) -> None:
+        """`number`: shown beside the label, where several endpoints are of one host."""
         super().__init__()
         self.redact = Redactor(url)
+        self.label = self.redact.label if number is None else f"{self.redact.label} ({number})"
+        """The endpoint as people may see it."""
         self._address = _Url(url)
         self._session: aiohttp.ClientSession | None = None
         self.link = 0
         """How often the connections were lost and made anew: what was learnt about the node before may not hold."""
         self._travelling_on_old = 0
         """Requests under way over a connection that other requests used before."""
-
-    @property
-    def label(self) -> str:
-        """The endpoint as people may see it."""
-        return self.redact.label
 
     def __repr__(self) -> str:
         return f"HttpProvider({self.label})"
@@ -188,7 +186,8 @@ class HttpProvider(AsyncJSONBaseProvider):
                 return NodeUnreachable(f"{self.label} closed the connection without an answer to {method}.")
             case aiohttp.ClientConnectorError():
                 return NodeUnreachable(
-                    f"{self.label} cannot be reached: {self.redact(error.strerror or 'no connection')}."
+                    f"{self.label} cannot be reached: {self.redact(error.strerror or 'no connection')}.",
+                    was_asked=False,
                 )
             case _:
                 reason = self.redact(str(error)) or type(error).__name__

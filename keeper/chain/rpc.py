@@ -5,9 +5,10 @@ one is refused, not worked around: by number, two reads of a cycle could see two
 costs one more request per cycle than there is room for.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 
+from keeper.chain.agreement import Agreement
 from keeper.chain.answers import (
     FeeHistory,
     KnownTransaction,
@@ -25,33 +26,29 @@ from keeper.chain.answers import (
     known_from_json,
     log_from_json,
     mined_from_json,
-    revert_data,
     simulated_from_json,
     to_hex,
 )
-from keeper.chain.pool import EndpointPool, Traffic
+from keeper.chain.clock import SYSTEM_CLOCK, Clock
+from keeper.chain.pace import Traffic
+from keeper.chain.pool import EndpointPool
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
-from keeper.errors import BadAnswer, BlockGone, CallReverted, ChainError, NodeRefused
-from keeper.protocols.abi import explain_revert
+from keeper.errors import BadAnswer, BlockGone, NodeRefused
 from keeper.protocols.base import Log
 
 LOG_RANGE_MAX = 2_000
 """Blocks per eth_getLogs request; most providers refuse more than a few thousand."""
 
-BLOCK_GONE_WORDS = (
-    "resource not found",
-    "header not found",
-    "header for hash not found",
-    "not currently canonical",
-    "block not found",
-    "unknown block",
-    "blockoutofrange",
-    "could not find block",
-)
-"""How geth, reth, erigon, nethermind, besu and anvil say that a block is not in their chain."""
 
-REVERTED_WORDS = ("execution reverted", "vm execution error", "reverted")
+T = TypeVar("T")
+
+BLOCK_SECONDS = 12.0
+STALE_BLOCKS = 2.5
+"""A head that is older than so many block times is looked for elsewhere."""
+
+Question: TypeAlias = Callable[["Rpc"], Awaitable[T]]
+"""Something to ask the chain, or one endpoint of several."""
 
 
 class Rpc:
@@ -61,13 +58,32 @@ class Rpc:
     BlockGone.
     """
 
-    def __init__(self, pool: EndpointPool) -> None:
+    def __init__(
+        self, pool: EndpointPool, *, block_seconds: float = BLOCK_SECONDS, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        """`block_seconds`: the usual time between two blocks."""
         self._pool = pool
+        self._stale_seconds = STALE_BLOCKS * block_seconds
+        self._clock = clock
 
     @property
     def label(self) -> str:
         """The endpoint as people may see it."""
         return self._pool.label
+
+    def alone(self) -> "list[Rpc]":
+        """The chain as each endpoint tells it by itself."""
+        return [Rpc(pool) for pool in self._pool.alone()]
+
+    async def agreed(
+        self, question: Question[T], about: str, same: Callable[[T], Hashable] = lambda value: value
+    ) -> Agreement[T]:
+        """What the endpoints say of something that all have to say the same of: here, what one says that answers.
+
+        `about` names it for people; `same` makes the same of two answers that mean the same.
+        """
+        del about, same
+        return Agreement((await question(self),))
 
     async def chain_id(self) -> int:
         return as_int(await self._ask("eth_chainId", []))
@@ -75,7 +91,21 @@ class Rpc:
     # Blocks -----------------------------------------------------------------------------------------------------------
 
     async def head(self) -> Block:
-        return await self.block("latest")
+        """The newest block. When an endpoint's is old, the others are asked as well, and the furthest is believed."""
+        method, params = "eth_getBlockByNumber", ["latest", False]
+        block = block_from_json(await self._ask(method, params), self.label)
+        if len(self._pool.nodes) == 1 or self._clock.now() - block.timestamp <= self._stale_seconds:
+            return block
+        told = [
+            (block_from_json(one.answer.get("result"), one.node.label), one.node)
+            for one in await self._pool.each(method, params)
+        ]
+        newest, node = max(told, key=lambda one: one[0].number, default=(block, self._pool.nodes[0]))
+        for other, behind in told:
+            if other.number < newest.number:
+                behind.disappoints()
+        self._pool.prefer(node)
+        return newest
 
     async def block(self, which: int | str) -> Block:
         """By number, tag (`latest`, `finalized`, …) or hash. Raises BlockGone when there is none."""
@@ -86,6 +116,13 @@ class Rpc:
         if answer is None:
             raise BlockGone(f"{self.label} has no block {which}.", reason="block not found")
         return block_from_json(answer, self.label)
+
+    async def finalized_number(self) -> int | None:
+        """The newest block that cannot be reorganised away; None where the node does not know of any such."""
+        try:
+            return (await self.block("finalized")).number
+        except NodeRefused:
+            return None
 
     # State ------------------------------------------------------------------------------------------------------------
 
@@ -202,25 +239,10 @@ class Rpc:
     # --------------------------------------------------------------------------------------------------------------
 
     async def _ask(self, method: str, params: Sequence[Any], traffic: Traffic = Traffic.READ) -> Any:
-        answer = await self._pool.request(method, params, traffic)
-        error = answer.get("error")
-        if error is None:
-            return answer.get("result")
-        raise self._fault(method, cast(Mapping[str, Any], error))
-
-    def _fault(self, method: str, error: Mapping[str, Any]) -> ChainError:
-        code = error.get("code")
-        code = code if isinstance(code, int) else 0
-        reason = self._pool.redact(str(error.get("message", ""))) or "no reason given"
-        data = revert_data(error.get("data"))
-        lower = reason.lower()
-        if code == 3 or (method in ("eth_call", "eth_estimateGas") and any(words in lower for words in REVERTED_WORDS)):
-            return CallReverted(f"A call reverted: {explain_revert(data)}.", data)
-        if code == -32001 or any(words in lower for words in BLOCK_GONE_WORDS):
-            return BlockGone(
-                f"{self.label} does not have the block asked for ({method}: {reason}).", code, reason, data
-            )
-        return NodeRefused(f"{self.label} refused {method}: {reason} (code {code}).", code, reason, data)
+        told = await self._pool.told(method, params, traffic)
+        if told.fault is not None:
+            raise told.fault
+        return told.answer.get("result")
 
 
 def pinned(block_hash: str) -> dict[str, Any]:

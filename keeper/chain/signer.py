@@ -17,7 +17,7 @@ from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from hexbytes import HexBytes
 from rlp.exceptions import RLPException
 
-from keeper.core.intent import Fees
+from keeper.core.fees import Fees
 from keeper.core.units import Address
 from keeper.errors import ConfigError, ProtocolError, SigningRefused
 from keeper.protocols.guard_batch import TRANSACTION_GAS_MAX, keeper_selectors, pause_calldata

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from keeper.chain.answers import SimulatedCall, SimulatedResult
-from keeper.chain.pool import Traffic
+from keeper.chain.pace import Traffic
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
 from keeper.errors import BlockGone, CallReverted, NodeRefused

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from rich.console import RenderableType
 
+from keeper.chain.connect import connect
+from keeper.chain.rpc import Rpc
 from keeper.chain.signer import decrypt_keystore
 from keeper.commands.answer import Answer
 from keeper.commands.check_guard import (
@@ -22,13 +24,20 @@ from keeper.commands.check_guard import (
 )
 from keeper.commands.finding import Finding, Grade, finding_document, findings_table, summary
 from keeper.config import Config, load_config
+from keeper.config_values import listed
 from keeper.control import ask_daemon
+from keeper.core.disputes import disputes_in, silent_seconds
 from keeper.core.economics import USUAL_RESCUE_GAS
-from keeper.core.snapshot import FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
+from keeper.core.plan import History
+from keeper.core.snapshot import Block, FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
+from keeper.core.units import WAD, Address
 from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
 from keeper.journal_reader import open_reader
 from keeper.pausing import Mode, PauseFile
+from keeper.protocols.euler.adapter import EulerV2
+from keeper.protocols.second_prices import SecondFeed
 from keeper.protocols.wallet import Wallet
+from keeper.protocols.whereabouts import SEQUENCER_FEEDS
 from keeper.report import age_text, amount_text, number_text, reading_text, short, time_text
 from keeper.session import Session, open_session
 
@@ -55,6 +64,7 @@ def check(config_path: Path) -> Answer:
 async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
     findings = [*_signer(config), *_journal(config), *await _daemon(config)]
     try:
+        findings += await _endpoints(config)
         async with open_session(config) as session:
             snapshot = await session.look()
             findings += _node(config, snapshot)
@@ -70,6 +80,7 @@ async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
     findings += cap_findings(snapshot)
     findings += permission_findings(session, snapshot, () if exposure is None else exposure.permissions)
     findings += _feeds(session, snapshot)
+    findings += _seconds(session, snapshot)
     return [*findings, *_gas(config, snapshot)], exposure
 
 
@@ -117,6 +128,31 @@ async def _daemon(config: Config) -> list[Finding]:
     return [Finding(Grade.FINE, "daemon", says)]
 
 
+async def _endpoints(config: Config) -> list[Finding]:
+    """Each of several by itself: while the others answer, nothing else shows that one does not."""
+    if len(config.chain.rpc_url) == 1:
+        return []
+    async with connect(config) as rpc:
+        heads = await asyncio.gather(*(_head(one) for one in rpc.alone()))
+    now = int(time.time())
+    answering = sum(isinstance(head, Block) for _, head in heads)
+    grade = Grade.WARNING if answering >= config.chain.quorum else Grade.FAILURE
+    fix = "look at it, or name another one in [chain] rpc_url"
+    return [
+        Finding(Grade.FINE, label, f"block {head.number}, {time_text(head.timestamp, now)}")
+        if isinstance(head, Block)
+        else Finding(grade, label, str(head), fix)
+        for label, head in heads
+    ]
+
+
+async def _head(rpc: Rpc) -> tuple[str, Block | ChainError]:
+    try:
+        return rpc.label, await rpc.head()
+    except ChainError as fault:
+        return rpc.label, fault
+
+
 def _node(config: Config, snapshot: Snapshot) -> Iterator[Finding]:
     block = snapshot.block
     now = int(time.time())
@@ -131,19 +167,23 @@ def _node(config: Config, snapshot: Snapshot) -> Iterator[Finding]:
 
 def _subaccounts(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
     for subaccount in snapshot.subaccounts:
-        grade, says, fix = _of_subaccount(session, subaccount)
+        grade, says, fix = _of_subaccount(session, snapshot, subaccount)
         id = str(subaccount.id)
         named = says if subaccount.label == id else f"{says} ({short(id)})"
         yield Finding(grade, subaccount.label, named, fix, id)
 
 
-def _of_subaccount(session: Session, subaccount: Subaccount) -> tuple[Grade, str, str]:
+def _of_subaccount(session: Session, snapshot: Snapshot, subaccount: Subaccount) -> tuple[Grade, str, str]:
     """The first thing that is wrong with it, and the fix."""
     reading = subaccount.reading
     if isinstance(reading, Unknown):
         return Grade.FAILURE, f"it cannot be read: {reading.reason}", "`keeper explain` says what its owner can do"
     if subaccount.guard_index is None:
         grade = Grade.FAILURE if subaccount.has_debt else Grade.WARNING
+        accounts = () if snapshot.guard is None else snapshot.guard.accounts
+        if any(account.awaits_holder and account.holder == subaccount.holder for account in accounts):
+            says = f"it is enrolled, but its holder {subaccount.holder} has not joined the guard"
+            return grade, says, "the holder sends what `keeper setup` lists for him"
         return grade, "it is not enrolled in the guard", "`keeper setup` enrols it"
     if subaccount.cannot_give is not None:
         return Grade.FAILURE, f"it cannot give: {subaccount.cannot_give}", "`keeper setup` asks for what is missing"
@@ -160,8 +200,25 @@ def _allowances(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
     for adapter in session.portfolio.topology.adapters:
         if isinstance(adapter, Wallet):
             (wallet,) = (each for each in snapshot.subaccounts if each.id.protocol == adapter.name)
+            forms = _forms(session)
             for token in adapter.held:
                 yield _allowance(token, wallet, snapshot)
+                if token.address in forms:
+                    says = (
+                        f"it is what {forms[token.address]} keeps collateral as: given from the wallet, it leaves an "
+                    )
+                    says += "account there, and nobody looks at what that account owes"
+                    fix = 'take it out of the tokens of [[protocols]] kind = "wallet"; the account itself gives it'
+                    yield Finding(Grade.WARNING, f"wallet {token.symbol}", says, fix)
+
+
+def _forms(session: Session) -> dict[Address, str]:
+    """What protocols that are configured hold collateral as, and whose it is."""
+    forms = {token.address: "Aave" for token in session.portfolio.a_tokens().values()}
+    for adapter in session.portfolio.topology.adapters:
+        if isinstance(adapter, EulerV2):
+            forms |= {vault.address: "Euler" for vault in adapter.topology.vaults}
+    return forms
 
 
 def _allowance(token: Token, wallet: Subaccount, snapshot: Snapshot) -> Finding:
@@ -221,6 +278,36 @@ def _feeds(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
                 if address in session.portfolio.topology.usd_feeds
                 else "add it to [prices] usd",
             )
+
+
+def _seconds(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
+    silent = {second.token.address: problem for second, problem in silent_seconds(snapshot)}
+    disputes = disputes_in(snapshot, session.policy.prices, History())
+    for second in snapshot.second_prices:
+        subject, symbol = f"second price {second.token.symbol}", second.token.symbol
+        if second.token.address in silent:
+            says = f"{second.source} says nothing: {silent[second.token.address]}"
+            yield Finding(Grade.WARNING, subject, says, f"until it does, {symbol} is believed unchecked")
+        elif second.price is not None:
+            yield Finding(Grade.FINE, subject, f"{second.source} answers {number_text(second.price / WAD)}")
+    for source in session.portfolio.topology.seconds:
+        same = [
+            each.label for each in snapshot.subaccounts if isinstance(source, SecondFeed) and source.feed in each.feeds
+        ]
+        if same:
+            says = f"it is the very feed that the oracle of {listed(same)} reads: no second opinion there"
+            yield Finding(Grade.WARNING, f"second price {source.token.symbol}", says, "name another source")
+    for id, dispute in disputes.items():
+        fix = "until they agree, only those without debt give to it"
+        yield Finding(Grade.FAILURE, snapshot.subaccount(id).label, f"disputed: {dispute}", fix, str(id))
+    if snapshot.sequencer_problem is not None:
+        yield Finding(Grade.FAILURE, "sequencer", snapshot.sequencer_problem, "until then only those without debt give")
+    elif session.config.prices.sequencer_feed is not None:
+        yield Finding(Grade.FINE, "sequencer", "it is up, and its grace period is over")
+    elif snapshot.chain_id in SEQUENCER_FEEDS:
+        says = "this chain has a sequencer, and nobody asks whether it is up"
+        fix = f'set [prices] sequencer_feed = "{SEQUENCER_FEEDS[snapshot.chain_id]}"'
+        yield Finding(Grade.WARNING, "sequencer", says, fix)
 
 
 def _gas(config: Config, snapshot: Snapshot) -> Iterator[Finding]:

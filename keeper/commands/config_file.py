@@ -17,6 +17,7 @@ from keeper.protocols.oracles import Feed
 from keeper.protocols.portfolio import AnyAdapter, Portfolio
 from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
+from keeper.protocols.whereabouts import SEQUENCER_FEEDS
 
 GUESSED_HEARTBEAT = "1d"
 """The longest that a feed of a major pair promises. The file says that it is a guess."""
@@ -146,11 +147,13 @@ def _prices(found: Found, keys: Sequence[Key], usd: dict[str, Feed]) -> str:
     native = usd.get("WETH") or usd.get("ETH")
     lines = ["[prices]"]
     for key in _of("[prices]", keys):
-        if key.name == "feeds":
+        if key.name in ("feeds", "second"):
             continue
         lines.append(f"# {key.description}")
         if key.name == "native" and native is not None:
             lines.append(f'native = "{native.address}"  # {native.name}')
+        elif key.name == "sequencer_feed" and found.chain_id in SEQUENCER_FEEDS:
+            lines.append(f'sequencer_feed = "{SEQUENCER_FEEDS[found.chain_id]}"')
         elif key.name == "usd" and usd:
             pairs = ", ".join(f'{symbol} = "{feed.address}"' for symbol, feed in usd.items())
             lines.append(f"usd = {{ {pairs} }}")
@@ -165,6 +168,8 @@ def _prices(found: Found, keys: Sequence[Key], usd: dict[str, Feed]) -> str:
             "# a guess: put in what this feed's operator promises",
             f'heartbeat = "{GUESSED_HEARTBEAT}"',
         ]
+    lines += ["", "# Another aggregator, or a Uniswap v3 pool, that a price is held against."]
+    lines.append(_commented("[[prices.second]]", keys, {"token": '"WETH"'}))
     return "\n".join(lines)
 
 

@@ -1,6 +1,7 @@
 """`keeper explain SUBACCOUNT`: every number that leads to its verdict, and where it comes from."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import RenderableType
@@ -8,12 +9,16 @@ from rich.console import RenderableType
 from keeper.commands.answer import Answer, Verbatim
 from keeper.commands.view import View, by_hand_document, view
 from keeper.config import load_config
-from keeper.core.policy import SubaccountPolicy
+from keeper.core.disputes import opinion, prices_of, worst_of
+from keeper.core.economics import IMMINENT_BPS
+from keeper.core.policy import SubaccountPolicy, Thresholds, enforced
 from keeper.core.risk import Risk, cushion, survivable_fall
 from keeper.core.snapshot import CollateralLine, Subaccount, Unknown
 from keeper.core.spare import spare_raw
 from keeper.core.units import BPS, WAD
-from keeper.documents import Document, block_document, feed_document, subaccount_document
+from keeper.core.urgency import INCLUSIONS, inclusion_seconds, limits_now, seconds_to_liquidation, volatility_of
+from keeper.core.verdict import Healthy, Verdict, Watching
+from keeper.documents import Document, block_document, feed_document, second_document, subaccount_document
 from keeper.errors import ConfigError
 from keeper.protocols.base import Source
 from keeper.report import (
@@ -27,6 +32,7 @@ from keeper.report import (
     percent_text,
     reading_text,
     verdict_text,
+    within_text,
 )
 from keeper.session import open_session
 
@@ -44,11 +50,11 @@ async def _explain(config_path: Path, wanted: str) -> Answer:
     if isinstance(subaccount.reading, Unknown):
         parts.append(f"It is unknown: {subaccount.reading.reason}.")
     else:
-        parts += _numbers(subaccount, settings)
+        parts += [*_numbers(subaccount, settings), *_times(subaccount, seen)]
     parts += ["", *_prices(subaccount, seen), *_sources(subaccount, seen)]
     parts += ["", f"thresholds: {settings.why}"]
     verdict = seen.plan.verdicts[subaccount.id]
-    parts += ["", f"verdict: {verdict_text(verdict)}"]
+    parts += ["", f"verdict: {verdict_text(verdict)}{_meaning(verdict, subaccount, seen)}"]
     for one in seen.by_hand:
         if one.subaccount == subaccount.id:
             parts += ["", one.says, *map(Verbatim, one.cast_lines(seen.session.config.guard.owner))]
@@ -104,6 +110,55 @@ def _numbers(subaccount: Subaccount, settings: SubaccountPolicy) -> list[Rendera
     return lines
 
 
+def _times(subaccount: Subaccount, seen: View) -> list[str]:
+    """How soon it may be liquidated, what that rests on, and what it does to its thresholds."""
+    if not subaccount.has_debt:
+        return []
+    policy, history, snapshot = seen.session.policy, seen.history, seen.snapshot
+    volatility = volatility_of(subaccount, policy, history)
+    seconds = seconds_to_liquidation(subaccount, volatility.bps, policy.inclusion.rate_margin)
+    inclusion = inclusion_seconds(policy, history, snapshot.block)
+    own = enforced(policy.subaccounts[subaccount.id].thresholds, snapshot.guard, subaccount.guard_index)
+    limits = _limits(subaccount, seen)
+    lines = [
+        (
+            f"Prices move {percent_text(volatility.bps)} a day ({volatility.source.value}): the chance of a "
+            f"liquidation, by that, by a jump or by interest, reaches {percent_text(IMMINENT_BPS)} "
+            f"{within_text(seconds)}."
+        ),
+        (
+            f"A transaction takes about {age_text(inclusion)} ([chain] inclusion_blocks, how far the base fee rose "
+            f"within the hour, the last transactions): who may be liquidated within {INCLUSIONS} times that is "
+            "critical."
+        ),
+    ]
+    if limits != own:
+        lines.append(
+            f"So it is now critical below {health_text(limits.critical)}, due below {health_text(limits.trigger)}, "
+            f"brought to {health_text(limits.target)}, and gives down to {health_text(limits.floor)}."
+        )
+    return lines
+
+
+def _limits(subaccount: Subaccount, seen: View) -> Thresholds:
+    policy = seen.session.policy
+    return limits_now(subaccount, seen.snapshot, policy, seen.history, is_widened=seen.plan.is_widened)
+
+
+def _meaning(verdict: Verdict, subaccount: Subaccount, seen: View) -> str:
+    """Half a sentence for the verdicts that have none of their own."""
+    if not isinstance(verdict, Healthy | Watching):
+        return ""
+    if not subaccount.has_debt:
+        return ": it owes nothing"
+    limits = _limits(subaccount, seen)
+    then = f"{health_text(subaccount.margin.risk({}, seen.session.policy.inclusion).health_factor)} at inclusion"
+    if isinstance(verdict, Healthy):
+        return f": {then} is no less than its target of {health_text(limits.target)}"
+    trigger, target = health_text(limits.trigger), health_text(limits.target)
+    return f": {then} is between its trigger of {trigger} and its target of {target}"
+
+
 def _collateral_sentence(subaccount: Subaccount, line: CollateralLine) -> str:
     amount = amount_text(line.amount_raw, line.token)
     if subaccount.unit is None or line.price == 0:
@@ -156,7 +211,29 @@ def _prices(subaccount: Subaccount, seen: View) -> list[RenderableType]:
             f"  {feed.name} ({feed.feed}) answers {number_text(feed.answer / 10**feed.decimals)}, "
             f"{age_text(now - feed.updated_at)} old, heartbeat {heartbeat}"
         )
+    lines += _second_opinions(subaccount, seen)
     return lines
+
+
+def _second_opinions(subaccount: Subaccount, seen: View) -> Iterator[str]:
+    """What others say of its prices, and how it stands if they are right."""
+    unit = "USD" if subaccount.unit is None else subaccount.unit.symbol
+    for token, price in prices_of(subaccount).items():
+        for second in seen.snapshot.second_prices:
+            if second.token.address != token.address or not subaccount.has_debt:
+                continue
+            other = opinion(second, subaccount, seen.snapshot)
+            said = "says nothing" if other is None else f"says {number_text(other / WAD)} {unit}"
+            why = f": {second.problem}" if second.problem else ""
+            own = f"its oracle {number_text(price / WAD)}"
+            yield f"  {second.source} {said} for {token.symbol}, {own}{why}"
+    dispute = seen.plan.disputes.get(subaccount.id)
+    if dispute is not None:
+        worst = health_text(worst_of(subaccount, dispute).margin.risk().health_factor)
+        yield f"  disputed: {dispute}."
+        yield f"  It is judged by the worst of it, a health of {worst}, and only those without debt give to it."
+    if seen.snapshot.sequencer_problem is not None:
+        yield f"  {seen.snapshot.sequencer_problem}: nothing leaves an account with debt"
 
 
 def _read_from(subaccount: Subaccount, seen: View) -> list[Source]:
@@ -178,6 +255,22 @@ def _risk_document(risk: Risk) -> Document:
     }
 
 
+def _urgency_document(subaccount: Subaccount, seen: View) -> Document:
+    policy, history = seen.session.policy, seen.history
+    volatility = volatility_of(subaccount, policy, history)
+    limits = _limits(subaccount, seen)
+    return {
+        "volatility_bps_per_day": volatility.bps,
+        "volatility_source": volatility.source.name.lower(),
+        "seconds_to_liquidation": seconds_to_liquidation(subaccount, volatility.bps, policy.inclusion.rate_margin),
+        "inclusion_seconds": inclusion_seconds(policy, history, seen.snapshot.block),
+        "critical": str(limits.critical),
+        "trigger": str(limits.trigger),
+        "target": str(limits.target),
+        "floor": str(limits.floor),
+    }
+
+
 def _document(subaccount: Subaccount, settings: SubaccountPolicy, seen: View) -> Document:
     now = seen.snapshot.block.timestamp
     spare = {line.token.address: _spares(subaccount, line, settings) for line in subaccount.collateral}
@@ -185,8 +278,9 @@ def _document(subaccount: Subaccount, settings: SubaccountPolicy, seen: View) ->
     verdict = seen.plan.verdicts[subaccount.id]
     document = {
         "block": block_document(seen.snapshot),
-        **subaccount_document(subaccount, settings, verdict, floor),
+        **subaccount_document(subaccount, settings, verdict, floor, seen.plan.disputes.get(subaccount.id)),
         "feeds": [feed_document(feed, now) for feed in seen.snapshot.feeds if feed.feed in subaccount.feeds],
+        "second_prices": [second_document(second) for second in seen.snapshot.second_prices],
         "sources": [
             {"what": source.what, "contract": source.contract, "function": source.function}
             for source in _read_from(subaccount, seen)
@@ -200,4 +294,5 @@ def _document(subaccount: Subaccount, settings: SubaccountPolicy, seen: View) ->
     }
     if not isinstance(subaccount.reading, Unknown):
         document["risk"] = _risk_document(subaccount.margin.risk())
+        document["urgency"] = _urgency_document(subaccount, seen)
     return document

@@ -23,17 +23,28 @@ from keeper.core.units import Address
 from keeper.errors import ChainError, ConfigError, ProtocolError
 from keeper.protocols.aave import adapter as aave_v3
 from keeper.protocols.aave import find as aave_find
+from keeper.protocols.euler import adapter as euler_v2
 from keeper.protocols.guard_setup import guard_address
 from keeper.protocols.portfolio import (
     AaveSettings,
+    EulerSettings,
     MorphoSettings,
     PortfolioSettings,
     ProtocolSettings,
     WalletSettings,
 )
-from keeper.protocols.whereabouts import AAVE_USUAL, MORPHO_USUAL
+from keeper.protocols.whereabouts import AAVE_USUAL, EVC_USUAL, MORPHO_USUAL
 from keeper.report import amount_text, debts_text, health_text, name_of
-from keeper.search import Usable, held_markets, held_tokens, look, market_ids_in_logs, usable_markets
+from keeper.search import (
+    Usable,
+    held_markets,
+    held_tokens,
+    look,
+    market_ids_in_logs,
+    sub_accounts,
+    usable_markets,
+    vaults_in_logs,
+)
 from keeper.sightings import Sighting, SightingsFile
 
 T = TypeVar("T")
@@ -51,6 +62,10 @@ class Asked:
     """None: the main pool of the chain, if there is one."""
     accounts: tuple[Address, ...]
     """On Aave, beside the owner's own."""
+    evc: Address | None
+    """None: Euler's connector of the chain, if there is one."""
+    vaults: tuple[Address, ...]
+    """Of Euler, to be kept whether or not there are shares of them."""
     from_block: int | None
     """Where to start looking through the logs; None: believe what is named alone."""
 
@@ -64,16 +79,18 @@ def init(
     markets: Sequence[str],
     aave_pool: str | None,
     accounts: Sequence[str],
+    evc: str | None,
+    vaults: Sequence[str],
     from_block: int,
     output: Path,
     force: bool,
 ) -> Answer:
     if output.exists() and not force:
         raise ConfigError(f"{output} exists already; write another with --output, or overwrite it with --force.")
-    if not find_positions and not markets and aave_pool is None:
+    if not find_positions and not markets and aave_pool is None and evc is None and not vaults:
         raise ConfigError(
-            "Nothing says which positions there are: use --discover, or name markets with --market or a pool with "
-            "--aave-pool."
+            "Nothing says which positions there are: use --discover, or name markets with --market, a pool with "
+            "--aave-pool, or vaults with --euler-vault."
         )
     asked = Asked(
         _parsed(parse_address, owner, "--owner"),
@@ -81,6 +98,8 @@ def init(
         tuple(_parsed(parse_market_id, market, "--market") for market in markets),
         None if aave_pool is None else _parsed(parse_address, aave_pool, "--aave-pool"),
         tuple(_parsed(parse_address, account, "--account") for account in accounts),
+        None if evc is None else _parsed(parse_address, evc, "--evc"),
+        tuple(dict.fromkeys(_parsed(parse_address, vault, "--euler-vault") for vault in vaults)),
         from_block if find_positions else None,
     )
     token = config_folder.set(output.absolute().parent)
@@ -121,17 +140,21 @@ async def _find(url: str, asked: Asked) -> Found:
         morpho, nothing_there = await _on_morpho(rpc, reader, head, chain_id, asked)
         used = [market.collateral.address for market in morpho.markets]
         pools, problems, nothing_on_aave = await _on_aave(rpc, reader, head, chain_id, asked, used)
-        if not morpho.markets and not pools:
-            why = "; ".join([*morpho.problems, *problems] or filter(None, (nothing_there, nothing_on_aave)))
+        connectors, on_euler, nothing_on_euler = await _on_euler(rpc, reader, head, chain_id, asked)
+        problems += on_euler
+        if not morpho.markets and not pools and not connectors:
+            nothing = filter(None, (nothing_there, nothing_on_aave, nothing_on_euler))
+            why = "; ".join([*morpho.problems, *problems] or nothing)
             raise ConfigError(f"{asked.owner} has nothing that could be kept: {why}.")
         used += [asset for each in pools for asset in each.assets]
+        used += [asset for _, assets in connectors for asset in assets]
         tokens = await held_tokens(reader, head, asked.owner, tuple(dict.fromkeys(used)))
         protocols: list[ProtocolSettings] = []
         if morpho.markets:
             protocols.append(
                 MorphoSettings(asked.morpho or MORPHO_USUAL, tuple(market.id for market in morpho.markets))
             )
-        protocols += pools
+        protocols += [*pools, *(settings for settings, _ in connectors)]
         if tokens:
             protocols.append(WalletSettings(tokens))
         settings = PortfolioSettings(chain_id, asked.owner, guard_address(asked.owner), None, tuple(protocols))
@@ -199,6 +222,46 @@ async def _on_aave(
     return [settings], [], ""
 
 
+async def _on_euler(
+    rpc: Rpc, reader: Reader, head: Block, chain_id: int, asked: Asked
+) -> tuple[list[tuple[EulerSettings, list[Address]]], list[str], str]:
+    """The connector to keep with the underlyings of its vaults, what of it cannot be kept, and why there is nothing if
+    there is nothing. Raises ConfigError for a connector or a vault that was named and cannot be kept."""
+    is_named = asked.evc is not None or bool(asked.vaults)
+    usual = EVC_USUAL.get(chain_id) if asked.from_block is not None or is_named else None
+    evc = asked.evc or usual
+    if evc is None or not await rpc.code(evc, head.hash):
+        if is_named:
+            raise ConfigError(
+                f"There is no connector of Euler at {evc} on chain {chain_id}; name its address with --evc."
+                if evc
+                else f"No connector of Euler is known on chain {chain_id}; name its address with --evc."
+            )
+        return [], [], f"no connector of Euler is known on chain {chain_id} (name it with --evc)"
+    problems: list[str] = []
+    logged: tuple[Address, ...] = ()
+    try:
+        if asked.from_block is not None:
+            logged = await vaults_in_logs(rpc, reader, head, evc, asked.owner, asked.from_block, head.number)
+    except ChainError as fault:
+        problems.append(
+            f"shares on Euler that are not enabled as collateral could not be looked for "
+            f"({str(fault).rstrip('.')}); name their vaults with --euler-vault"
+        )
+    try:
+        subs = await sub_accounts(reader, head, evc, asked.owner, tuple(dict.fromkeys((*asked.vaults, *logged))))
+        used = [vault for sub in subs for vault in (*sub.vaults, *sub.controllers)]
+        settings = EulerSettings(evc, tuple(dict.fromkeys((*asked.vaults, *used))))
+        if not settings.vaults:
+            return [], problems, f"it has nothing on Euler at {evc}"
+        adapter = await reader.discover(euler_v2.discover(evc, asked.owner, None, settings.vaults), head)
+    except ProtocolError as problem:
+        if is_named:
+            raise ConfigError(f"{problem}.") from None
+        return [], [*problems, str(problem)], ""
+    return [(settings, adapter.underlyings())], problems, ""
+
+
 # Telling --------------------------------------------------------------------------------------------------------------
 
 
@@ -216,10 +279,10 @@ def _remember(output: Path, found: Found, asked: Asked) -> None:
     """So that `status` goes on where this search ended."""
     if asked.from_block is None:
         return
-    morpho = asked.morpho or MORPHO_USUAL
-    journal = output.absolute().with_name("keeper.sqlite")
-    head = found.snapshot.block.number
-    SightingsFile(journal).write(found.chain_id, morpho, asked.owner, Sighting(head, ()))
+    seen = SightingsFile(output.absolute().with_name("keeper.sqlite"))
+    for contract in (asked.morpho or MORPHO_USUAL, asked.evc or EVC_USUAL.get(found.chain_id)):
+        if contract is not None:
+            seen.write(found.chain_id, contract, asked.owner, Sighting(found.snapshot.block.number, ()))
 
 
 def _write(output: Path, text: str) -> None:

@@ -109,7 +109,7 @@ def _retirement_calls(snapshot: Snapshot, guard: Address, wanted: Wanted) -> lis
     retired = {
         account.index: label_of.get(account.index, f"account number {account.index}")
         for account in accounts
-        if account.is_live and wanted.retires(account.index)
+        if (account.is_live or account.awaits_holder) and wanted.retires(account.index)
     }
     if not retired:
         return []
@@ -135,25 +135,22 @@ def _identity(enrolled: Enrolment | GuardAccount) -> tuple[Address, Address, str
 def _enrolment_calls(
     session: Session, snapshot: Snapshot, guard: Address, enrolments: Sequence[Enrolment]
 ) -> list[OwnerCall]:
-    index_of = {subaccount.id: subaccount.guard_index for subaccount in snapshot.subaccounts}
+    accounts = () if snapshot.guard is None else snapshot.guard.accounts
+    # Whoever has not joined yet is enrolled all the same, and a second time the guard would refuse it.
+    known_as = {_identity(account): account for account in accounts if account.is_live or account.awaits_holder}
     new: list[tuple[Enrolment, Limits]] = []
     changed: list[OwnerCall] = []
     for enrolment in enrolments:
         limits = _limits(session, enrolment)
-        index = index_of.get(enrolment.subaccount)
-        if index is None:
+        known = known_as.get(_identity(enrolment))
+        if known is None:
             new.append((enrolment, limits))
-            continue
-        known = None if snapshot.guard is None else snapshot.guard.account(index)
-        if known is not None and not _has_all(known, enrolment):
+        elif not _has_all(known, enrolment):
             # The tokens of an enrolment are fixed; indexes are never reused, so it is enrolled anew.
-            changed.append(retire(guard, {index: f"{enrolment.label} with its old list of tokens"}))
+            changed.append(retire(guard, {known.index: f"{enrolment.label} with its old list of tokens"}))
             new.append((enrolment, limits))
-        elif (
-            known is not None
-            and Limits(known.rescue_ceiling, known.min_after, known.max_after, known.hard_floor) != limits
-        ):
-            changed.append(set_policy(guard, index, enrolment, limits))
+        elif Limits(known.rescue_ceiling, known.min_after, known.max_after, known.hard_floor) != limits:
+            changed.append(set_policy(guard, known.index, enrolment, limits))
     return changed + ([enrol(guard, new)] if new else [])
 
 

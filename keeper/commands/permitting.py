@@ -46,7 +46,7 @@ def needed_places(
     """Where the guard needs a permission, or has a use for one, once everything else was sent."""
     enrolled = () if snapshot.guard is None else snapshot.guard.accounts
     a_tokens = {known: token.address for known, token in session.portfolio.a_tokens().items()}
-    kept = (account for account in enrolled if account.is_live and not wanted.retires(account.index))
+    kept = (one for one in enrolled if (one.is_live or one.awaits_holder) and not wanted.retires(one.index))
     accounts = [*kept, *enrolments]
     return frozenset([*places(accounts, a_tokens), *managed(accounts)])
 

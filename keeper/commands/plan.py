@@ -11,7 +11,15 @@ from rich.padding import Padding
 from keeper.commands.answer import THERE_IS_SOMETHING_TO_DO, Answer
 from keeper.commands.owner_calls import Form
 from keeper.commands.returning import plan_returning
-from keeper.commands.view import View, by_hand_document, by_hand_lines, require_known, view, with_companions
+from keeper.commands.view import (
+    View,
+    as_spelt,
+    by_hand_document,
+    by_hand_lines,
+    symbols_of,
+    view,
+    with_companions,
+)
 from keeper.config import load_config
 from keeper.config_values import parse_bps, parse_wei
 from keeper.core.considered import Rejected, RejectedWay, rejected, rejected_ways
@@ -31,9 +39,9 @@ from keeper.report import (
     nearest_first,
     number_text,
     reasons,
-    rescue_sentences,
     usd_text,
 )
+from keeper.report_rescue import rescue_sentences
 from keeper.session import open_session
 
 _CHANGE = re.compile(r"\s*([A-Za-z0-9._-]+)\s*=\s*([+-]?)\s*([0-9.]+\s*%)\s*")
@@ -81,7 +89,7 @@ def parse_shock(text: str, option: str = "--shock") -> dict[str, int]:
 
 async def _plan(config_path: Path, changes_bps: dict[str, int], gas_price_wei: int | None) -> Answer:
     async with open_session(load_config(config_path)) as session:
-        require_known("--shock", changes_bps, session)
+        changes_bps = as_spelt("--shock", changes_bps, symbols_of(session))
         changes_bps = with_companions(changes_bps, session.portfolio.pairs())
         seen = await view(session, changes_bps, gas_price_wei)
     document: Document = {

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from rich.console import RenderableType
 
@@ -12,12 +11,13 @@ from keeper.core.plan import Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import Policy
 from keeper.core.snapshot import Snapshot
-from keeper.documents import Document, plan_document
+from keeper.documents import BEFORE_TRIAL, Document, plan_document
 from keeper.errors import JournalError
 from keeper.journal_reader import CycleRecord, open_reader
 from keeper.protocols.portfolio import Portfolio
 from keeper.records import history_from_json, policy_from_json
-from keeper.report import counted, rescue_paragraph, time_text, verdict_text
+from keeper.report import counted, time_text, verdict_text
+from keeper.report_rescue import rescue_paragraph
 
 DIFFERENT = 1
 
@@ -36,12 +36,13 @@ def replay(config_path: Path, plan_id: str, now: int) -> Answer:
     again = make_plan(snapshot, policy, history_from_json(cycle.plan.history))
     recorded: Document = json.loads(cycle.plan.plan)
     decided: Document = json.loads(json.dumps(plan_document(again, snapshot)))
-    differences = _differences(recorded, decided, again)
+    before_trial: Document = recorded.pop(BEFORE_TRIAL, recorded)
+    differences = _differences(before_trial, decided)
     document = {
         "plan_id": cycle.plan.plan_id,
-        "same": recorded == decided,
+        "same": before_trial == decided,
         "differences": differences,
-        "blocked_then": _blocked_then(recorded, again),
+        "refused_in_trial": _refused_in_trial(recorded, before_trial),
         "recorded": recorded,
         "again": decided,
     }
@@ -50,50 +51,39 @@ def replay(config_path: Path, plan_id: str, now: int) -> Answer:
     return Answer(parts, document, exit_code=DIFFERENT if differences else 0)
 
 
-def _differences(recorded: Document, again: Document, plan: Plan) -> list[str]:
-    """What came out differently, as sentences, but for rescues that were blocked then."""
-    blocked = _blocked_then(recorded, plan)
-    kept = [rescue for rescue in again["rescues"] if rescue["recipient"] not in blocked]
+def _differences(recorded: Document, again: Document) -> list[str]:
+    """What came out differently, as sentences."""
     found: list[str] = []
     if recorded["block"] != again["block"]:
         found.append(f"the block: {recorded['block']['hash']} then, {again['block']['hash']} now")
-    then, now = ([rescue["recipient"] for rescue in rescues] for rescues in (recorded["rescues"], kept))
+    then, now = ([rescue["recipient"] for rescue in one["rescues"]] for one in (recorded, again))
     if then != now:
         found.append(f"the rescues: of {', '.join(then) or 'nobody'} then, of {', '.join(now) or 'nobody'} now")
-    elif recorded["rescues"] != kept:
+    elif recorded["rescues"] != again["rescues"]:
         found.append(f"how {', '.join(then)} are rescued; `--json` has both")
     if recorded["notes"] != again["notes"]:
         found.append("the notes; `--json` has both")
     for id in recorded["verdicts"] | again["verdicts"]:
         was, is_ = (one["verdicts"].get(id, {"reason": "not there"}) for one in (recorded, again))
-        if id not in blocked and was != is_:
+        if was != is_:
             found.append(f"{id}: {was['reason']} then, {is_['reason']} now")
     return found
 
 
-def _blocked_then(recorded: Document, plan: Plan) -> dict[str, str]:
-    """Whose rescue is planned now and was blocked then, and why: the record does not tell whether the plan's own trial
-    refused it, which is no difference, or the decision was another."""
+def _refused_in_trial(recorded: Document, before_trial: Document) -> dict[str, str]:
+    """Whose rescue was decided then and left out by the plan's own trial, and why."""
     sent = {rescue["recipient"] for rescue in recorded["rescues"]}
-    verdicts: dict[str, Any] = recorded["verdicts"]
-    return {
-        str(rescue.recipient): verdicts[str(rescue.recipient)]["reason"]
-        for rescue in plan.rescues
-        if str(rescue.recipient) not in sent and verdicts[str(rescue.recipient)]["verdict"] == "Blocked"
-    }
+    decided = (rescue["recipient"] for rescue in before_trial["rescues"])
+    return {id: recorded["verdicts"][id]["reason"] for id in decided if id not in sent}
 
 
 def _findings(document: Document) -> list[str]:
-    differences, blocked = document["differences"], document["blocked_then"]
-    lines = [f"{id} would be rescued and was not: {why}" for id, why in blocked.items()]
+    differences = document["differences"]
+    lines = [f"{id} was left out by the plan's own trial: {why}" for id, why in document["refused_in_trial"].items()]
     if document["same"]:
-        lines.append("The same plan, bit for bit.")
-    elif differences:
-        lines.append(f"A different plan, in {counted(len(differences), 'place')}:")
-        lines += [f"  {difference}" for difference in differences]
-    else:
-        lines.append("The same plan but for what was blocked then, perhaps by its own trial.")
-    return lines
+        return [*lines, "The same plan, bit for bit."]
+    lines.append(f"A different plan, in {counted(len(differences), 'place')}:")
+    return [*lines, *(f"  {difference}" for difference in differences)]
 
 
 def _sentences(cycle: CycleRecord, again: Plan, snapshot: Snapshot, policy: Policy, now: int) -> list[RenderableType]:

@@ -12,6 +12,7 @@ from rich.console import RenderableType
 
 from keeper.chain.owner import impersonated, open_owner_keystore, send_all, unlocked
 from keeper.commands.answer import Answer, Verbatim
+from keeper.commands.holders import holders_calls
 from keeper.commands.missing import missing_calls
 from keeper.commands.owner_calls import SIGN_THESE, Form, call_document, cast_lines, list_lines, safe_document
 from keeper.commands.wanted import Wanted
@@ -77,6 +78,7 @@ async def _setup(
                 sender = await unlocked(session.rpc, account, config.chain.chain_id, config.fees.tip)
             hashes = await send_all(sender, calls)
             await _require_nothing_missing(session, wanted)
+        of_others = await holders_calls(session)
     guard = config.guard.address or guard_address(owner)
     document: Document = {
         "chain_id": config.chain.chain_id,
@@ -84,13 +86,14 @@ async def _setup(
         "guard": guard,
         "transactions": [call_document(call) for call in calls],
         "sent": hashes,
+        "of_other_holders": [call_document(call) for call in of_others],
     }
     if form == "safe":
-        safe = safe_document("Margin guard set-up", calls, config.chain.chain_id)
+        safe = safe_document("Margin guard set-up", [*calls, *of_others], config.chain.chain_id)
         return Answer([Verbatim(json.dumps(safe, indent=2))], safe)
     if form == "cast":
-        return Answer(cast_lines(calls, owner) or ["# Nothing is missing."], document)
-    return Answer(_list_lines(calls, guard, hashes), document)
+        return Answer(cast_lines([*calls, *of_others], owner) or ["# Nothing is missing."], document)
+    return Answer([*_list_lines(calls, guard, hashes), *_others_lines(of_others)], document)
 
 
 async def _require_nothing_missing(session: Session, wanted: Wanted) -> None:
@@ -164,3 +167,9 @@ def _list_lines(calls: Sequence[OwnerCall], guard: Address, hashes: Sequence[str
     if hashes:
         return [*lines, "", "All of it took effect, and nothing is missing any more. `keeper check` looks at the rest."]
     return [*lines, "", NOTHING_WAS_SENT]
+
+
+def _others_lines(calls: Sequence[OwnerCall]) -> list[RenderableType]:
+    if not calls:
+        return []
+    return ["", "Not the owner's to send, but each holder's own:", *list_lines(calls)]

@@ -1,7 +1,6 @@
 """What a verb that only looks gets to see: a snapshot, and the plan that the daemon would make of it."""
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,12 +14,14 @@ from keeper.core.imagined import after_shock
 from keeper.core.plan import History, InFlight, Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import Pair
-from keeper.core.snapshot import Snapshot, SubaccountId
+from keeper.core.replanning import recipients
+from keeper.core.snapshot import Snapshot
 from keeper.documents import Document
 from keeper.errors import ConfigError, JournalError, KeeperError
 from keeper.history import history_from_journal
 from keeper.journal_reader import JournalReader, open_reader
 from keeper.pausing import Mode, PauseFile
+from keeper.sent import sent_moves
 from keeper.session import Session
 
 NO_CHANGES: Mapping[str, int] = {}
@@ -52,14 +53,14 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
     A journal that cannot be read, or a daemon that does not answer, hides nothing of what the chain says.
     """
     config = session.config
-    snapshot = await session.look()
+    snapshot, reading = await session.see()
     if changes_bps:
         snapshot = after_shock(snapshot, changes_bps)
     mode = PauseFile(config.journal.path).read()
     history, journal_problem = History(), None
     if config.journal.path.exists():
         try:
-            history = _history(config.journal.path, snapshot)
+            history = _history(config.journal.path, snapshot, session.policy.prices.memory_seconds)
         except JournalError as fault:
             journal_problem = str(fault)
     if gas_price_wei is not None:
@@ -68,8 +69,9 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
         )
     history = replace(
         history,
+        prices={} if changes_bps else history.prices,  # a move that is imagined is no jump
         gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip if gas_price_wei is None else gas_price_wei,
-        protect_only=mode is Mode.PROTECT_ONLY,
+        protect_only=mode is Mode.PROTECT_ONLY or reading.problem is not None,
     )
     try:
         daemon = await ask_daemon(config.telemetry.socket, "status", {})
@@ -79,10 +81,11 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
     return View(session, snapshot, history, plan, mode, daemon, journal_problem)
 
 
-def _history(journal: Path, snapshot: Snapshot) -> History:
+def _history(journal: Path, snapshot: Snapshot, memory_seconds: int) -> History:
     reader = open_reader(journal)
     try:
-        known = history_from_journal(reader, (feed.feed for feed in snapshot.feeds), snapshot.block.timestamp)
+        feeds = (feed.feed for feed in snapshot.feeds)
+        known = history_from_journal(reader, feeds, snapshot.block.timestamp, memory_seconds)
         return replace(known, in_flight=_in_flight(reader))
     finally:
         reader.close()
@@ -91,26 +94,32 @@ def _history(journal: Path, snapshot: Snapshot) -> History:
 def _in_flight(reader: JournalReader) -> InFlight | None:
     """What the daemon has on its way, by its own journal."""
     live = [intent for intent in reader.open_intents() if intent.is_live]
-    return InFlight(live[-1].plan_id, live[-1].lane, _recipients(reader, live[-1].plan_id)) if live else None
+    if not live:
+        return None
+    return InFlight(live[-1].plan_id, live[-1].lane, recipients(sent_moves(reader, live[-1].plan_id)))
 
 
-def _recipients(reader: JournalReader, plan_id: str) -> frozenset[SubaccountId]:
-    try:
-        record = reader.cycle_of(plan_id).plan
-    except JournalError:
-        record = None  # the guard's pause, or a batch whose cycle is being recorded at this moment
-    document: dict[str, Any] = {"rescues": []} if record is None else json.loads(record.plan)
-    return frozenset(SubaccountId.parse(rescue["recipient"]) for rescue in document["rescues"])
+def as_spelt(option: str, changes_bps: Mapping[str, int], symbols: Iterable[str]) -> dict[str, int]:
+    """The changes with each symbol as its token spells it; where two differ in case alone, it has to be written so.
+
+    Raises ConfigError for a symbol of nothing that is held or owed, and for two spellings of one.
+    """
+    known = sorted(set(symbols))
+    found: dict[str, int] = {}
+    for written, bps in changes_bps.items():
+        alike = [written] if written in known else [one for one in known if one.lower() == written.lower()]
+        if len(alike) != 1:
+            there_are = ", ".join(alike or known)
+            raise ConfigError(f"{option} names {written}, which no account here holds or owes; there are {there_are}.")
+        if alike[0] in found:
+            raise ConfigError(f"{option} names {alike[0]} twice.")
+        found[alike[0]] = bps
+    return found
 
 
-def require_known(option: str, changes_bps: Mapping[str, int], session: Session) -> None:
-    """Raises ConfigError for a symbol of nothing that is held or owed."""
-    symbols = {token.symbol for adapter in session.portfolio.adapters for token in adapter.tokens()}
-    unknown = sorted(changes_bps.keys() - symbols)
-    if unknown:
-        raise ConfigError(
-            f"{option} names {unknown[0]}, which no account here holds or owes; there are {', '.join(sorted(symbols))}."
-        )
+def symbols_of(session: Session) -> set[str]:
+    """Of all that is held or owed."""
+    return {token.symbol for adapter in session.portfolio.adapters for token in adapter.tokens()}
 
 
 def with_companions(changes_bps: Mapping[str, int], pairs: Sequence[Pair]) -> dict[str, int]:

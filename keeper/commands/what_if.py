@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keeper.commands.answer import Answer
-from keeper.commands.view import View, require_known, view, with_companions
+from keeper.commands.view import View, as_spelt, symbols_of, view, with_companions
 from keeper.config import load_config
 from keeper.config_values import parse_bps
 from keeper.core.snapshot import Snapshot, SubaccountId
@@ -101,8 +101,8 @@ class Survey:
 
 async def _what_if(config_path: Path, path: list[dict[str, int]], plot: Path | None) -> Answer:
     async with open_session(load_config(config_path)) as session:
-        require_known("--grid", path[-1], session)
-        pairs = session.portfolio.pairs()
+        symbols, pairs = symbols_of(session), session.portfolio.pairs()
+        path = [as_spelt("--grid", changes, symbols) for changes in path]
         seen = await view(session)
     survey = surveyed(seen, [with_companions(changes, pairs) for changes in path])
     parts: list[RenderableType] = [_heading(survey), "", _table(survey), "", *_summary(survey)]
@@ -175,6 +175,8 @@ def _events(snapshot: Snapshot, without: Step, kept: Step) -> list[str]:
         lines.append(f"with: {', '.join(labels[death.subaccount] for death in kept.deaths)} liquidated")
     if kept.rescues:
         lines.append(f"with: {', '.join(labels[rescue.recipient] for rescue in kept.rescues)} rescued")
+    if kept.unhelped:
+        lines.append(f"with: {', '.join(labels[id] for id in kept.unhelped)} critical, and nothing may help")
     return lines
 
 
@@ -245,4 +247,5 @@ def _step(step: Step) -> Document:
             for death in step.deaths
         ],
         "rescues": [rescue_document(rescue) for rescue in step.rescues],
+        "critical_and_not_helped": [str(id) for id in step.unhelped],
     }

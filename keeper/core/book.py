@@ -40,9 +40,12 @@ class Way:
         return amount_raw * self.price // 10**self.token.decimals
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Account:
-    """A subaccount with what holds for it: its policy, the guard's limits already in `limits`."""
+    """A subaccount with what holds for it: its policy, the guard's limits already in `limits`.
+
+    Equal only to itself: what was found out about it is looked up by the ten thousand.
+    """
 
     subaccount: Subaccount
     settings: SubaccountPolicy
@@ -95,13 +98,24 @@ class Keep(NamedTuple):
 
 Moves = dict[tuple[SubaccountId, Address], int]
 """Raw units by account and token."""
-MostMemo = dict[tuple[SubaccountId, Address, Keep, tuple[int, ...]], int]
+
+
+class _Known:
+    """What was worked out before. It depends on nothing but the account, what already moved in it, and the question, so
+    all forks share it: a plan asks the same of the same accounts again and again."""
+
+    __slots__ = ("mosts", "needs", "risks")
+
+    def __init__(self) -> None:
+        self.risks: dict[tuple[Account, tuple[int, ...], bool], Risk] = {}
+        self.mosts: dict[tuple[Account, tuple[int, ...], Address, Keep], int] = {}
+        self.needs: dict[tuple[Account, tuple[int, ...], Way, Wad], int | None] = {}
 
 
 class Book:
     """The moves of a plan in progress, on top of one snapshot."""
 
-    __slots__ = ("_caps_raw", "_horizon", "_margin_bps", "_memo", "_moves", "_repaid", "donors", "given", "received")
+    __slots__ = ("_caps_raw", "_horizon", "_known", "_margin_bps", "_moves", "_repaid", "donors", "given", "received")
 
     def __init__(self, donors: Sequence[Account], caps_raw: Mapping[Address, int], horizon: Horizon, margin_bps: int):
         self.donors: dict[Address, list[Account]] = {}
@@ -121,8 +135,7 @@ class Book:
         """What came in of collateral (negative: left)."""
         self._repaid: Moves = {}
         """Apart, because a token may be collateral and debt of one account."""
-        # It depends on nothing but the account, what it must keep and what already moved in it.
-        self._memo: MostMemo = {}
+        self._known = _Known()
 
     def fork(self) -> "Book":
         """A copy to try something on."""
@@ -130,7 +143,7 @@ class Book:
         copy.donors = self.donors
         copy.received, copy.given = self.received, self.given
         copy._moves, copy._repaid = dict(self._moves), dict(self._repaid)
-        copy._memo = self._memo
+        copy._known = self._known
         return copy
 
     def move(self, transfer: Transfer) -> None:
@@ -154,23 +167,42 @@ class Book:
         is_shocked: bool = False,
     ) -> Risk:
         """The risk at the expected inclusion, with a further change of one token, or a further repayment in it."""
-        deltas: dict[Address, int] = {}
-        repayments: dict[Address, int] = {}
+        if not change and not repaid:
+            key = account, self._moved(account), is_shocked
+            known = self._known.risks.get(key)
+            if known is None:
+                known = self._known.risks[key] = self._risk(account, {}, {}, is_shocked=is_shocked)
+            return known
+        assert token is not None
+        return self._risk(
+            account, {token: change} if change else {}, {token: repaid} if repaid else {}, is_shocked=is_shocked
+        )
+
+    def _risk(
+        self, account: Account, deltas: dict[Address, int], repayments: dict[Address, int], *, is_shocked: bool
+    ) -> Risk:
         if self._has_moved(account):
             for line in account.subaccount.collateral:
-                moved = self._moves.get((account.id, line.token.address), 0)
+                token = line.token.address
+                moved = self._moves.get((account.id, token), 0)
                 if moved:
-                    deltas[line.token.address] = moved
+                    deltas[token] = deltas.get(token, 0) + moved
             for debt in account.subaccount.debts:
-                before = self._repaid.get((account.id, debt.token.address), 0)
+                token = debt.token.address
+                before = self._repaid.get((account.id, token), 0)
                 if before:
-                    repayments[debt.token.address] = before
-        if token is not None and change:
-            deltas[token] = deltas.get(token, 0) + change
-        if token is not None and repaid:
-            repayments[token] = repayments.get(token, 0) + repaid
+                    repayments[token] = repayments.get(token, 0) + before
         falls = account.falls_bps if is_shocked else NOTHING
         return account.subaccount.margin.risk(deltas, self._horizon, falls, repayments)
+
+    def _moved(self, account: Account) -> tuple[int, ...]:
+        """What moved in it so far: of its collaterals, then of its debts."""
+        if not self._has_moved(account):
+            return ()
+        return (
+            *(self._moves.get((account.id, line.token.address), 0) for line in account.subaccount.collateral),
+            *(self._repaid.get((account.id, debt.token.address), 0) for debt in account.subaccount.debts),
+        )
 
     def helped(self, account: Account, way: Way, amount: int) -> Risk:
         """The risk once so much more came in on one way."""
@@ -210,6 +242,12 @@ class Book:
 
     def need(self, account: Account, way: Way, health: Wad) -> int | None:
         """The smallest amount that brings it to a health on this way; None when no amount on this way does."""
+        key = account, self._moved(account), way, health
+        if key not in self._known.needs:
+            self._known.needs[key] = self._need(account, way, health)
+        return self._known.needs[key]
+
+    def _need(self, account: Account, way: Way, health: Wad) -> int | None:
         if way.is_repayment:
             probe = most = max(self._limit(account, way), 0)
         else:
@@ -220,23 +258,30 @@ class Book:
         return sizing.smallest(lambda amount: _slack(self.helped(account, way, amount), health), probe, most)
 
     def spare(self, account: Account, token: Address, keep: Keep) -> int:
-        """`most`, less the margin for a later block, of all that it gives in this plan; without debt all of `most`."""
+        """`most`, less the margin for a later block, of all that it gives in this plan; all of `most` without debt, or
+        where its margin would let more than so much leave than there is."""
         most = self.most(account, token, keep)
-        if not account.has_debt:
+        if not account.has_debt or not most:
             return most
         given = max(-self._moves.get((account.id, token), 0), 0)
+        if most == self.available(account, token) and self._may_lose_more(account, token, most, keep, given):
+            return most
         return max((given + most) * (BPS - self._margin_bps) // BPS - given, 0)
+
+    def _may_lose_more(self, account: Account, token: Address, most: int, keep: Keep, given: int) -> bool:
+        """Whether its margin alone would let more leave than there is, by the margin for a later block."""
+        now, then = self._kept(account, token, 0, keep), self._kept(account, token, most, keep)
+        return all(
+            (given * (slack - left) + most * slack) * (BPS - self._margin_bps) >= (given + most) * (slack - left) * BPS
+            for slack, left in zip(now, then, strict=True)
+        )
 
     def most(self, account: Account, token: Address, keep: Keep) -> int:
         """The largest amount that may leave at the expected inclusion while the account keeps what it must."""
-        moved = ()
-        if self._has_moved(account):
-            lines = account.subaccount.collateral
-            moved = tuple(self._moves.get((account.id, line.token.address), 0) for line in lines)
-        key = (account.id, token, keep, moved)
-        known = self._memo.get(key)
+        key = account, self._moved(account), token, keep
+        known = self._known.mosts.get(key)
         if known is None:
-            known = self._memo[key] = self._most(account, token, keep)
+            known = self._known.mosts[key] = self._most(account, token, keep)
         return known
 
     def _most(self, account: Account, token: Address, keep: Keep) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from keeper.core.book import Account, Book
 from keeper.core.imagined import after_transfers
 from keeper.core.plan import History, Plan, Rescue
-from keeper.core.policy import DonorsOrder, Policy, enforced
+from keeper.core.policy import DonorsOrder, Policy
 from keeper.core.snapshot import (
     NOTHING,
     CollateralLine,
@@ -21,6 +21,8 @@ from keeper.core.snapshot import (
     Unknown,
 )
 from keeper.core.spare import spare_raw
+from keeper.core.units import Wad
+from keeper.core.urgency import limits_now
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,8 @@ def rejected_ways(
         need = book.need(account, way, rescue.effect.after)
         if (way.token, way.is_repayment) in used or not holders or not need:
             continue
-        able = [other for other in holders if _obstacle(other, plan, policy, history) is None]
-        spare = sum(spare_raw(other, token, _floor(other, snapshot, policy)) for other in able)
+        able = [other for other in holders if _obstacle(other, recipient.id, plan, snapshot, policy, history) is None]
+        spare = sum(spare_raw(other, token, _floor(other, plan, snapshot, policy, history)) for other in able)
         found.append(RejectedWay(way.token, way.is_repayment, need, min(spare, max(book.cap(token), 0))))
     return tuple(found)
 
@@ -95,8 +97,8 @@ def rejected(rescue: Rescue, plan: Plan, snapshot: Snapshot, policy: Policy, his
             held = other.line(token.address)
             if held is None or not held.amount_raw or other.id == recipient.id or (other.id, token.address) in used:
                 continue
-            reason = _obstacle(other, plan, policy, history)
-            floor = _floor(other, snapshot, policy)
+            reason = _obstacle(other, recipient.id, plan, snapshot, policy, history)
+            floor = _floor(other, plan, snapshot, policy, history)
             spare = 0 if reason else spare_raw(after.subaccount(other.id), token.address, floor)
             if reason is None and not spare:
                 reason = _nothing_left(held, gave=other.id in givers)
@@ -115,7 +117,9 @@ def _nothing_left(held: CollateralLine, *, gave: bool) -> str:
     return "it has nothing to spare above its floor" if held.movable_raw_max else "nothing of it may leave"
 
 
-def _obstacle(account: Subaccount, plan: Plan, policy: Policy, history: History) -> str | None:
+def _obstacle(
+    account: Subaccount, recipient: SubaccountId, plan: Plan, snapshot: Snapshot, policy: Policy, history: History
+) -> str | None:
     settings = policy.subaccounts.get(account.id)
     if account.guard_index is None or settings is None:
         return "it is not enrolled in the guard"
@@ -126,7 +130,11 @@ def _obstacle(account: Subaccount, plan: Plan, policy: Policy, history: History)
     if settings.never_donate:
         return "it never donates, says the configuration"
     if account.has_debt and history.protect_only:
-        return "only those without debt give while the keeper is paused so"
+        return "only those without debt give at present"
+    if account.has_debt and snapshot.sequencer_problem is not None:
+        return f"only those without debt give: {snapshot.sequencer_problem}"
+    if account.has_debt and (account.id in plan.disputes or recipient in plan.disputes):
+        return "only those without debt give on a disputed price"
     is_unverified = isinstance(account.reading, FreshnessUnverified) and not settings.accept_unchecked_age
     if account.has_debt and (is_unverified or isinstance(account.reading, Stale)):
         return "it has debt and its price cannot be trusted"
@@ -135,6 +143,7 @@ def _obstacle(account: Subaccount, plan: Plan, policy: Policy, history: History)
     return None
 
 
-def _floor(account: Subaccount, snapshot: Snapshot, policy: Policy) -> int:
-    settings = policy.subaccounts.get(account.id)
-    return 0 if settings is None else enforced(settings.thresholds, snapshot.guard, account.guard_index).floor
+def _floor(account: Subaccount, plan: Plan, snapshot: Snapshot, policy: Policy, history: History) -> Wad:
+    if account.id not in policy.subaccounts:
+        return 0
+    return limits_now(account, snapshot, policy, history, is_widened=plan.is_widened).floor

@@ -5,12 +5,12 @@ alone what the whole rescue does; at one health all of this is linear, so half o
 A demand is therefore one `UNIT`, and an arc brings a share of it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from keeper.core.book import Account, Book, Keep, Way
-from keeper.core.economics import HANDOVER_GAS, TRANSFER_GAS, transfer_gas
+from keeper.core.economics import transfer_gas
 from keeper.core.plan import Stage, Transfer
 from keeper.core.policy import DonorsOrder
 from keeper.core.snapshot import SubaccountId
@@ -19,18 +19,19 @@ from keeper.core.units import WAD, Address, Wad
 
 UNIT = 10**36
 """Finer than the raw units of any amount."""
-CENT = WAD // 100
-"""Capital that differs by less is taken for equal."""
+CAPITAL_STEP = WAD // 10
+"""Capital that differs by less is taken for equal: ten cents are not worth the gas of a transfer."""
 
 
 class Cost(NamedTuple):
     """What sources cost, in the order in which it counts."""
 
     indebted: int = 0
-    """Capital from donors with debt, in cents; 0 when the owner wants the least gas whoever gives."""
+    """Capital from donors with debt, in steps above what cannot be less; 0 when the owner wants the least gas whoever
+    gives."""
     gas: int = 0
     capital: int = 0
-    """All of it, in cents."""
+    """All of it, in steps."""
 
 
 class Spent(NamedTuple):
@@ -39,13 +40,6 @@ class Spent(NamedTuple):
     indebted: int = 0
     gas: int = 0
     capital: int = 0
-
-    def plus(self, more: "Spent") -> "Spent":
-        return Spent(self.indebted + more.indebted, self.gas + more.gas, self.capital + more.capital)
-
-    @property
-    def cost(self) -> Cost:
-        return Cost(self.indebted // (UNIT * CENT), self.gas, self.capital // (UNIT * CENT))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +52,14 @@ class Served:
     health_after: Wad
     """What the recipient ends with: no donor with debt may end with a smaller cushion."""
 
-    def keep(self, donor: Account, least: Wad, bar: Wad, *, is_one_way: bool) -> Keep:
-        """What a donor must be left with that gives to it: a health of `least` at least, and `bar` after its shock.
+    def keep(self, donor: Account, least: Wad, *, is_one_way: bool) -> Keep:
+        """What a donor must be left with that gives to it: a health of `least` at least.
 
         On several ways each amount is rounded up, so the recipient may end slightly higher than it did.
         """
         reached = self.health_after if is_one_way else self.health_after + self.health_after // GOAL_SLACK
         demanded = kept(donor, self.recipient.cushion(reached), self.stage)
-        return Keep(max(demanded.health, least), max(demanded.health_after_shock, bar))
+        return Keep(max(demanded.health, least), demanded.health_after_shock)
 
     def way(self, transfer: Transfer) -> Way:
         """The way on which one of its transfers helps."""
@@ -78,7 +72,13 @@ class Arc:
     """One donor on one way."""
 
     donor: Account
+    number: int
+    """Of the donor, among all."""
     way: Way
+    token: int
+    """The number of its token, among all."""
+    pool: int
+    """Donors whose amounts are alike: twice the token, and one more if they are counted as donors with debt."""
     keep: Keep
     """What it must be left with if it gives."""
     gas: int
@@ -88,6 +88,8 @@ class Arc:
     """What that is worth."""
     indebted: int
     """The same if it counts as taken from a donor with debt, else 0."""
+    room: int
+    """What it can bring as long as nothing else is placed, raw units."""
 
     def amount(self, share: int, *, is_mixed: bool) -> int:
         """What brings a share; rounded up by a unit and more when ways are mixed, for each rounds on its own."""
@@ -96,9 +98,6 @@ class Arc:
 
     def share(self, amount_raw: int) -> int:
         return amount_raw * UNIT // self.full_raw
-
-    def spent(self, share: int) -> Spent:
-        return Spent(share * self.indebted, self.gas, share * self.capital)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +108,6 @@ class Demand:
     arcs: tuple[Arc, ...]
     limits: Mapping[Way, int]
     """What may arrive on each way."""
-    rooms: list[int] = field(default_factory=list[int])
-    """What each arc can bring as long as nothing else is placed, raw units."""
-
-    @property
-    def is_within_reach(self) -> bool:
-        shares = (arc.share(room) + 1 for arc, room in zip(self.arcs, self.rooms, strict=True) if room)
-        return sum(shares) >= UNIT
 
 
 Fulls = Sequence[Mapping[Way, int]]
@@ -148,32 +140,34 @@ def fulls_of(book: Book, rescues: Sequence[Served]) -> Fulls | None:
 
 
 def demands_of(
-    book: Book,
-    rescues: Sequence[Served],
-    fulls: Fulls,
-    least: Mapping[SubaccountId, Wad],
-    bar: Wad,
-    order: DonorsOrder,
+    book: Book, rescues: Sequence[Served], fulls: Fulls, least: Mapping[SubaccountId, Wad], order: DonorsOrder
 ) -> list[Demand]:
-    """One for each rescue, the largest first of those that may take the same token; rooms are not known yet."""
+    """One for each rescue, the largest first of those that may take the same token."""
     recipients = {served.recipient.id for served in rescues}
     is_debt_free_first = order is DonorsOrder.DEBT_FREE_FIRST
+    numbers: dict[SubaccountId, int] = {}
+    tokens: dict[Address, int] = {}
     found: list[Demand] = []
     for place, (served, usable) in enumerate(zip(rescues, fulls, strict=True)):
         arcs: list[Arc] = []
+        limits = {way: book.room(served.recipient, way) for way in usable}
         for way, full in usable.items():
+            token = way.token.address
             capital = served.recipient.capital(way, full)
-            for donor in donors_for(book, served.recipient, way.token.address):
+            for donor in donors_for(book, served.recipient, token):
                 if donor.id in recipients:
                     continue
-                indebted = capital if is_debt_free_first and donor.has_debt else 0
+                keep = served.keep(donor, least.get(donor.id, 0), is_one_way=len(usable) == 1)
+                room = spare_of(book, donor, token, keep)
+                if not room or (is_debt_free_first and not donor.has_debt and room * DUST_SHARE < full):
+                    continue
                 gas = transfer_gas(donor.id, kind_between(donor, served.recipient, way))
-                keep = served.keep(donor, least.get(donor.id, 0), bar, is_one_way=len(usable) == 1)
-                arcs.append(Arc(donor, way, keep, gas, full, capital, indebted))
-        if is_debt_free_first:
-            arcs = [arc for arc in arcs if not _is_dust(book, arc)]
-        arcs.sort(key=lambda arc: (is_debt_free_first and arc.donor.has_debt, arc.donor.id))
-        limits = {way: book.room(served.recipient, way) for way in usable}
+                indebted = capital if is_debt_free_first and donor.has_debt else 0
+                number, kind = numbers.setdefault(donor.id, len(numbers)), tokens.setdefault(token, len(tokens))
+                room = min(room, limits[way], book.cap(token))
+                pool = 2 * kind + (indebted > 0)
+                arcs.append(Arc(donor, number, way, kind, pool, keep, gas, full, capital, indebted, room))
+        arcs.sort(key=lambda arc: (arc.indebted > 0, arc.donor.id))
         found.append(Demand(place, served.stage, tuple(arcs), limits))
 
     def largest_first(demand: Demand) -> tuple[str, int, int]:
@@ -183,93 +177,20 @@ def demands_of(
     return sorted(found, key=largest_first)
 
 
-def _is_dust(book: Book, arc: Arc) -> bool:
-    """Whether a debt-free donor has so little that it is not worth its gas."""
-    if arc.donor.has_debt:
-        return False
-    return book.available(arc.donor, arc.way.token.address) * DUST_SHARE < arc.full_raw
+def spare_of(book: Book, donor: Account, token: Address, keep: Keep) -> int:
+    """Our own limits are kept to the unit; the margin for a later block is for what guard and protocol demand."""
+    if not donor.has_debt:
+        return book.available(donor, token)
+    return min(book.spare(donor, token, Keep(donor.limits.hard_floor)), book.most(donor, token, keep))
 
 
 def spent_on(rescues: Sequence[Served], indebted: frozenset[SubaccountId], order: DonorsOrder) -> Spent:
     """What the rescues' own transfers cost; `indebted`: the donors with debt."""
-    spent = Spent()
+    taken = gas = capital = 0
     for served, transfer in ((each, transfer) for each in rescues for transfer in each.transfers):
-        capital = served.recipient.capital(served.way(transfer), transfer.amount_raw) * UNIT
-        counts = order is DonorsOrder.DEBT_FREE_FIRST and transfer.donor in indebted
-        spent = spent.plus(Spent(capital if counts else 0, transfer_gas(transfer.donor, transfer.kind), capital))
-    return spent
-
-
-# Bounds ---------------------------------------------------------------------------------------------------------------
-
-
-def least_gas(demand: Demand) -> int:
-    """What it takes at least when nothing else is placed."""
-    rooms = [(room, arc) for room, arc in zip(demand.rooms, demand.arcs, strict=True) if room]
-    alone = [arc.gas for room, arc in rooms if room >= arc.full_raw]
-    several, rest = 0, UNIT
-    for share in sorted((arc.share(room) + 1 for room, arc in rooms), reverse=True):
-        if rest <= 0:
-            break
-        several, rest = several + 1, rest - share
-    return min([*alone, max(several, 2) * min(arc.gas for _, arc in rooms)])
-
-
-def least_spent(demands: Sequence[Demand], alone: Sequence[int]) -> Spent:
-    """What these demands take at least together; `alone`: the least gas of each."""
-    capital = sum(UNIT * min(arc.capital for arc in demand.arcs) for demand in demands)
-    return Spent(_least_indebted(demands), _least_gas_together(demands, alone), capital)
-
-
-def _least_gas_together(demands: Sequence[Demand], alone: Sequence[int]) -> int:
-    """No more demands are placed whole at donors whose transfers are cheap than have room there, the smallest first;
-    any other takes two such transfers, or a dearer one. Only of those that have but one token to take."""
-    cheap, dear, *_ = sorted({*TRANSFER_GAS.values(), *HANDOVER_GAS.values()})
-    rooms: dict[Address, int] = {}
-    candidates: list[tuple[int, Address]] = []
-    for demand, gas in zip(demands, alone, strict=True):
-        here: dict[Address, int] = {}
-        for room, arc in zip(demand.rooms, demand.arcs, strict=True):
-            if arc.gas == cheap:
-                here[arc.way.token.address] = here.get(arc.way.token.address, 0) + room
-        for token, room in here.items():
-            rooms[token] = max(rooms.get(token, 0), room)
-        if gas == cheap and len({arc.way for arc in demand.arcs}) == 1:
-            candidates.append((demand.arcs[0].full_raw, demand.arcs[0].way.token.address))
-    total = sum(alone)
-    for amount, token in sorted(candidates):
-        rooms[token] -= amount
-        if rooms[token] < 0:
-            total += min(dear, 2 * cheap) - cheap
-    return total
-
-
-def _least_indebted(demands: Sequence[Demand]) -> int:
-    """What donors without debt cannot cover: of one token all demands together, else each for itself."""
-    free: dict[Way, int] = {}
-    asked: dict[Address, list[Arc]] = {}
-    short = 0
-    for demand in demands:
-        if not any(arc.indebted for arc in demand.arcs):
-            continue
-        rooms = [(room, arc) for room, arc in zip(demand.rooms, demand.arcs, strict=True) if not arc.indebted]
-        if len({arc.way for arc in demand.arcs}) > 1:
-            covered = sum(arc.share(room) + 1 for room, arc in rooms)
-            short += max(UNIT - covered, 0) * min(arc.capital for arc in demand.arcs)
-            continue
-        first = demand.arcs[0]
-        asked.setdefault(first.way.token.address, []).append(first)
-        free[first.way] = sum(room for room, _ in rooms)
-    for token, arcs in asked.items():
-        room = max(room for way, room in free.items() if way.token.address == token)
-        missing = max(sum(arc.full_raw for arc in arcs) - room, 0)
-        short += min(missing * UNIT * arc.capital // arc.full_raw for arc in arcs)
-    return short
-
-
-def orders(demands: list[Demand], most: int) -> Iterator[list[Demand]]:
-    """Largest first; smallest first, for then as many as fit go where transfers are cheap; and some between."""
-    yield demands
-    yield demands[::-1]
-    for start in range(1, min(len(demands), most - 1)):
-        yield demands[start:] + demands[:start]
+        worth = served.recipient.capital(served.way(transfer), transfer.amount_raw) * UNIT
+        capital += worth
+        gas += transfer_gas(transfer.donor, transfer.kind)
+        if order is DonorsOrder.DEBT_FREE_FIRST and transfer.donor in indebted:
+            taken += worth
+    return Spent(taken, gas, capital)

@@ -6,11 +6,11 @@ decision can be repeated bit for bit from what was written down.
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from keeper.core.plan import Kind, Lane, Rescue
 from keeper.core.snapshot import Snapshot, Subaccount, SubaccountId, Token
-from keeper.core.units import BPS, WAD, Wad, mul_div_up
+from keeper.core.units import BPS, WAD, Address, Wad, mul_div_up
 
 DAY_SECONDS = 86_400
 
@@ -18,11 +18,13 @@ DAY_SECONDS = 86_400
 
 HALF_LIFE_SECONDS = DAY_SECONDS
 """The weight of a price move halves in a day: a storm is believed within hours and forgotten within a week."""
+QUICK_HALF_LIFE_SECONDS = 2 * 3600
+"""Beside it, because a crash is over before a day's average has seen half of it: the larger of both is believed."""
 ROUNDS_MIN = 12
 """Fewer price changes than this are not a measurement."""
 
 
-def volatility_bps_per_day(rounds: Sequence[tuple[int, int]]) -> int | None:
+def volatility_bps_per_day(rounds: Sequence[tuple[int, int]], half_life_seconds: int = HALF_LIFE_SECONDS) -> int | None:
     """The standard deviation of a day's price move, basis points, rounded up; None with too few rounds to tell.
 
     `rounds` are (unix seconds, answer) of one feed in order of time. Exponentially weighted: the squared log returns
@@ -36,7 +38,7 @@ def volatility_bps_per_day(rounds: Sequence[tuple[int, int]]) -> int | None:
     if len(moves) < ROUNDS_MIN:
         return None
     newest = moves[-1][2]
-    weights = [0.5 ** ((newest - at) / HALF_LIFE_SECONDS) for _, _, at in moves]
+    weights = [0.5 ** ((newest - at) / half_life_seconds) for _, _, at in moves]
     squares = sum(weight * move * move for weight, (_, move, _) in zip(weights, moves, strict=True))
     seconds = sum(weight * elapsed for weight, (elapsed, _, _) in zip(weights, moves, strict=True))
     return math.ceil(math.sqrt(squares / seconds * DAY_SECONDS) * BPS)
@@ -76,6 +78,24 @@ def probability_bps(health: Wad, volatility_bps: int, seconds: int) -> int:
     return math.ceil(liquidation_probability(fall, volatility_bps / BPS, seconds) * BPS)
 
 
+IMMINENT_BPS = 100
+"""A chance of one in a hundred is what "within so long it may be liquidated" means."""
+_IMMINENT_DEVIATIONS = 2.5759
+"""So many deviations away a price is touched with that chance: 2 N(-2.5759) = 0.01, rounded up."""
+_DISTANCE_MAX = 20
+"""A fall to a billionth, which no price survives: a feed that went mad must not overflow a float."""
+
+
+def health_touched_within(seconds: int, volatility_bps: int) -> Wad:
+    """The health from which liquidation is touched within `seconds` with the chance `IMMINENT_BPS`, rounded up to four
+    decimals.
+
+    By diffusion alone: within the minutes that it is asked for, a jump has no such chance.
+    """
+    distance = _IMMINENT_DEVIATIONS * volatility_bps / BPS * math.sqrt(seconds / DAY_SECONDS)
+    return math.ceil(math.exp(min(distance, _DISTANCE_MAX)) * BPS) * (WAD // BPS)
+
+
 # Gas ------------------------------------------------------------------------------------------------------------------
 
 BATCH_GAS = 30_000
@@ -91,6 +111,8 @@ HANDOVER_GAS = {"aave": 110_000, "euler": 110_000, "venus": 240_000}
 """The same where the token is handed over in the form in which both hold it."""
 USUAL_RESCUE_GAS = BATCH_GAS + RESCUE_GAS["morpho"] + TRANSFER_GAS["morpho"]
 """To say for how many rescues there is gas."""
+USUAL_RESCUE_BYTES = 800
+"""A transaction with one rescue of one or two transfers."""
 
 
 def transfer_gas(donor: SubaccountId, kind: Kind) -> int:
@@ -128,15 +150,32 @@ def equity(subaccount: Subaccount) -> Wad:
 
 
 def loss_usd(snapshot: Snapshot, subaccount: Subaccount) -> Wad | None:
-    """What the owner loses by a liquidation of the whole debt, USD, WAD, rounded up; 0 without debt, None without a
-    price. The penalty, but never more than the equity that there is."""
+    """What the owner loses by the next liquidation, USD, WAD, rounded up; 0 without debt, None without a price. The
+    penalty, but never more than the equity that there is."""
     if not subaccount.has_debt:
         return 0
     price = None if subaccount.unit is None else snapshot.usd_per_unit.get(subaccount.unit.address)
     if price is None:
         return None
-    penalty = mul_div_up(mul_div_up(subaccount.margin.risk().debt_value, price, WAD), subaccount.penalty_bps, BPS)
+    risk = subaccount.margin.risk()
+    taken_bps = taken_share_bps(subaccount, min(risk.health_factor, WAD))
+    penalty = mul_div_up(mul_div_up(risk.debt_value, price, WAD), taken_bps, BPS)
     return min(penalty, mul_div_up(max(equity(subaccount), 0), price, WAD))
+
+
+def taken_share_bps(subaccount: Subaccount, health: Wad) -> int:
+    """What a liquidation at a health takes beyond what it repays, basis points of the whole debt, rounded up.
+
+    A penalty that grows with the depth is a discount of 1 - health on the collateral, 1 / health - 1 of what is repaid,
+    or what makes liquidators strike, where that is more.
+    """
+    strike = subaccount.strike
+    penalty = subaccount.penalty_bps
+    if strike.least_bps is not None:
+        depth_bps = mul_div_up(WAD, BPS, max(health, 1)) - BPS
+        penalty = min(penalty, max(depth_bps, strike.least_bps))
+    share = BPS if health < strike.whole_below else strike.share_bps
+    return mul_div_up(penalty, share, BPS)
 
 
 def gas_cost_usd(snapshot: Snapshot, gas: int, gas_price_wei: int) -> Wad | None:
@@ -168,15 +207,15 @@ def expected_loss_usd(
     return None if loss is None else mul_div_up(loss, probability_bps(health, volatility_bps, seconds), BPS)
 
 
-def pair_volatility_bps(subaccount: Subaccount, measured: Sequence[int], shock_bps: int) -> int:
-    """A day's deviation of an account's collateral in its debt: of all its feeds together where each was measured.
+def pair_volatility_bps(subaccount: Subaccount, known: Mapping[Address, int]) -> int | None:
+    """A day's deviation of an account's collateral in its debt, basis points, rounded up: of all its feeds together, by
+    what is known of each; None where one of them, or all, are not known.
 
-    Feeds count as independent, which overstates pairs that move together; without measurements it is half of its shock,
-    as in the default thresholds.
+    Feeds count as independent, which overstates pairs that move together.
     """
-    if subaccount.feeds and len(measured) == len(subaccount.feeds):
-        return math.isqrt(sum(one * one for one in measured)) + 1
-    return -(-shock_bps // 2)
+    if not subaccount.feeds or any(feed not in known for feed in subaccount.feeds):
+        return None
+    return math.isqrt(max(sum(known[feed] ** 2 for feed in subaccount.feeds) - 1, 0)) + 1
 
 
 def is_worth_it(lane: Lane, benefit_usd: Wad | None, cost_usd: Wad | None, multiple: int) -> bool:

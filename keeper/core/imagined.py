@@ -8,7 +8,17 @@ from dataclasses import dataclass, field, replace
 
 from keeper.core.plan import Transfer
 from keeper.core.risk import Risk
-from keeper.core.snapshot import NOTHING, NOW, CollateralLine, Horizon, Margin, Snapshot, Subaccount, SubaccountId
+from keeper.core.snapshot import (
+    NOTHING,
+    NOW,
+    CollateralLine,
+    Horizon,
+    Margin,
+    SecondPrice,
+    Snapshot,
+    Subaccount,
+    SubaccountId,
+)
 from keeper.core.units import BPS, Address, mul_div_up
 
 
@@ -48,16 +58,30 @@ def _sum(some: Mapping[Address, int], others: Mapping[Address, int]) -> dict[Add
 def after_shock(snapshot: Snapshot, changes_bps: Mapping[str, int]) -> Snapshot:
     """The snapshot after tokens changed in price, by symbol, in basis points (-1200: fell by 12 %).
 
-    A collateral that falls and a debt that falls weigh against each other; rounded towards less health.
+    A collateral that falls and a debt that falls weigh against each other; rounded towards less health. The native coin
+    moves with the token that it is wrapped into, and gas with it.
     """
+    usd_per_native = snapshot.usd_per_native
+    if usd_per_native is not None and snapshot.native_symbol is not None:
+        usd_per_native = usd_per_native * (BPS + changes_bps.get(snapshot.native_symbol, 0)) // BPS
     return replace(
         snapshot,
+        usd_per_native=usd_per_native,
         subaccounts=tuple(_shocked(subaccount, changes_bps) for subaccount in snapshot.subaccounts),
         usd_per_unit={
             token: price * (BPS + _change_of(snapshot, token, changes_bps)) // BPS
             for token, price in snapshot.usd_per_unit.items()
         },
+        second_prices=tuple(_seen_by_others(one, snapshot, changes_bps) for one in snapshot.second_prices),
     )
+
+
+def _seen_by_others(second: SecondPrice, snapshot: Snapshot, changes_bps: Mapping[str, int]) -> SecondPrice:
+    """A move that is imagined is one that everybody sees."""
+    if second.price is None:
+        return second
+    quoted = 0 if second.quote is None else _change_of(snapshot, second.quote, changes_bps)
+    return replace(second, price=second.price * (BPS + changes_bps.get(second.token.symbol, 0)) // (BPS + quoted))
 
 
 def _shocked(subaccount: Subaccount, changes_bps: Mapping[str, int]) -> Subaccount:

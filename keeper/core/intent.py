@@ -1,25 +1,25 @@
-"""The life of one batch on its way to the chain, as a state machine on plain data.
+"""The life of one batch on its way to the chain: a state machine on plain data, and `TABLE` is all of it.
 
 ```
 PLANNED ──► SIGNED ──► BROADCAST ──► MINED ──► FINAL
-   │           │          │  ▲─────────┘ reorganised away
-   └───────────┴──────────┴──► ABANDONED (deadline, cost) or REPLACED (by a critical batch with the same nonce)
+   │           │        ▲ │            │
+   │           └──► DOUBTED ◄──────────┘ reorganised away, or left by another process
+   └───────────────────┴──► ABANDONED (deadline, cost, nonce) or REPLACED (by another batch with the same nonce)
 ```
 
-`next_step` says what to do with what is seen; whoever does it journals the new intent *before* acting. Nothing here
-sends, signs or reads a clock. Whatever an intent's state, a receipt of any attempt ever made decides over it: bytes
-that were sent can land as long as their nonce is open.
+`keeper.core.steps` finds out which event happened; whoever carries out its effect journals the new intent *before*
+acting. Nothing here sends, signs or reads a clock. Whatever an intent's state, a receipt of any attempt ever made
+decides over it: bytes that were sent can land as long as their nonce is open.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
-from fractions import Fraction
 
+from keeper.core.fees import FeePolicy, Fees, Market, TooExpensive, next_nonce_fees
 from keeper.core.plan import Lane
 
-BUMP = Fraction(9, 8)
-"""Geth accepts a replacement only at +10 % on both fee fields, others at +12.5 %."""
+# States, events, effects ----------------------------------------------------------------------------------------------
 
 
 class State(Enum):
@@ -28,6 +28,9 @@ class State(Enum):
     SIGNED = "signed"
     """Bytes exist and are durable; whether any node has them is not known."""
     BROADCAST = "broadcast"
+    """A node took its bytes."""
+    DOUBTED = "doubted"
+    """Bytes exist, and whether they still make sense has to be tried out before they are offered again."""
     MINED = "mined"
     """A receipt exists, and the block under it may still go away."""
     FINAL = "final"
@@ -37,59 +40,130 @@ class State(Enum):
     """Nothing more is done for it; its bytes may still land."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fees:
-    """The two fee fields of a transaction, wei per gas."""
-
-    max_fee_wei: int
-    tip_wei: int
-
-    def bumped(self) -> "Fees":
-        """The least that every node accepts as a replacement: 9/8 of both, rounded up, and more by one wei at least."""
-        return Fees(_bumped(self.max_fee_wei), _bumped(self.tip_wei))
-
-    def at_least(self, other: "Fees") -> "Fees":
-        """The larger of each field."""
-        return Fees(max(self.max_fee_wei, other.max_fee_wei), max(self.tip_wei, other.tip_wei))
+FINISHED = (State.FINAL, State.REPLACED, State.ABANDONED)
+"""Nothing is to be done in them."""
 
 
-@dataclass(frozen=True, slots=True)
-class TooExpensive:
-    """No fees are both acceptable to the nodes and below the ceiling."""
+class Event(Enum):
+    """What can happen to an intent. Those that are seen come first, in the order in which they count."""
 
-    needed_wei: int
-    ceiling_wei: int
-    is_for_bump: bool = False
-    """Whether only earlier bytes with the same nonce make it so dear."""
+    FINALISED = "a receipt that no reorganisation takes away any more"
+    INCLUDED = "a receipt that was not known, or another one than was known"
+    SETTLED = "the receipt that was known"
+    SPENT = "its nonce is used, and by none of its own bytes"
+    LATE = "its deadline passed"
+    GONE = "the receipt that was known is there no more"
+    GAP = "a lower nonce is used by nothing of ours any more, so that its own cannot be"
+    UNPROVEN = "whether its bytes still succeed is not known"
+    FOUND = "another process left it"
+    DUE = "it has no bytes"
+    DEAR = "it has no bytes, and none are worth their price"
+    STUCK = "it was not included in time, and dearer bytes are worth their price"
+    UNHEARD = "no node is known to have its bytes, or not for some time"
+    QUIET = "nothing new"
+
+    SIGNED = "bytes were made for it"
+    ACCEPTED = "a node has its bytes"
+    REFUSED = "no node can have any of its bytes"
+    OUTBID = "another intent takes its nonce"
+    HOPELESS = "it would not succeed, or the signer or the nodes refuse it, and a node may have bytes of it"
 
 
-@dataclass(frozen=True, slots=True)
-class Market:
-    """What gas costs at the moment, wei per gas."""
+class Effect(Enum):
+    """What has to be done, once the new state is durable."""
 
-    base_fee_wei: int
-    """Of the next block."""
-    tip_routine_wei: int
-    tip_critical_wei: int
-
-    def tip_wei(self, lane: Lane) -> int:
-        return self.tip_critical_wei if lane is Lane.CRITICAL else self.tip_routine_wei
+    NOTHING = "nothing"
+    SIGN = "sign it, with fees for today"
+    OFFER = "offer its latest bytes to nodes"
+    RECONSIDER = "try out whether its latest bytes still succeed, then offer them or give it up"
+    STOP = "do no more for it"
+    TELL = "tell what became of it"
 
 
-@dataclass(frozen=True, slots=True)
-class FeePolicy:
-    """How fees are chosen and when a transaction counts as stuck; the ceiling belongs to each intent."""
+Transition = tuple[Effect, State]
 
-    base_fee_multiple: int = 2
-    """Headroom over the base fee, which moves at most 12.5 % per block: x2 lasts for six full blocks."""
-    replace_after_seconds: int = 24
-    """A transaction that was not included for so long after signing is replaced by a dearer one."""
-    resend_after_seconds: int = 12
-    """Nodes drop transactions and restart: the same bytes are offered again after so long."""
-    final_after_blocks: int = 8
-    """Blocks on top of the receipt's after which it is not looked at any more; seven were reorganised away once."""
-    max_fee_wei: int = 0
-    """The most per gas, whatever is at risk: how far above an intent's own ceiling the bump rule alone may lift it."""
+TABLE: Mapping[State, Mapping[Event, Transition]] = {
+    State.PLANNED: {
+        Event.SPENT: (Effect.STOP, State.ABANDONED),
+        Event.LATE: (Effect.STOP, State.ABANDONED),
+        Event.GAP: (Effect.STOP, State.ABANDONED),
+        Event.FOUND: (Effect.STOP, State.ABANDONED),
+        Event.DUE: (Effect.SIGN, State.PLANNED),
+        Event.DEAR: (Effect.STOP, State.ABANDONED),
+        Event.SIGNED: (Effect.OFFER, State.SIGNED),
+        Event.REFUSED: (Effect.STOP, State.ABANDONED),
+    },
+    State.SIGNED: {
+        Event.FINALISED: (Effect.TELL, State.FINAL),
+        Event.INCLUDED: (Effect.TELL, State.MINED),
+        Event.SPENT: (Effect.STOP, State.ABANDONED),
+        Event.LATE: (Effect.STOP, State.ABANDONED),
+        Event.GAP: (Effect.STOP, State.ABANDONED),
+        Event.FOUND: (Effect.RECONSIDER, State.DOUBTED),
+        Event.STUCK: (Effect.SIGN, State.SIGNED),
+        Event.UNHEARD: (Effect.OFFER, State.SIGNED),
+        Event.QUIET: (Effect.NOTHING, State.SIGNED),
+        Event.SIGNED: (Effect.OFFER, State.SIGNED),
+        Event.ACCEPTED: (Effect.NOTHING, State.BROADCAST),
+        Event.REFUSED: (Effect.STOP, State.ABANDONED),
+        Event.OUTBID: (Effect.NOTHING, State.REPLACED),
+        Event.HOPELESS: (Effect.STOP, State.ABANDONED),
+    },
+    State.BROADCAST: {
+        Event.FINALISED: (Effect.TELL, State.FINAL),
+        Event.INCLUDED: (Effect.TELL, State.MINED),
+        Event.SPENT: (Effect.STOP, State.ABANDONED),
+        Event.LATE: (Effect.STOP, State.ABANDONED),
+        Event.GAP: (Effect.STOP, State.ABANDONED),
+        Event.FOUND: (Effect.RECONSIDER, State.DOUBTED),
+        Event.STUCK: (Effect.SIGN, State.BROADCAST),
+        Event.UNHEARD: (Effect.OFFER, State.BROADCAST),
+        Event.QUIET: (Effect.NOTHING, State.BROADCAST),
+        Event.SIGNED: (Effect.OFFER, State.SIGNED),
+        Event.ACCEPTED: (Effect.NOTHING, State.BROADCAST),
+        Event.OUTBID: (Effect.NOTHING, State.REPLACED),
+        Event.HOPELESS: (Effect.STOP, State.ABANDONED),
+    },
+    State.DOUBTED: {
+        Event.FINALISED: (Effect.TELL, State.FINAL),
+        Event.INCLUDED: (Effect.TELL, State.MINED),
+        Event.SPENT: (Effect.STOP, State.ABANDONED),
+        Event.LATE: (Effect.STOP, State.ABANDONED),
+        Event.GAP: (Effect.STOP, State.ABANDONED),
+        Event.UNPROVEN: (Effect.RECONSIDER, State.DOUBTED),
+        Event.SIGNED: (Effect.OFFER, State.SIGNED),
+        Event.ACCEPTED: (Effect.NOTHING, State.BROADCAST),
+        Event.OUTBID: (Effect.NOTHING, State.REPLACED),
+        Event.REFUSED: (Effect.STOP, State.ABANDONED),
+        Event.HOPELESS: (Effect.STOP, State.ABANDONED),
+    },
+    State.MINED: {
+        Event.FINALISED: (Effect.TELL, State.FINAL),
+        Event.INCLUDED: (Effect.TELL, State.MINED),
+        Event.SETTLED: (Effect.NOTHING, State.MINED),
+        Event.SPENT: (Effect.STOP, State.ABANDONED),
+        Event.LATE: (Effect.STOP, State.ABANDONED),
+        Event.GONE: (Effect.RECONSIDER, State.DOUBTED),
+        Event.QUIET: (Effect.NOTHING, State.MINED),
+    },
+    State.FINAL: {
+        Event.SETTLED: (Effect.NOTHING, State.FINAL),
+    },
+    State.REPLACED: {
+        Event.FINALISED: (Effect.TELL, State.FINAL),
+        Event.INCLUDED: (Effect.TELL, State.MINED),
+        Event.QUIET: (Effect.NOTHING, State.REPLACED),
+    },
+    State.ABANDONED: {
+        Event.FINALISED: (Effect.TELL, State.FINAL),
+        Event.INCLUDED: (Effect.TELL, State.MINED),
+        Event.QUIET: (Effect.NOTHING, State.ABANDONED),
+    },
+}
+"""What has to be done in which state when something happens, and the state after it. What is not in it cannot be."""
+
+
+# Outcomes -------------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +175,12 @@ class Receipt:
     gas_used: int
     gas_price_wei: int
     """The effective one."""
+    data_fee_wei: int = 0
+    """What a rollup took besides for the transaction's bytes."""
 
     @property
     def cost_wei(self) -> int:
-        return self.gas_used * self.gas_price_wei
-
-
-# Outcomes -------------------------------------------------------------------------------------------------------------
+        return self.gas_used * self.gas_price_wei + self.data_fee_wei
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +250,17 @@ class Intent:
     @property
     def is_live(self) -> bool:
         """Whether it holds the dispatcher: something is signed or sent and not settled."""
-        return self.state in (State.SIGNED, State.BROADCAST)
+        return self.state in (State.SIGNED, State.BROADCAST, State.DOUBTED)
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether only a receipt changes anything about it."""
+        return self.state in (State.REPLACED, State.ABANDONED)
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The one that was seen last, if it still holds."""
+        return self.outcome.receipt if isinstance(self.outcome, Included | Reverted) else None
 
     @property
     def highest_fees(self) -> Fees | None:
@@ -192,266 +275,48 @@ class Intent:
         """Whether a node ever said that it has bytes of it."""
         return any(attempt.sent_at is not None for attempt in self.attempts)
 
-    def next_fees(self, market: "Market", policy: "FeePolicy") -> Fees | TooExpensive:
+    def next_fees(self, market: Market, policy: FeePolicy) -> Fees | TooExpensive:
         """For its next bytes. Only its first may the bump rule lift above its ceiling, because of earlier intents':
         after them there are bytes of its own to be kept alive, and no node can drive it up."""
         most = self.fee_ceiling_wei if self.attempts else max(self.fee_ceiling_wei, policy.max_fee_wei)
         return next_nonce_fees(market, self.lane, policy, self.fee_ceiling_wei, self.highest_fees, most)
 
+    def is_private(self, now: int, policy: FeePolicy) -> bool:
+        """Whether its bytes are for the private relay alone: for some time from its first signature."""
+        since = self.attempts[0].signed_at if self.attempts else now
+        return now < since + policy.private_seconds(self.lane)
+
     def signed(self, attempt: Attempt) -> "Intent":
         """With new bytes, to be journalled before they are sent. Raises ValueError for another nonce."""
         if attempt.nonce != self.nonce:
             raise ValueError(f"attempt with nonce {attempt.nonce} for an intent with nonce {self.nonce}")
-        return replace(self, state=State.SIGNED, attempts=(*self.attempts, attempt), outcome=None)
+        return replace(self.moved(Event.SIGNED), attempts=(*self.attempts, attempt), outcome=None)
 
     def broadcast(self, now: int) -> "Intent":
-        """After a node accepted its latest bytes (or said that it knows them). Raises ValueError without any."""
-        if not self.attempts:
-            raise ValueError(f"plan {self.plan_id} was never signed")
+        """After a node accepted its latest bytes (or said that it knows them)."""
+        moved = self.moved(Event.ACCEPTED)
         latest = replace(self.attempts[-1], sent_at=now)
-        return replace(self, state=State.BROADCAST, attempts=(*self.attempts[:-1], latest), outcome=None)
+        return replace(moved, attempts=(*self.attempts[:-1], latest), outcome=None)
 
     def refused(self, reason: str) -> "Intent":
         """Before anything was sent. Raises ValueError when something may have been."""
         if self.was_taken:
             raise ValueError(f"plan {self.plan_id} was sent and cannot count as refused any more")
-        return replace(self, state=State.ABANDONED, outcome=Refused(reason))
+        return replace(self.moved(Event.REFUSED), outcome=Refused(reason))
 
     def replaced(self, by_plan_id: str) -> "Intent":
         """After another intent took over its nonce."""
-        return replace(self, state=State.REPLACED, outcome=Abandoned(f"replaced by plan {by_plan_id}"))
+        return replace(self.moved(Event.OUTBID), outcome=Abandoned(f"replaced by plan {by_plan_id}"))
+
+    def moved(self, event: Event) -> "Intent":
+        """In the state after an event. Raises ValueError for one that cannot happen in its state."""
+        _, state = transition(self, event)
+        return replace(self, state=state)
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """What was seen of the chain. Ask for the nonce before the receipts, or a batch mined in between looks lost."""
-
-    block_number: int
-    market: Market
-    receipts: Mapping[str, Receipt | None] = field(default_factory=dict[str, "Receipt | None"])
-    """By hash: None means asked and not there; a hash that was not asked for is absent."""
-    chain_nonce: int | None = None
-    """The next nonce that the chain takes from the keeper (a receipt for nonce n proves n + 1); None: not known."""
-
-
-# Steps ----------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Sign:
-    """Sign with these fees (the first time, or as a replacement), write the bytes down, then broadcast them."""
-
-    fees: Fees
-
-
-@dataclass(frozen=True, slots=True)
-class Broadcast:
-    """Send these same bytes (again)."""
-
-    raw: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Abandon:
-    """Stop working on it. Unless the nonce is spent, the next intent takes it over and must outbid these fees."""
-
-    reason: str
-    is_nonce_spent: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Settle:
-    """A receipt decides; `is_final` once enough blocks are on top of it."""
-
-    outcome: Included | Reverted
-    is_final: bool
-
-
-Step = Sign | Broadcast | Wait | Abandon | Settle
-
-
-def next_step(intent: Intent, view: View, now: int, policy: FeePolicy) -> Step:
-    """What to do with an intent now (`now` and deadlines in unix seconds)."""
-    if intent.state is State.FINAL:
-        return Wait("settled")
-    settled = _settle(intent, view, policy)
-    if settled is not None:
-        return settled
-    if intent.state in (State.REPLACED, State.ABANDONED):
-        return Wait("given up; only a receipt changes that")
-    if _is_nonce_spent(intent, view):
-        return Abandon(f"another transaction used nonce {intent.nonce}", is_nonce_spent=True)
-    if intent.state is State.MINED and not _is_reorganised_away(intent, view):
-        return Wait("waiting for blocks on top")
-    if now >= intent.deadline:
-        return Abandon("its deadline passed before it was included")
-    if not intent.attempts:
-        return _first(intent.next_fees(view.market, policy))
-    latest = intent.attempts[-1]
-    if intent.state is State.MINED:
-        return Broadcast(latest.raw)
-    if now - latest.signed_at >= policy.replace_after_seconds:
-        fees = intent.next_fees(view.market, policy)
-        if isinstance(fees, Fees):
-            return Sign(fees)
-    if latest.sent_at is None or now - latest.sent_at >= policy.resend_after_seconds:
-        return Broadcast(latest.raw)
-    return Wait("sent; no receipt yet")
-
-
-def after(intent: Intent, step: Abandon | Settle) -> Intent:
-    """The intent after a step that needs no bytes; signing and sending have `Intent.signed` and `Intent.broadcast`."""
-    match step:
-        case Abandon():
-            return replace(intent, state=State.ABANDONED, outcome=Abandoned(step.reason))
-        case Settle():
-            return replace(intent, state=State.FINAL if step.is_final else State.MINED, outcome=step.outcome)
-
-
-def resolve_on_start(intent: Intent, view: View, now: int, policy: FeePolicy, still_simulates: bool) -> Step:
-    """What a new process does with an unfinished intent; `view` must hold the nonce and an answer for every receipt.
-
-    A receipt settles it. Bytes whose deadline has not passed and that still simulate with every rescue succeeding are
-    sent again as they are; everything else is abandoned, its nonce and fee floor kept, and the next cycle plans anew.
-    """
-    step = next_step(intent, view, now, policy)
-    if isinstance(step, Settle | Abandon) or not (intent.is_live or intent.state in (State.PLANNED, State.MINED)):
-        return step
-    if not intent.attempts:
-        return Abandon("it was never signed")
-    if intent.state is State.MINED and isinstance(step, Wait):
-        return step
-    if not still_simulates:
-        return Abandon("found at start, and it would not succeed any more")
-    return Broadcast(intent.attempts[-1].raw)
-
-
-# Nonce and fees -------------------------------------------------------------------------------------------------------
-
-
-def may_replace(in_flight: Intent, lane: Lane, fee_ceiling_wei: int | None, now: int, policy: FeePolicy) -> bool:
-    """Whether a new batch takes over the nonce of the one in flight (`now` in unix seconds).
-
-    Only a critical one does: from a routine one at any time, from another critical one that is stuck when its own
-    ceiling is higher (None: not known yet, taken to be so). Stuck is what was neither included nor made dearer for
-    `replace_after_seconds`: what is at risk does not justify today's fees for it, and others must not wait for that.
-    """
-    if not in_flight.is_live or lane is not Lane.CRITICAL:
-        return False
-    if in_flight.lane is Lane.ROUTINE:
-        return True
-    is_stuck = now - in_flight.attempts[-1].signed_at >= policy.replace_after_seconds
-    return is_stuck and (fee_ceiling_wei is None or fee_ceiling_wei > in_flight.fee_ceiling_wei)
-
-
-def fee_floor(nonce: int, earlier: Iterable[Intent]) -> Fees | None:
-    """The highest fees of any bytes with a nonce that a node may have; None without any. `earlier` may hold any
-    intents. What every node refused is in no pool and need not be outbid."""
-    floor: Fees | None = None
-    for intent in earlier:
-        highest = intent.highest_fees if intent.nonce == nonce and not isinstance(intent.outcome, Refused) else None
-        if highest is not None:
-            floor = highest if floor is None else floor.at_least(highest)
-    return floor
-
-
-def leanest_fees(market: Market, lane: Lane, nonce: int, intents: Iterable[Intent]) -> Fees:
-    """For a node that takes no more, because of the balance or a cap of its own: what the next block takes for
-    certain, and the least above what a node was seen to take with this nonce."""
-    tip = market.tip_wei(lane)
-    fees = Fees(market.base_fee_wei + tip, tip)
-    for intent in intents:
-        for attempt in intent.attempts:
-            if attempt.nonce == nonce and attempt.sent_at is not None:
-                fees = fees.at_least(attempt.fees.bumped())
-    return fees
-
-
-def next_nonce_fees(
-    market: Market,
-    lane: Lane,
-    policy: FeePolicy,
-    ceiling_wei: int,
-    floor: Fees | None,
-    bumped_wei_max: int | None = None,
-) -> Fees | TooExpensive:
-    """Fees at which a transaction with this nonce is accepted and likely included, at most `ceiling_wei` per gas.
-
-    Both fields are at least 9/8 of `floor` (earlier bytes with the same nonce) and never below the market: a
-    replacement that only satisfies the bump rule would be as stuck as what it replaces. Where the bump rule demands
-    more than the ceiling and the market does not, the fee goes up to `bumped_wei_max`: what is paid is the market's
-    base fee and the tip, not the fee that is offered.
-    """
-    tip = market.tip_wei(lane)
-    wanted = Fees(market.base_fee_wei * policy.base_fee_multiple + tip, tip)
-    # Below base fee + 1 wei of tip no block takes it; below the bump no node does.
-    least = Fees(market.base_fee_wei + 1, 0)
-    if floor is not None:
-        bumped = floor.bumped()
-        wanted, least = wanted.at_least(bumped), least.at_least(bumped)
-    needed = max(least.max_fee_wei, least.tip_wei)
-    if needed > ceiling_wei:
-        paid = market.base_fee_wei + max(least.tip_wei, 1)
-        if paid > ceiling_wei:
-            return TooExpensive(paid, ceiling_wei)
-        most = ceiling_wei if bumped_wei_max is None else bumped_wei_max
-        if needed > most:
-            return TooExpensive(needed, most, is_for_bump=True)
-        return Fees(needed, min(wanted.tip_wei, max(ceiling_wei - market.base_fee_wei, least.tip_wei)))
-    max_fee = min(max(wanted.max_fee_wei, wanted.tip_wei), ceiling_wei)
-    return Fees(max_fee, min(wanted.tip_wei, max_fee))
-
-
-_NOT_ASKED = object()
-
-
-def _bumped(wei: int) -> int:
-    return max(-(-wei * BUMP.numerator // BUMP.denominator), wei + 1)
-
-
-def _first(fees: Fees | TooExpensive) -> Step:
-    match fees:
-        case Fees():
-            return Sign(fees)
-        case TooExpensive(needed, ceiling, is_for_bump=True):
-            return Abandon(
-                f"what was sent before with its nonce is outbid by {needed} wei, and at most {ceiling} wei are allowed"
-            )
-        case TooExpensive(needed, ceiling):
-            return Abandon(f"gas costs {needed} wei and the value at risk justifies {ceiling} wei")
-
-
-def _settle(intent: Intent, view: View, policy: FeePolicy) -> Step | None:
-    for attempt in intent.attempts:
-        receipt = view.receipts.get(attempt.hash)
-        if receipt is None:
-            continue
-        outcome = Included(receipt) if receipt.succeeded else Reverted(receipt)
-        is_final = view.block_number - receipt.block_number >= policy.final_after_blocks
-        if intent.state is State.MINED and intent.outcome == outcome and not is_final:
-            return Wait("waiting for blocks on top")
-        return Settle(outcome, is_final)
-    return None
-
-
-def _is_nonce_spent(intent: Intent, view: View) -> bool:
-    """Only when every receipt was asked for: a nonce that moved on with an unseen receipt is most likely our own."""
-    return (
-        view.chain_nonce is not None
-        and view.chain_nonce > intent.nonce
-        and all(view.receipts.get(attempt.hash, _NOT_ASKED) is None for attempt in intent.attempts)
-    )
-
-
-def _is_reorganised_away(intent: Intent, view: View) -> bool:
-    """Whether the receipt that was seen is asked for and gone; one that was not asked for proves nothing."""
-    match intent.outcome:
-        case Included(receipt) | Reverted(receipt):
-            return view.receipts.get(receipt.hash, _NOT_ASKED) is None
-        case _:
-            return False
+def transition(intent: Intent, event: Event) -> Transition:
+    """What `TABLE` says. Raises ValueError for an event that cannot happen in the intent's state."""
+    found = TABLE[intent.state].get(event)
+    if found is None:
+        raise ValueError(f"plan {intent.plan_id} is {intent.state.value}, and then this cannot be: {event.value}")
+    return found

@@ -1,12 +1,14 @@
 """The plan of one cycle: which rescues, from which donors, how much, and a verdict for every subaccount."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
+from typing import NamedTuple, TypeAlias
 
 from keeper.core.snapshot import Block, SubaccountId, Token
 from keeper.core.units import Address, Wad
 from keeper.core.verdict import Blocked, Verdict
+from keeper.core.verdict import Rescue as OnItsWay
 
 
 class Kind(IntEnum):
@@ -56,6 +58,18 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
+class Urgency:
+    """What a rescue was judged by when it was planned, beside the health."""
+
+    volatility_bps: int = 0
+    """A day's deviation of its prices."""
+    trigger: Wad = 0
+    """As it was widened for that; a health below it made the rescue due."""
+    soon_seconds: int = 0
+    """Who may be liquidated within so long is critical: a few times what a transaction takes now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rescue:
     """All transfers into one recipient; they succeed or fail as a whole."""
 
@@ -71,6 +85,7 @@ class Rescue:
     """One per distinct donor with debt, in order of first use."""
     loss_avoided_usd: Wad | None
     """What a liquidation would have taken; None when the price in USD is not known."""
+    urgency: Urgency = Urgency()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +97,8 @@ class InFlight:
     recipients: frozenset[SubaccountId]
     may_be_replaced: bool = False
     """Whether a critical batch may take its nonce. Such a batch takes its place, so it serves these recipients too."""
+    is_stuck: bool = False
+    """Whether it was not included in time: what is planned anew takes its place, where that differs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +109,33 @@ class LastRescue:
     """Unix seconds."""
     health_after: Wad
     """As the guard found it."""
+
+
+PriceOf: TypeAlias = tuple[SubaccountId, Address]
+"""The price of a token as one account's protocol takes it."""
+
+
+class PriceSeen(NamedTuple):
+    """A price that held from a block until the next that was seen; the last one of several, until it was seen last."""
+
+    at: int
+    """Unix seconds."""
+    price: Wad
+    """In the account's unit of account, per whole token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dispute:
+    """Why the prices of one account with debt are not believed, and how much worse it may stand."""
+
+    subaccount: SubaccountId
+    reasons: tuple[str, ...]
+    """One for each token."""
+    falls_bps: Mapping[Address, int]
+    """How far prices fall (negative: rise) from its own oracle's to the worst that is said; only what harms it."""
+
+    def __str__(self) -> str:
+        return "; ".join(self.reasons)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +150,14 @@ class History:
     """What a unit of gas is expected to cost at inclusion."""
     protect_only: bool = False
     """The owner's pause that still lets debt-free donors give."""
+    base_fee_low_wei: int = 0
+    """The lowest base fee of the last hour; 0: not known."""
+    inclusion_delay_seconds: int = 0
+    """The longest that a transaction of ours took to be included in the last hour, or waits for by now."""
+    waiting_since: Mapping[SubaccountId, int] = field(default_factory=dict[SubaccountId, int])
+    """Since when (unix seconds) a rescue that is due waits for a fuller batch."""
+    prices: Mapping[PriceOf, Sequence[PriceSeen]] = field(default_factory=dict[PriceOf, Sequence[PriceSeen]])
+    """What each account's protocol took its tokens for lately, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +170,11 @@ class Plan:
     verdicts: Mapping[SubaccountId, Verdict]
     """One for every subaccount of the snapshot, in its order."""
     notes: tuple[str, ...] = ()
-    """What had to be decided on less than usual, as sentences: a price that is missing, for example."""
+    """What is not as usual about this decision, as sentences: a price that is missing, thresholds that were widened."""
+    is_widened: bool = False
+    """Whether it was made with thresholds widened for the volatility (`keeper.core.urgency`)."""
+    disputes: Mapping[SubaccountId, Dispute] = field(default_factory=dict[SubaccountId, Dispute])
+    """The accounts whose prices are disputed, in the snapshot's order."""
 
     @property
     def lane(self) -> Lane:
@@ -132,6 +188,14 @@ class Plan:
     def blocked(self, reasons: Mapping[SubaccountId, str]) -> "Plan":
         """With these recipients' verdicts blocked, each by its reason; their rescues are to be left out by `only`."""
         return replace(self, verdicts={**self.verdicts, **{id: Blocked(reason) for id, reason in reasons.items()}})
+
+    def waiting(self, recipients: Collection[SubaccountId]) -> "Plan":
+        """Without the rescues of those recipients, whom a batch on its way serves."""
+        left = tuple(rescue for rescue in self.rescues if rescue.recipient not in recipients)
+        served = [rescue.recipient for rescue in self.rescues if rescue.recipient in recipients]
+        return replace(
+            self, rescues=left, verdicts={**self.verdicts, **dict.fromkeys(served, OnItsWay(in_flight=True))}
+        )
 
     def held(self, reason: str) -> "Plan":
         """The same decision with nothing sent: every rescue that it held is blocked by `reason`."""

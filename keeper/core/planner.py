@@ -5,21 +5,28 @@
 1. Who is in need, and who cannot be helped and why.
 2. Who gets what (`keeper.core.triage`), in order of priority, then of the loss at stake, and from whom.
 3. Every rescue is assessed once more with exact arithmetic in execution order. A routine one that does not pay for its
-   gas is left out and the rest planned anew.
+   gas is left out and the rest planned anew; what pays may wait for company (`keeper.core.worth`).
+
+Thresholds are those of the moment (`keeper.core.urgency`). Widened ones build buffers early, and hold as long as nobody
+is worse off for it: when the owner's own would rescue somebody whom they leave, the owner's own hold.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from keeper.core import economics, verdict
 from keeper.core.book import Account, Book
+from keeper.core.disputes import as_judged, disputes_in, distrust
 from keeper.core.forms import across_protocols
-from keeper.core.plan import Effect, History, Lane, Plan, Rescue, Stage
-from keeper.core.policy import Policy, enforced
-from keeper.core.snapshot import NOTHING, GuardState, Snapshot, Subaccount, SubaccountId, Token, Unknown
+from keeper.core.plan import Dispute, Effect, History, InFlight, Lane, Plan, Rescue, Stage, Urgency
+from keeper.core.policy import Policy, Thresholds, enforced
+from keeper.core.remedy import health_text, remedy
+from keeper.core.snapshot import NOTHING, GuardState, Snapshot, Subaccount, SubaccountId, Unknown
 from keeper.core.triage import Funding, Need, Run, Triage
-from keeper.core.units import BPS, INFINITE_HEALTH, WAD, Address, Wad, mul_div_down
+from keeper.core.units import BPS, WAD, Address, Wad, mul_div_down
+from keeper.core.urgency import limits_now, soon_seconds, volatility_of, widenings
 from keeper.core.verdict import Verdict
+from keeper.core.worth import NOT_JUDGED, uneconomic, waiting
 
 RESCUES_PER_BATCH_MAX = 16
 """MAX_RESCUES of the guard: more would not fit into a block's gas on every chain."""
@@ -31,17 +38,30 @@ FALL_SINCE_RESCUE_BPS = 100
 
 def make_plan(snapshot: Snapshot, policy: Policy, history: History) -> Plan:
     """The rescues to send now and a verdict for every subaccount of the snapshot."""
-    planning = _Planning(snapshot, policy, history)
-    in_flight = history.in_flight
+    plan = _planned(_Planning(snapshot, policy, history, is_widened=True), history.in_flight)
+    if not plan.is_widened or all(_is_served(decided) for decided in plan.verdicts.values()):
+        return plan
+    own = _planned(_Planning(snapshot, policy, history, is_widened=False), history.in_flight)
+    is_better = {rescue.recipient for rescue in own.rescues} - {rescue.recipient for rescue in plan.rescues}
+    return own if is_better else plan
+
+
+def _is_served(decided: Verdict) -> bool:
+    return not isinstance(decided, verdict.Unfunded | verdict.Blocked)
+
+
+def _planned(planning: "_Planning", in_flight: InFlight | None) -> Plan:
+    """With what is on its way: nobody is planned for twice, unless by a batch that takes the other's place."""
     waiting_for = frozenset[SubaccountId]() if in_flight is None else in_flight.recipients
     if in_flight is not None and in_flight.may_be_replaced:
         # A critical batch takes the place of the one in flight, so it must serve that one's recipients too. Planned
         # first: who waits for a batch that is stuck may be all that is critical.
         plan = planning.plan(frozenset())
-        if plan.rescues and plan.lane is Lane.CRITICAL:
+        takes_its_place = plan.lane is Lane.CRITICAL or (in_flight.is_stuck and in_flight.lane is Lane.ROUTINE)
+        if plan.rescues and takes_its_place:
             return plan
     plan = planning.plan(waiting_for)
-    if in_flight is not None and in_flight.lane is Lane.ROUTINE and plan.rescues and plan.lane is Lane.CRITICAL:
+    if in_flight is not None and plan.rescues and plan.lane is Lane.CRITICAL:
         return planning.plan(frozenset())
     return plan
 
@@ -62,17 +82,34 @@ class _Case:
 class _Planning:
     """One cycle's inputs, and what follows from them for every account."""
 
-    def __init__(self, snapshot: Snapshot, policy: Policy, history: History):
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        policy: Policy,
+        history: History,
+        *,
+        is_widened: bool,
+        by_own_price: frozenset[SubaccountId] = frozenset(),
+    ):
+        """`by_own_price`: whose disputed prices are taken for their own oracle's after all."""
+        self._is_widened = is_widened
+        self._by_own_price = by_own_price
         self._snapshot = snapshot
         self._policy = policy
         self._history = history
+        self._disputes = disputes_in(snapshot, policy.prices, history)
         units = {subaccount.unit.address for subaccount in snapshot.subaccounts if subaccount.unit is not None}
         usd = {unit: snapshot.usd_per_unit[unit] for unit in units if unit in snapshot.usd_per_unit}
-        self._accounts = {
-            subaccount.id: _account(subaccount, policy, snapshot.guard, usd if len(usd) == len(units) else {})
-            for subaccount in across_protocols(snapshot.subaccounts)
-            if subaccount.id in policy.subaccounts
-        }
+        self._accounts: dict[SubaccountId, Account] = {}
+        for subaccount in across_protocols(snapshot.subaccounts):
+            if subaccount.id not in policy.subaccounts:
+                continue
+            limits = limits_now(subaccount, snapshot, policy, history, is_widened=is_widened)
+            dispute = self._bounded(self._disputes.get(subaccount.id))
+            self._accounts[subaccount.id] = _account(
+                subaccount, policy, snapshot.guard, limits, usd if len(usd) == len(units) else {}, dispute
+            )
+        self._widenings = widenings(snapshot, policy, history) if is_widened else ()
         caps = NOTHING if snapshot.guard is None else snapshot.guard.remaining_cap_raw
         donors = [account for account in self._accounts.values() if self._may_give(account)]
         self._book = Book(donors, caps, policy.inclusion, policy.amount_margin_bps)
@@ -81,7 +118,7 @@ class _Planning:
 
     def plan(self, waiting_for: frozenset[SubaccountId]) -> Plan:
         """The plan, with the subaccounts in `waiting_for` served already by a batch on its way."""
-        self._notes = []
+        self._notes = [*self._widenings, *distrust(self._snapshot, self._disputes)]
         verdicts: dict[SubaccountId, Verdict] = {}
         due: list[tuple[Account, Wad]] = []
         for subaccount in self._snapshot.subaccounts:
@@ -99,8 +136,28 @@ class _Planning:
             for id in waiting
         }
         rescues = self._decided([case for case in cases if case.id not in waiting], verdicts)
+        out_of_reach = self._out_of_reach(verdicts)
+        if out_of_reach:
+            by_own_price = self._by_own_price | out_of_reach
+            inputs = self._snapshot, self._policy, self._history
+            return _Planning(*inputs, is_widened=self._is_widened, by_own_price=by_own_price).plan(waiting_for)
         ordered = {subaccount.id: verdicts[subaccount.id] for subaccount in self._snapshot.subaccounts}
-        return Plan(self._snapshot.block, rescues, ordered, tuple(self._notes))
+        return Plan(self._snapshot.block, rescues, ordered, tuple(self._notes), bool(self._widenings), self._disputes)
+
+    def _bounded(self, dispute: Dispute | None) -> Dispute | None:
+        """A dispute as it is judged by: without the worse prices where help is out of reach by them."""
+        if dispute is None or dispute.subaccount not in self._by_own_price:
+            return dispute
+        return replace(dispute, falls_bps=NOTHING)
+
+    def _out_of_reach(self, verdicts: Mapping[SubaccountId, Verdict]) -> frozenset[SubaccountId]:
+        """Who cannot be saved by the worse price. Its protocol liquidates by its own oracle's, so what saves it by that
+        is not held back."""
+        return frozenset(
+            id
+            for id, dispute in self._disputes.items()
+            if dispute.falls_bps and id not in self._by_own_price and isinstance(verdicts.get(id), verdict.Unfunded)
+        )
 
     # Who is in need ---------------------------------------------------------------------------------------------------
 
@@ -123,9 +180,12 @@ class _Planning:
             return verdict.Watching()
         if subaccount.id in waiting_for:
             return verdict.Rescue(in_flight=True)
-        obstacle = self._obstacle(account, guard)
+        if subaccount.id in self._disputes and _is_above_ceiling(subaccount, account):
+            # In need by the worse price alone, and the guard, which measures by the protocol's own, would refuse.
+            return verdict.Watching()
+        obstacle = self._obstacle(subaccount, account, guard)
         if obstacle is not None:
-            return verdict.Blocked(obstacle)
+            return verdict.Watching() if self._is_early(account, health) else verdict.Blocked(obstacle)
         until = self._cooling_until(account, health)
         return health if until is None else verdict.CoolingDown(until)
 
@@ -143,20 +203,19 @@ class _Planning:
         until = last.at + self._policy.cooldown_seconds
         return until if until > self._snapshot.block.timestamp else None
 
-    def _obstacle(self, account: Account, guard: GuardState | None) -> str | None:
+    def _obstacle(self, subaccount: Subaccount, account: Account, guard: GuardState | None) -> str | None:
         """What forbids to put anything into an account that is due."""
-        subaccount = account.subaccount
         if guard is None:
             return self._snapshot.guard_problem or "no guard is configured; run `keeper setup`"
         if guard.is_paused:
             return "the guard is paused; only its owner can unpause it"
         if subaccount.cannot_receive is not None:
             return subaccount.cannot_receive
-        now = subaccount.margin.risk().health_factor
-        if now >= account.limits.rescue_ceiling:
+        if _is_above_ceiling(subaccount, account):
+            now = subaccount.margin.risk().health_factor
             return (
-                f"the guard puts nothing into it from its rescue ceiling {_decimal(account.limits.rescue_ceiling)} "
-                f"upwards, and its health is {_decimal(now)}; the owner should raise the ceiling above the trigger"
+                f"the guard puts nothing into it from its rescue ceiling {health_text(account.limits.rescue_ceiling)} "
+                f"upwards, and its health is {health_text(now)}; the owner should raise the ceiling above the trigger"
             )
         if economics.equity(subaccount) <= 0:
             return (
@@ -183,7 +242,7 @@ class _Planning:
             and subaccount.cannot_give is None
             and not account.settings.never_donate
             and not isinstance(subaccount.reading, Unknown)
-            and not (subaccount.has_debt and self._history.protect_only)
+            and not (subaccount.has_debt and (self._history.protect_only or self._snapshot.sequencer_problem))
         )
 
     def _ranked(self, due: Sequence[tuple[Account, Wad]]) -> list[_Case]:
@@ -211,7 +270,7 @@ class _Planning:
             rescues: list[Rescue] = []
             book = self._book.fork()
             by_id = {case.id: case for case in left}
-            verdicts |= {case.id: self._unfunded(case.need.account, run) for case in left if case.id not in run.funded}
+            verdicts |= {case.id: self._left(case, run) for case in left if case.id not in run.funded}
             for id, funding in run.funded.items():
                 case = by_id[id]
                 assessed, book = self._assessed(book, case, funding)
@@ -220,11 +279,16 @@ class _Planning:
                     rescues.append(assessed)
                 else:
                     verdicts[case.id] = assessed
-            uneconomic = self._uneconomic(rescues)
-            if not uneconomic:
-                return tuple(rescues)
-            verdicts |= uneconomic
-            left = [case for case in left if case.id not in uneconomic]
+            if rescues and self._snapshot.usd_per_native is None:
+                self._note(NOT_JUDGED)
+            market = self._snapshot, self._policy, self._history
+            dropped = uneconomic(rescues, *market)
+            if not dropped:
+                put_off = waiting(rescues, self._watched(verdicts), *market)
+                verdicts |= put_off
+                return () if put_off else tuple(rescues)
+            verdicts |= dropped
+            left = [case for case in left if case.id not in dropped]
 
     def _assessed(self, book: Book, case: _Case, funding: Funding) -> tuple[Rescue | verdict.Blocked, Book]:
         """The rescue as it will be after those before it, or what is wrong with it, and the book after it."""
@@ -238,12 +302,14 @@ class _Planning:
         effects = tuple(_effect(book, after, donor) for donor in indebted)
         problem = None
         if effect.after < recipient.limits.survive:
-            problem = f"it would end at {_decimal(effect.after)}, below {_decimal(recipient.limits.survive)}"
+            problem = f"it would end at {health_text(effect.after)}, below {health_text(recipient.limits.survive)}"
         reached = recipient.cushion(effect.after)
         for donor, donor_effect in zip(indebted, effects, strict=True):
             least = donor.limits.hard_floor if funding.stage is Stage.LAST_STAND else donor.limits.floor
             if donor_effect.after < least or not after.risk(donor).lets_collateral_leave:
-                problem = f"{donor.id} would end at {_decimal(donor_effect.after)} and must keep {_decimal(least)}"
+                problem = (
+                    f"{donor.id} would end at {health_text(donor_effect.after)} and must keep {health_text(least)}"
+                )
             elif donor.cushion(donor_effect.after) < reached:
                 problem = f"{donor.id} would end with a smaller cushion than the account that it saves"
         if problem is not None:
@@ -254,62 +320,71 @@ class _Planning:
             recipient.limits.survive,
         )
         rescue = Rescue(
-            recipient.id, funding.transfers, funding.stage, case.lane, min_health_after, effect, effects, case.loss_usd
+            recipient.id,
+            funding.transfers,
+            funding.stage,
+            case.lane,
+            min_health_after,
+            effect,
+            effects,
+            case.loss_usd,
+            Urgency(
+                volatility_of(recipient.subaccount, self._policy, self._history).bps,
+                recipient.limits.trigger,
+                soon_seconds(self._policy, self._history, self._snapshot.block),
+            ),
         )
         return rescue, after
 
-    def _uneconomic(self, rescues: Sequence[Rescue]) -> dict[SubaccountId, Verdict]:
-        """The routine rescues that cost more than they save. A batch that is sent anyway carries its own fixed cost."""
-        price = max(self._history.gas_price_wei, self._snapshot.block.base_fee_wei)
-        fixed = 0 if any(rescue.lane is Lane.CRITICAL for rescue in rescues) else economics.BATCH_GAS
-        found: dict[SubaccountId, Verdict] = {}
-        for rescue in rescues:
-            account = self._accounts[rescue.recipient]
-            cost = economics.gas_cost_usd(self._snapshot, economics.rescue_gas(rescue) + fixed, price)
-            benefit = economics.expected_loss_usd(
-                self._snapshot, account.subaccount, rescue.effect.before, self._volatility_bps(account)
-            )
-            if cost is None:
-                self._note("no USD price for the native coin: whether routine rescues pay for their gas is not judged")
-            if not economics.is_worth_it(rescue.lane, benefit, cost, self._policy.min_benefit_multiple):
-                found[rescue.recipient] = verdict.Uneconomic(cost or 0, benefit or 0)
-        return found
+    def _left(self, case: _Case, run: Run) -> Verdict:
+        """The verdict of who gets nothing."""
+        account = case.need.account
+        if self._is_early(account, case.need.before):
+            return verdict.Watching()
+        unit = account.subaccount.unit
+        usd = None if unit is None else self._snapshot.usd_per_unit.get(unit.address)
+        return remedy(self._book, account, run.reachable.get(account.id, case.need.before), usd)
 
-    def _volatility_bps(self, account: Account) -> int:
-        known = self._history.volatility_bps_per_day
-        measured = [known[feed] for feed in account.subaccount.feeds if feed in known]
-        return economics.pair_volatility_bps(account.subaccount, measured, account.settings.shock_bps)
+    def _is_early(self, account: Account, health: Wad) -> bool:
+        """Whether it is due only because its trigger is widened."""
+        own = enforced(account.settings.thresholds, self._snapshot.guard, account.subaccount.guard_index)
+        return health >= max(own.trigger, account.limits.critical)
+
+    def _watched(self, verdicts: Mapping[SubaccountId, Verdict]) -> Iterator[tuple[SubaccountId, Wad, Wad]]:
+        for id, decided in verdicts.items():
+            if isinstance(decided, verdict.Watching):
+                account = self._accounts[id]
+                yield id, self._book.health(account), account.limits.trigger
 
     def _note(self, text: str) -> None:
         if text not in self._notes:
             self._notes.append(text)
 
-    def _unfunded(self, account: Account, run: Run) -> verdict.Unfunded:
-        """What it needs, what was within reach, and what the owner can do."""
-        reached = run.reachable.get(account.id, self._book.health(account))
-        what = f"what may move brings it to {_decimal(reached)}; it needs {_decimal(account.limits.target)}"
-        repay = _repayment(self._book, account)
-        for way in account.ways:
-            need = None if way.is_repayment else self._book.need(account, way, account.limits.target)
-            if need is not None:
-                todo = f"deposit {_amount(need, way.token)} or repay {repay}"
-                return verdict.Unfunded(need, way.token.symbol, f"{what}: {todo}")
-        return verdict.Unfunded(0, "", f"no amount of its collateral helps: repay {repay}")
-
 
 def _account(
-    subaccount: Subaccount, policy: Policy, guard: GuardState | None, usd_per_unit: Mapping[Address, Wad]
+    subaccount: Subaccount,
+    policy: Policy,
+    guard: GuardState | None,
+    limits: Thresholds,
+    usd_per_unit: Mapping[Address, Wad],
+    dispute: Dispute | None,
 ) -> Account:
     settings, index = policy.subaccounts[subaccount.id], subaccount.guard_index
     enrolled = None if guard is None or index is None else guard.account(index)
+    judged, limits = as_judged(subaccount, limits, dispute)
     return Account(
-        subaccount,
+        judged,
         settings,
-        enforced(settings.thresholds, guard, index),
+        limits,
         shock(subaccount, settings.shock_bps),
         frozenset[Address]() if enrolled is None else frozenset(enrolled.assets),
         WAD if subaccount.unit is None else usd_per_unit.get(subaccount.unit.address, WAD),
     )
+
+
+def _is_above_ceiling(subaccount: Subaccount, account: Account) -> bool:
+    """Whether the guard puts nothing into it, by the protocol's own price."""
+    return subaccount.margin.risk().is_at_least(account.limits.rescue_ceiling)
 
 
 def shock(subaccount: Subaccount, shock_bps: int) -> dict[Address, int]:
@@ -317,12 +392,7 @@ def shock(subaccount: Subaccount, shock_bps: int) -> dict[Address, int]:
 
     A price is one for both sides, so a fall of what it owes more of would only make it look better.
     """
-    owed = {debt.token.address: debt.amount_raw * debt.price // 10**debt.token.decimals for debt in subaccount.debts}
-    return {
-        line.token.address: shock_bps
-        for line in subaccount.collateral
-        if line.amount_raw * line.maintenance_weight // WAD >= owed.get(line.token.address, 0)
-    }
+    return dict.fromkeys(subaccount.net_held, shock_bps)
 
 
 def _effect(before: Book, after: Book, account: Account) -> Effect:
@@ -335,32 +405,5 @@ def _relative_loss(book: Book, account: Account) -> int:
     risk = book.risk(account)
     if risk.collateral_value == 0:
         return 0
-    return account.subaccount.penalty_bps * WAD * risk.debt_value // (BPS * risk.collateral_value)
-
-
-def _repayment(book: Book, account: Account) -> str:
-    """The debt whose repayment alone brings an account to its target, as a text."""
-    risk = book.risk(account)
-    if risk.debt_value == 0:
-        return "nothing"
-    bearable = mul_div_down(risk.collateral_value, WAD, account.limits.target)
-    share = max(risk.debt_value - bearable, 0)
-    # Of several debts the same share of each.
-    parts = (_amount(-(-debt.amount_raw * share // risk.debt_value), debt.token) for debt in account.subaccount.debts)
-    return " and ".join(parts)
-
-
-def _amount(raw: int, token: Token) -> str:
-    """`1.2401 WETH`: at most four decimals, rounded up, so that doing what it says is enough."""
-    unit = 10 ** max(token.decimals - 4, 0)
-    rounded = -(-raw // unit) * unit
-    whole, part = divmod(rounded, 10**token.decimals)
-    digits = f"{part:0{token.decimals}}".rstrip("0") if token.decimals else ""
-    return f"{whole}.{digits} {token.symbol}" if digits else f"{whole} {token.symbol}"
-
-
-def _decimal(health: Wad) -> str:
-    """`1.0412`, rounded down: a health just below a limit must not print as the limit."""
-    if health >= INFINITE_HEALTH:
-        return "∞"
-    return f"{health // WAD}.{health % WAD // 10**14:04}"
+    taken_bps = economics.taken_share_bps(account.subaccount, min(risk.health_factor, WAD))
+    return taken_bps * WAD * risk.debt_value // (BPS * risk.collateral_value)

@@ -92,6 +92,13 @@ class SubaccountPolicy:
     accept_unchecked_age: bool = False
     """Whether a price whose age cannot be read is good enough to act on (`oracle_age = "unchecked"`)."""
     why: str = ""
+    moves_together: bool = False
+    """Whether collateral and debt are the same asset in two forms, whose feeds say nothing about the pair."""
+
+    @property
+    def usual_volatility_bps(self) -> int:
+        """The day's deviation that its thresholds were made for, basis points, rounded up: a shock is two of them."""
+        return -(-self.shock_bps // _SHOCK_STEPS)
 
 
 class DonorsOrder(Enum):
@@ -101,6 +108,22 @@ class DonorsOrder(Enum):
     """As little as possible from accounts with debt, then the least gas."""
     LEAST_GAS = "least gas"
     """Whoever gives."""
+
+
+@dataclass(frozen=True, slots=True)
+class PriceLimits:
+    """How far prices may be apart before they are disputed, basis points of the higher one."""
+
+    disagreement_max_bps: int = 1_000
+    """An oracle's price and a second source's."""
+    jump_max_bps: int | None = None
+    """A price now and any in the last `jump_seconds`, unless a second source confirms it; None: jumps are believed."""
+    jump_seconds: int = 120
+
+    @property
+    def memory_seconds(self) -> int:
+        """How long a price is to be remembered; 0: not at all."""
+        return 0 if self.jump_max_bps is None else self.jump_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +142,9 @@ class Policy:
     min_benefit_multiple: int
     """Routine lane: act when the expected loss avoided exceeds this many times the gas cost."""
     donors_order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST
+    volatility_min_bps: int = 0
+    """A day's deviation that is assumed even when less was measured."""
+    prices: PriceLimits = PriceLimits()
 
 
 # Defaults -------------------------------------------------------------------------------------------------------------
@@ -215,6 +241,9 @@ class PolicySettings:
     cooldown_seconds: int = 300
     min_benefit_multiple: int = 3
     donors_order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST
+    volatility_min_bps: int = 300
+    """A calm week must not make anybody believe that the next is calm too."""
+    prices: PriceLimits = PriceLimits()
 
 
 def resolve(settings: PolicySettings, pairs: Sequence[Pair]) -> Policy:
@@ -247,6 +276,8 @@ def resolve(settings: PolicySettings, pairs: Sequence[Pair]) -> Policy:
         settings.cooldown_seconds,
         settings.min_benefit_multiple,
         settings.donors_order,
+        settings.volatility_min_bps,
+        settings.prices,
     )
 
 
@@ -274,6 +305,7 @@ def _resolved(pair: Pair, said: AccountSettings) -> SubaccountPolicy:
         said.never_donate or False,
         said.accept_unchecked_age or False,
         why,
+        pair.lltv is not None and pair.moves_together,
     )
 
 

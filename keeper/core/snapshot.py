@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from keeper.core.risk import Risk
-from keeper.core.units import Address, Wad
+from keeper.core.units import BPS, WAD, Address, Wad
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,16 @@ class Stale:
 
 
 @dataclass(frozen=True, slots=True)
+class Disputed:
+    """Read, but a second source or the last minutes say another price: nothing leaves an account with debt on it.
+
+    Never of an adapter: it is what a plan makes of an account (`keeper.core.disputes`).
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unknown:
     """Not read, or read as nonsense. Never healthy."""
 
@@ -83,7 +93,7 @@ class Unknown:
     """As of `FreshnessUnverified`."""
 
 
-Reading = Fresh | FreshnessUnverified | Stale | Unknown
+Reading = Fresh | FreshnessUnverified | Stale | Disputed | Unknown
 
 
 # Subaccounts ----------------------------------------------------------------------------------------------------------
@@ -162,6 +172,22 @@ class Debt:
 
 
 @dataclass(frozen=True, slots=True)
+class Strike:
+    """How much less than its full penalty on the whole debt a liquidation takes that comes at the line."""
+
+    share_bps: int = BPS
+    """What of the debt it may repay at once, basis points."""
+    whole_below: Wad = 0
+    """The health below which it may repay all of it."""
+    least_bps: int | None = None
+    """Where the penalty grows from nothing with the depth below the line: the least that liquidators strike for, basis
+    points; None: it does not grow."""
+
+
+WHOLE = Strike()
+
+
+@dataclass(frozen=True, slots=True)
 class Subaccount:
     """One independently liquidatable position, or the wallet itself (no debt, nothing to liquidate)."""
 
@@ -189,10 +215,22 @@ class Subaccount:
     """For people: what is there and does not count, and what would make it count."""
     unread: tuple[str, ...] = ()
     """What of it could not be read while the rest could, as sentences; it counts for nothing."""
+    strike: Strike = WHOLE
+    """What a liquidation takes at once; `penalty_bps` is the most, of the debt repaid."""
 
     @property
     def has_debt(self) -> bool:
         return bool(self.debts)
+
+    @property
+    def net_held(self) -> frozenset[Address]:
+        """The tokens that it has more of than it owes: whose fall harms it. Of all others a rise does."""
+        owed = {debt.token.address: debt.amount_raw * debt.price // 10**debt.token.decimals for debt in self.debts}
+        return frozenset(
+            line.token.address
+            for line in self.collateral
+            if line.amount_raw * line.maintenance_weight // WAD >= owed.get(line.token.address, 0)
+        )
 
     def line(self, token: Address) -> CollateralLine | None:
         return next((line for line in self.collateral if line.token.address == token), None)
@@ -215,6 +253,21 @@ class FeedRound:
     updated_at: int
     heartbeat_seconds: int | None
     """None: not configured, so its age cannot be judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecondPrice:
+    """What somebody else than the protocols' own oracles says that a token costs."""
+
+    token: Token
+    source: str
+    """For people: `Uniswap v3 pool 0x88e6…5640 (5m)`."""
+    quote: Address | None
+    """The token that it is priced in; None: US dollars."""
+    price: Wad | None
+    """Per whole token, rounded down; None when it does not answer."""
+    problem: str = ""
+    """Why it does not answer: unknown, never agreement."""
 
 
 class GuardProtocol(IntEnum):
@@ -245,6 +298,8 @@ class GuardAccount:
     is_live: bool
     forms: tuple[Address, ...] = ()
     """What each of the assets is held as: Morpho, an aToken, a vault, the token itself; zero: it can only be repaid."""
+    awaits_holder: bool = False
+    """Enrolled, but its holder has not joined, or has left: it takes no part."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +338,12 @@ class Snapshot:
     usd_per_native: Wad | None = None
     keeper_balance_wei: int | None = None
     """The hot key's gas money; None without a signer or when it could not be read."""
+    native_symbol: str | None = None
+    """What the native coin is called where it is held as a token, `WETH`; None: no token is known to be it."""
+    second_prices: tuple[SecondPrice, ...] = ()
+    sequencer_problem: str | None = None
+    """Why no price of this chain is believed enough to take from an account with debt: its sequencer is down, came back
+    a moment ago, or nobody knows. None: it is up, or the chain has none."""
 
     @property
     def is_outdated(self) -> bool:

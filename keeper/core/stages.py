@@ -67,7 +67,7 @@ def by_capital(book: Book, recipient: Account, health: Wad) -> list[Way]:
     For a health h, a collateral that counts for a share w takes (h debt - collateral) / w, a repayment takes
     (h debt - collateral) / h: less, as no collateral counts for more than it is worth.
     """
-    ways = list(recipient.ways)
+    ways = [way for way in recipient.ways if way.token.address in book.donors]
     if len(ways) < 2:
         return ways
 

@@ -39,6 +39,17 @@ class Uneconomic:
 
     cost_usd: Wad
     benefit_usd: Wad
+    """The loss that is expected without it."""
+    multiple: int
+    """How many times its cost the benefit has to be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A routine rescue that is put off for a moment, to share a transaction with another that is likely soon."""
+
+    until: int
+    """Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,4 +81,4 @@ class NotProtected:
     """What is missing, and where it is not plain, what to do."""
 
 
-Verdict = Healthy | Watching | Rescue | Unfunded | Uneconomic | CoolingDown | Blocked | Unknown | NotProtected
+Verdict = Healthy | Watching | Rescue | Unfunded | Uneconomic | Waiting | CoolingDown | Blocked | Unknown | NotProtected

@@ -6,16 +6,17 @@ fall. Who died gives and needs nothing any more, and the guard's caps are used u
 and what liquidations do to prices are left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keeper.core.economics import loss_usd
 from keeper.core.imagined import after_shock, after_transfers
-from keeper.core.plan import History, Rescue, Transfer
+from keeper.core.plan import History, Plan, Rescue, Transfer
 from keeper.core.planner import make_plan
 from keeper.core.policy import Policy
 from keeper.core.snapshot import Snapshot, Subaccount, SubaccountId, Unknown
 from keeper.core.units import BPS, INFINITE_HEALTH, Wad
+from keeper.core.verdict import Blocked, Unfunded
 
 Changes = Mapping[str, int]
 """How far prices moved from where they are, basis points by symbol (-1200: fell by 12 %)."""
@@ -23,11 +24,11 @@ Changes = Mapping[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A liquidation of the whole account."""
+    """A liquidation; the account takes no more part, also where its protocol leaves some of it at once."""
 
     subaccount: SubaccountId
     loss_usd: Wad | None
-    """What it takes from the owner, rounded up; None without a price in USD."""
+    """What it takes from the owner at once, rounded up; None without a price in USD."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Step:
     deaths: tuple[Death, ...]
     """Of this step."""
     rescues: tuple[Rescue, ...]
+    unhelped: tuple[SubaccountId, ...] = ()
+    """Who lives below its critical, and the keeper can do nothing for it."""
 
     @property
     def lowest(self) -> Wad:
@@ -56,7 +59,9 @@ def walk(
     """
     known = tuple(each for each in snapshot.subaccounts if not isinstance(each.reading, Unknown))
     living = replace(snapshot, subaccounts=known)
-    history = replace(history, in_flight=None)
+    # No time passes on a path: nothing jumps between its steps, and who waits would wait to its end.
+    waiting_since = dict.fromkeys((each.id for each in known), 0)
+    history = replace(history, in_flight=None, prices={}, waiting_since=waiting_since)
     made: list[Transfer] = []
     steps: list[Step] = []
     for changes in path:
@@ -64,13 +69,21 @@ def walk(
         deaths = tuple(Death(each.id, loss_usd(now, each)) for each in now.subaccounts if _is_liquidated(each))
         dead = {death.subaccount for death in deaths}
         living, now = _without(living, dead), _without(now, dead)
-        rescues = make_plan(now, policy, history).rescues if has_keeper else ()
+        plan = make_plan(now, policy, history) if has_keeper else None
+        rescues = () if plan is None else plan.rescues
         transfers = [transfer for rescue in rescues for transfer in rescue.transfers]
         made += transfers
         after = after_transfers(now, transfers)
         healths = {each.id: each.margin.risk().health_factor for each in after.subaccounts if each.has_debt}
-        steps.append(Step(changes, healths, deaths, rescues))
+        unhelped = () if plan is None else tuple(_unhelped(plan, healths, policy))
+        steps.append(Step(changes, healths, deaths, rescues, unhelped))
     return tuple(steps)
+
+
+def _unhelped(plan: Plan, healths: Mapping[SubaccountId, Wad], policy: Policy) -> Iterator[SubaccountId]:
+    for id, decided in plan.verdicts.items():
+        if isinstance(decided, Unfunded | Blocked) and healths[id] < policy.subaccounts[id].thresholds.critical:
+            yield id
 
 
 def first_to_die(snapshot: Snapshot, to: Changes) -> tuple[Changes, SubaccountId] | None:

@@ -63,6 +63,14 @@ class Log:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """What `eth_getLogs` is asked for, but for the range of blocks; a topic that is None may be anything."""
+
+    address: Address
+    topics: tuple[str | None, ...]
+
+
 T = TypeVar("T")
 
 Discovery: TypeAlias = Generator[Sequence[Call], Sequence[CallResult], T]
@@ -130,7 +138,11 @@ class Adapter(Protocol):
         ...
 
     def read_calls(self) -> Sequence[Call]:
-        """Every cycle's calls: a fixed list, so that its calldata is built once."""
+        """Every cycle's calls: a fixed list, so that its calldata is built once.
+
+        A read that is too much for a node is cut where another contract is called than just before. So a call that
+        changes state stands directly before those that read the change, all of them to one contract.
+        """
         ...
 
     def feeds(self) -> Sequence[Address]:

@@ -96,6 +96,7 @@ def _account(index: int, fields: Any) -> GuardAccount:
         hard_floor,
         is_live=joined and not retired,
         forms=tuple(Address(form) for _, form, _ in assets),
+        awaits_holder=not joined and not retired,
     )
 
 

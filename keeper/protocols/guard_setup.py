@@ -4,7 +4,7 @@ Each transaction comes with a sentence on what it allows, because the owner sign
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -171,6 +171,14 @@ def set_keeper(guard: Address, keeper: Address) -> OwnerCall:
 
 def unpause(guard: Address) -> OwnerCall:
     return _to_guard(guard, "unpause", [], "Lets the keeper act again.")
+
+
+def join(guard: Address, holder: Address) -> OwnerCall:
+    says = (
+        f"Has {holder} join the guard: its owner may then have collateral moved from this holder's enrolled accounts "
+        "into the others, within limits that the owner sets, until the holder sends `leave`."
+    )
+    return replace(_to_guard(guard, "join", [], says), sender=holder)
 
 
 def authorise_on_morpho(guard: Address, morpho: Address, is_authorised: bool = True) -> OwnerCall:

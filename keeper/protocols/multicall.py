@@ -21,6 +21,8 @@ _TRUE = (1).to_bytes(32)
 # A result: success, the offset of its data, the data's length. Only the last 8 bytes of the length are ever needed.
 _SUCCESS_HEAD = _TRUE + _WORD_64 + bytes(24)
 _FAILURE_HEAD = bytes(32) + _WORD_64 + bytes(24)
+FAILED_WITHOUT_A_WORD = _FAILURE_HEAD + bytes(8)
+"""The result of a call that failed and said nothing: it ran out of gas, perhaps."""
 _unpack_head = Struct(">88sQ").unpack_from
 
 
@@ -40,6 +42,33 @@ def encode_aggregate3(calls: Sequence[Call]) -> bytes:
         offset += len(body)
     selector = interface("Multicall3")["aggregate3"].selector
     return b"".join((selector, _WORD_32, len(calls).to_bytes(32), *offsets, *bodies))
+
+
+def decode_calls(calldata: bytes) -> list[Call]:
+    """The calls in calldata of `encode_aggregate3`."""
+    body = calldata[4:]
+    count = int.from_bytes(body[32:64])
+    calls: list[Call] = []
+    for place in range(count):
+        start = 64 + int.from_bytes(body[64 + 32 * place : 96 + 32 * place])
+        length = int.from_bytes(body[start + 96 : start + 128])
+        calls.append(
+            Call(Address(f"0x{body[start + 12 : start + 32].hex()}"), body[start + 128 : start + 128 + length])
+        )
+    return calls
+
+
+def encode_results(results: Sequence[CallResult]) -> bytes:
+    """Results as Multicall3 would have answered them in one piece: the inverse of `decode_aggregate3`."""
+    offsets: list[bytes] = []
+    bodies: list[bytes] = []
+    offset = 32 * len(results)
+    for success, data in results:
+        body = b"".join((int(success).to_bytes(32), _WORD_64, len(data).to_bytes(32), data, bytes(-len(data) % 32)))
+        offsets.append(offset.to_bytes(32))
+        bodies.append(body)
+        offset += len(body)
+    return b"".join((_WORD_32, len(results).to_bytes(32), *offsets, *bodies))
 
 
 def decode_aggregate3(answer: bytes, count: int) -> list[CallResult]:
@@ -74,3 +103,29 @@ def decode_aggregate3(answer: bytes, count: int) -> list[CallResult]:
     if cursor != end:
         raise ProtocolError(f"Multicall3's answer has {end - cursor} bytes too many")
     return results
+
+
+# Several answers to one read ------------------------------------------------------------------------------------------
+
+_SEVERAL = bytes(32)
+"""What bytes begin with that hold several answers. One of Multicall3 begins with the number 32."""
+
+
+def join_answers(answers: Sequence[bytes]) -> bytes:
+    """What endpoints answered that do not agree, as one; of a single answer that itself."""
+    if len(answers) == 1:
+        return answers[0]
+    return b"".join((_SEVERAL, *(part for answer in answers for part in (len(answer).to_bytes(32), answer))))
+
+
+def split_answers(joined: bytes) -> list[bytes]:
+    """The inverse of `join_answers`."""
+    if not joined.startswith(_SEVERAL):
+        return [joined]
+    answers: list[bytes] = []
+    start = len(_SEVERAL)
+    while start < len(joined):
+        length = int.from_bytes(joined[start : start + 32])
+        answers.append(joined[start + 32 : start + 32 + length])
+        start += 32 + length
+    return answers

@@ -7,7 +7,7 @@ round that is too old, not positive or unreadable has a name and makes no accoun
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from keeper.core.snapshot import FeedRound, Fresh, FreshnessUnverified, Reading, Stale, Unknown
+from keeper.core.snapshot import Disputed, FeedRound, Fresh, FreshnessUnverified, Reading, Stale, Unknown
 from keeper.core.units import WAD, Address, Wad
 from keeper.errors import ProtocolError
 from keeper.protocols.abi import interface, printable, short, word_int
@@ -115,7 +115,7 @@ def judge(round: FeedRound, now: int, slack_seconds: int) -> Reading:
 
 
 _FRESH = Fresh()
-_SEVERITY = {Fresh: 0, FreshnessUnverified: 1, Stale: 2, Unknown: 3}
+_SEVERITY: Mapping[type[Reading], int] = {Fresh: 0, FreshnessUnverified: 1, Stale: 2, Disputed: 3, Unknown: 4}
 
 
 def worst(readings: Iterable[Reading]) -> Reading:

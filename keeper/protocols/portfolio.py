@@ -4,6 +4,7 @@ Pure: `discover` names what has to be asked once, `Portfolio` holds the answers 
 a `Snapshot`. Written as JSON it lets a journal decode an old read again, to the same snapshot.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, TypeVar, assert_never
@@ -13,6 +14,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from keeper.core.policy import Pair
 from keeper.core.snapshot import Block, FeedRound, GuardState, Reading, Snapshot, Subaccount, Token, Unknown
 from keeper.core.units import WAD, Address, Wad
+from keeper.core.worst import worst_of
 from keeper.errors import BadAnswer, ProtocolError
 from keeper.protocols import wallet
 from keeper.protocols.aave import adapter as aave_v3
@@ -24,8 +26,18 @@ from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.guard import GuardReader, enrolled
 from keeper.protocols.morpho import adapter as morpho_blue
 from keeper.protocols.morpho.adapter import MorphoBlue
-from keeper.protocols.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3
+from keeper.protocols.multicall import MULTICALL3, decode_aggregate3, encode_aggregate3, split_answers
 from keeper.protocols.oracles import Feed, FeedSettings, decode_round, discover_feeds, judge, round_calls, usd_price
+from keeper.protocols.second_prices import (
+    SecondFeed,
+    SecondPool,
+    SecondSettings,
+    SecondSource,
+    decode_seconds,
+    discover_seconds,
+    second_calls,
+)
+from keeper.protocols.sequencer import Sequencer, sequencer_call, sequencer_problem
 from keeper.protocols.venus import adapter as venus_pool
 from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
@@ -91,6 +103,8 @@ class PortfolioSettings:
     """Aggregators in USD, by the symbol or the address of their token."""
     native_usd_feed: Address | None = None
     native_symbol: str = "ETH"
+    seconds: tuple[SecondSettings, ...] = ()
+    sequencer: Sequencer | None = None
 
 
 # What is found --------------------------------------------------------------------------------------------------------
@@ -112,13 +126,15 @@ class Topology:
     usd_feeds: Mapping[Address, Address]
     """By token address."""
     native_usd_feed: Address | None
+    seconds: tuple[SecondSource, ...] = ()
+    sequencer: Sequencer | None = None
 
 
 _TOPOLOGY = TypeAdapter(Topology)
 
 
 def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
-    """A few rounds of calls, as many as the slowest protocol takes and one for the feeds.
+    """A few rounds of calls: as many as the slowest protocol takes, two for second sources and one for the feeds.
 
     Raises ProtocolError, naming what has to be corrected.
     """
@@ -128,6 +144,8 @@ def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
     if twice is not None:
         raise ProtocolError(f"[[protocols]] names {twice} twice; remove one of the two")
     tokens = dict.fromkeys(token for adapter in adapters for token in adapter.tokens())
+    seconds = yield from discover_seconds(settings.seconds, tokens)
+    tokens |= dict.fromkeys(second.quote for second in seconds if isinstance(second, SecondPool))
     by_name = {name.lower(): feed for name, feed in settings.usd_feeds.items()}
     usd_feeds = {
         token.address: feed
@@ -135,6 +153,7 @@ def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
         if (feed := by_name.get(token.address) or by_name.get(token.symbol.lower())) is not None
     }
     wanted = [feed for adapter in adapters for feed in adapter.feeds()] + list(usd_feeds.values())
+    wanted += [second.feed for second in seconds if isinstance(second, SecondFeed)]
     if settings.native_usd_feed is not None:
         wanted.append(settings.native_usd_feed)
     feeds = yield from discover_feeds(wanted, settings.feeds)
@@ -149,6 +168,8 @@ def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
             settings.heartbeat_slack_seconds,
             usd_feeds,
             settings.native_usd_feed,
+            seconds,
+            settings.sequencer,
         )
     )
 
@@ -219,8 +240,11 @@ class Portfolio:
             [Call(MULTICALL3, multicall["getEthBalance"].encode(topology.keeper))] if topology.keeper else [],
             self._guard.read_calls() if self._guard else [],
             round_calls(topology.feeds),
+            second_calls(topology.seconds),
+            [] if topology.sequencer is None else [sequencer_call(topology.sequencer)],
             *(adapter.read_calls() for adapter in self.adapters),
         ]
+        self._native_symbol = self._wrapped_native()
         self._lengths = [len(part) for part in parts]
         self.calls: tuple[Call, ...] = tuple(call for part in parts for call in part)
         self.calldata = encode_aggregate3(self.calls)
@@ -269,14 +293,26 @@ class Portfolio:
         return [pair for adapter in self.adapters for pair in adapter.pairs()]
 
     def decode(self, block: Block, answer: bytes) -> Snapshot:
-        """The snapshot in one answer of `aggregate3`.
+        """The snapshot in an answer of `aggregate3`; in several that contradict each other the worst of each account.
 
         A part that failed is named in the snapshot. Raises ProtocolError for an answer that is not Multicall3's, and
         BadAnswer for one of another block than `block`: nothing in such an answer can be believed.
         """
+        snapshots: list[Snapshot] = []
+        faults: list[BadAnswer | ProtocolError] = []
+        for each in split_answers(answer):
+            try:
+                snapshots.append(self._decode(block, each))
+            except (BadAnswer, ProtocolError) as fault:
+                faults.append(fault)
+        if not snapshots:
+            raise faults[0]
+        return worst_of(snapshots)
+
+    def _decode(self, block: Block, answer: bytes) -> Snapshot:
         results = decode_aggregate3(answer, len(self.calls))
         parts = _cut(results, self._lengths)
-        (clock,), of_keeper, of_guard, of_feeds, *of_adapters = parts
+        (clock,), of_keeper, of_guard, of_feeds, of_seconds, of_sequencer, *of_adapters = parts
         if (answered_at := _word(clock)) != block.timestamp:
             raise BadAnswer(
                 f"the node was asked for block {block.number} of time {block.timestamp} and answered for one of time "
@@ -302,7 +338,25 @@ class Portfolio:
             usd_per_unit,
             usd_price(self.topology.native_usd_feed, rounds, readings),
             _word(of_keeper[0]) if of_keeper else None,
+            self._native_symbol,
+            decode_seconds(self.topology.seconds, of_seconds, rounds, readings),
+            self._sequencer_problem(of_sequencer, block.timestamp),
         )
+
+    def _sequencer_problem(self, results: Sequence[CallResult], now: int) -> str | None:
+        sequencer = self.topology.sequencer
+        return None if sequencer is None else sequencer_problem(sequencer, results[0], now)
+
+    def _wrapped_native(self) -> str | None:
+        """The token with the native coin's own feed in USD, else the one called `WETH` where that feed is `ETH/USD`."""
+        feed, usd_feeds = self.topology.native_usd_feed, self.topology.usd_feeds
+        if feed is None:
+            return None
+        tokens = [token for adapter in self.adapters for token in adapter.tokens()]
+        by_feed = [token.symbol for token in tokens if usd_feeds.get(token.address) == feed]
+        wrapped = {f"W{re.split('[ /]', each.name)[0]}" for each in self.topology.feeds if each.address == feed}
+        by_name = [token.symbol for token in tokens if token.symbol in wrapped]
+        return next(iter(by_feed + by_name), None)
 
     def _decode_guard(self, results: Sequence[CallResult]) -> tuple[GuardState | None, str | None]:
         if self._guard is None:

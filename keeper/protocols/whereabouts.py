@@ -13,3 +13,18 @@ AAVE_USUAL: Mapping[int, Address] = {
     42161: Address("0x794a61358d6845594f94dc1db02a252b5b4814ad"),
 }
 """The main Aave v3 pool of Ethereum, Base and Arbitrum, by chain id; another one has to be named."""
+
+SEQUENCER_FEEDS: Mapping[int, Address] = {
+    10: Address("0x371ead81c9102c9bf4874a9075ffff170f2ee389"),
+    1088: Address("0x58218ea7422255ebe94e56b504035a784b7aa204"),
+    8453: Address("0xbcf85224fc0756b9fa45aa7892530b47e10b6433"),
+    42161: Address("0xfdb631f5ee196f0ed6faa767959853a9f217697d"),
+}
+"""Chainlink's L2 sequencer uptime feeds of Optimism, Metis, Base and Arbitrum, by chain id, as its documentation lists
+them ("L2 Sequencer Uptime Feeds"); of another chain it has to be named."""
+EVC_USUAL: Mapping[int, Address] = {
+    1: Address("0x0c9a3dd6b8f28529d72d7f9ce918d493519ee383"),
+    8453: Address("0x5301c7dd20bd945d2013b48ed0dee3a284ca8989"),
+    42161: Address("0x6302ef0f34100cddfb5489fbcb6ee1aa95cd1066"),
+}
+"""Euler's Ethereum Vault Connector on Ethereum, Base and Arbitrum, by chain id; another one has to be named."""

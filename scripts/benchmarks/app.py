@@ -42,7 +42,8 @@ Markdown = Annotated[bool, typer.Option("--markdown", help="Print the table as M
 @app.command()
 def cycle(
     subaccounts: Annotated[
-        list[int] | None, typer.Option("--subaccounts", help="How many; may be given again.  [default: 4 100]", min=2)
+        list[int] | None,
+        typer.Option("--subaccounts", help="How many; may be given again.  [default: 10 100 256]", min=2),
     ] = None,
     repetitions: Annotated[int, typer.Option(help="Of the keeper's cycle and of the floor, in turns.", min=1)] = 30,
     idiom_repetitions: Annotated[int, typer.Option(help="Of each cycle in plain web3.", min=1)] = 3,
@@ -51,7 +52,7 @@ def cycle(
 ) -> None:
     """From a new head to an accepted transaction: the keeper, the least possible, and plain web3."""
     with _chain() as chain:
-        measured = [_cycle(chain, count, repetitions, idiom_repetitions) for count in subaccounts or [4, 100]]
+        measured = [_cycle(chain, count, repetitions, idiom_repetitions) for count in subaccounts or [10, 100, 256]]
     _print(cycle_table(measured), [asdict(each) for each in measured], as_json, as_markdown)
 
 
@@ -79,13 +80,17 @@ def plan(
         list[int] | None,
         typer.Option("--subaccounts", help="How many; may be given again.  [default: 8 24 128]", min=2),
     ] = None,
-    books: Annotated[int, typer.Option(help="Of the published set, for each size.", min=1)] = 30,
+    books: Annotated[int, typer.Option(help="Of the published set, for each size and kind.", min=1)] = 30,
     seconds: Annotated[float, typer.Option(help="The most for one proof.", min=1)] = 20,
     as_json: Json = False,
     as_markdown: Markdown = False,
 ) -> None:
     """Plans against the proven optimum and two greedy ways; exit code 1 when one is worse than it may be."""
-    measured = [measure_plans(count, books, seconds) for count in subaccounts or [8, 24, 128]]
+    measured = [
+        measure_plans(count, books, seconds, has_several_ways=has_several_ways)
+        for count in subaccounts or [8, 24, 128]
+        for has_several_ways in (False, True)
+    ]
     _print(plan_table(measured), [asdict(each) for each in measured], as_json, as_markdown)
     if not all(each.is_good for each in measured):
         raise typer.Exit(1)

@@ -3,15 +3,16 @@
 Wallets that were hit by a fall of prices, harder or less hard: accounts with one collateral each, in six pairs of
 tokens with 6, 8 and 18 decimals, some without debt, some that can move only a part; often a wallet that holds each
 token; sometimes caps of the guard and two tiers of priority. In books of several ways every fourth account has a second
-collateral, and wallets and accounts often hold what others owe.
+collateral, every third is in another protocol, and wallets and accounts often hold what others owe.
 """
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.core.policy import AccountSettings, Pair, Policy, PolicySettings, resolve
 from keeper.core.snapshot import Snapshot, Subaccount, Token
+from keeper.core.units import Address
 from tests.builders import DAI, USDC, WBTC, WETH, WSTETH, a_snapshot, a_subaccount, a_wallet, wad
 
 PAIRS: tuple[tuple[Token, Token, str], ...] = (
@@ -36,6 +37,7 @@ def instance(seed: int, size: int, *, has_several_ways: bool = False) -> Instanc
     """A book of `size` subaccounts, the wallet among them."""
     draw = random.Random(f"{seed}/{size}")
     more = random.Random(f"{seed}/{size}/several ways") if has_several_ways else None
+    where = random.Random(f"{seed}/{size}/protocols")
     tokens = draw.choice([(WETH,), (WETH, WBTC), (WETH, WBTC, WSTETH)])
     has_wallet = draw.random() < 0.6
     shock = draw.choice([0.2, 0.4, 0.6, 0.8])
@@ -43,6 +45,8 @@ def instance(seed: int, size: int, *, has_several_ways: bool = False) -> Instanc
     pairs: list[Pair] = []
     for number in range(size - has_wallet):
         account, lltv = _account(draw, more, str(number), tokens, shock)
+        if has_several_ways and where.random() < 1 / 3:
+            account = _in_aave(account)
         accounts.append(account)
         pairs.append(Pair(account.id, lltv))
     if has_wallet:
@@ -89,6 +93,11 @@ def _account(
         penalty_bps=draw.choice([262, 438, 1500]),
     )
     return account, wad(lltv)
+
+
+def _in_aave(account: Subaccount) -> Subaccount:
+    lines = tuple(replace(line, form=Address("aave")) for line in account.collateral)
+    return replace(account, id=replace(account.id, protocol="aave"), collateral=lines)
 
 
 def _amount(draw: random.Random, token: Token, mean: float) -> str:

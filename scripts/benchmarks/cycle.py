@@ -14,6 +14,7 @@ from keeper.chain.signer import decode_signed
 from scripts.benchmarks.floor import CYCLE_METHODS, BareSocket, tapped
 from scripts.benchmarks.idiom import Idiom
 from scripts.benchmarks.laboratory import Acted, Laboratory, Parts, laboratory
+from scripts.benchmarks.viem import read_by_viem
 from scripts.benchmarks.wallet import WideWallet
 from scripts.localchain.node import Node
 
@@ -35,6 +36,20 @@ class CycleTimes:
     """web3 contract objects through Multicall3."""
     view_by_view: float
     """web3 contract objects, one call for each view."""
+    read: "Reads"
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Seconds, medians, of the read alone: from a head to numbers."""
+
+    floor: float
+    """The keeper's request over a bare socket."""
+    keeper: float
+    """The request and its decoding into a snapshot."""
+    viem: float
+    by_multicall: float
+    view_by_view: float
 
 
 async def measure(wallet: WideWallet, repetitions: int, idiom_repetitions: int) -> CycleTimes:
@@ -50,6 +65,7 @@ async def measure(wallet: WideWallet, repetitions: int, idiom_repetitions: int) 
             floors.append(_seconds(lambda: [bare.exchange(request) for request in requests]))
             node.drop_pending()
             acted.append(await _acted(keeper, node))
+        reads = await _reads(keeper, bare, requests, repetitions)
         bare.close()
         # The first one opened connections and filled caches.
         warm = acted[1:]
@@ -65,7 +81,26 @@ async def measure(wallet: WideWallet, repetitions: int, idiom_repetitions: int) 
         parts=parts,
         by_multicall=_median_of_idiom(lambda: idiom.cycle_by_multicall(batch), node, idiom_repetitions),
         view_by_view=_median_of_idiom(lambda: idiom.cycle_view_by_view(batch), node, idiom_repetitions),
+        read=Reads(
+            *reads,
+            viem=read_by_viem(wallet.devnet.url, idiom, repetitions),
+            by_multicall=statistics.median(_seconds(idiom.read_by_multicall) for _ in range(idiom_repetitions)),
+            view_by_view=statistics.median(_seconds(idiom.read_view_by_view) for _ in range(idiom_repetitions)),
+        ),
     )
+
+
+async def _reads(keeper: Laboratory, bare: BareSocket, requests: list[bytes], repetitions: int) -> tuple[float, float]:
+    """Over the bare socket, and the keeper's with its decoding, in turns."""
+    read = requests[0]
+    floors: list[float] = []
+    times: list[float] = []
+    for _ in range(repetitions):
+        floors.append(_seconds(lambda: bare.exchange(read)))
+        start = time.perf_counter()
+        await keeper.session.look(keeper.block)
+        times.append(time.perf_counter() - start)
+    return statistics.median(floors), statistics.median(times)
 
 
 async def _acted(keeper: Laboratory, node: Node) -> Acted:
@@ -81,7 +116,8 @@ async def _requests_of_a_cycle(wallet: WideWallet, keeper: Laboratory) -> list[b
             tap.requests.clear()
             await other.act()
         wallet.devnet.node.drop_pending()
-        return [request for request in tap.requests if any(method in request for method in CYCLE_METHODS)]
+        # The last of each: the keeper looked at the block once before its cycle, as a daemon does at its start.
+        return [next(each for each in reversed(tap.requests) if method in each) for method in CYCLE_METHODS]
 
 
 def _median_of_idiom(cycle: Callable[[], None], node: Node, repetitions: int) -> float:

@@ -31,6 +31,16 @@ class Idiom:
         self._weth = self._w3.to_checksum_address(deployment.tokens["WETH"])
 
     def cycle_view_by_view(self, batch: bytes) -> None:
+        """The read view by view, then simulation and send."""
+        self.read_view_by_view()
+        self._simulate_and_send(batch)
+
+    def cycle_by_multicall(self, batch: bytes) -> None:
+        """The read through Multicall3, then simulation and send."""
+        self.read_by_multicall()
+        self._simulate_and_send(batch)
+
+    def read_view_by_view(self) -> None:
         """One request, and what web3 adds to it, for each number that is needed."""
         for view in self._of_the_wallet():
             view.call()
@@ -41,10 +51,20 @@ class Idiom:
             self._morpho.functions.position(id, OWNER.address).call()
             self._oracles[market.oracle].functions.price().call()
             self._irm.functions.borrowRateView(self._checksummed(market.params), totals).call()
-        self._simulate_and_send(batch)
 
-    def cycle_by_multicall(self, batch: bytes) -> None:
+    def read_by_multicall(self) -> None:
         """All of the keeper's own calls in one request, encoded and decoded through the contract objects."""
+        views = self.views()
+        # web3 has no name for it: the call data of a contract function is its transaction's.
+        calls = [(view.address, True, view._encode_transaction_data()) for view in views]  # noqa: SLF001
+        answers = self._multicall.functions.aggregate3(calls).call()
+        for view, (_, data) in zip(views, answers, strict=True):
+            types = [output["type"] for output in view.abi["outputs"] if "components" not in output]
+            if types:
+                self._w3.codec.decode(types, data)
+
+    def views(self) -> list[Any]:
+        """Contract functions with their arguments, in the order in which they have to be called."""
         views = self._of_the_wallet()
         for market in self._markets:
             id = bytes.fromhex(market.id[2:])
@@ -55,14 +75,7 @@ class Idiom:
                 self._morpho.functions.position(id, OWNER.address),
                 self._oracles[market.oracle].functions.price(),
             ]
-        # web3 has no name for it: the call data of a contract function is its transaction's.
-        calls = [(view.address, True, view._encode_transaction_data()) for view in views]  # noqa: SLF001
-        answers = self._multicall.functions.aggregate3(calls).call()
-        for view, (_, data) in zip(views, answers, strict=True):
-            types = [output["type"] for output in view.abi["outputs"] if "components" not in output]
-            if types:
-                self._w3.codec.decode(types, data)
-        self._simulate_and_send(batch)
+        return views
 
     def _of_the_wallet(self) -> list[Any]:
         guard = self._guard.functions

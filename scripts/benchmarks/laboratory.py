@@ -22,7 +22,7 @@ from keeper.chain.rpc import Rpc
 from keeper.chain.signer import KeystoreSigner, Scope, decode_signed, open_keystore
 from keeper.chain.simulate import Simulator
 from keeper.config import Config
-from keeper.core.intent import FeePolicy
+from keeper.core.fees import FeePolicy
 from keeper.core.plan import History
 from keeper.core.planner import make_plan
 from keeper.core.snapshot import Block
@@ -79,10 +79,17 @@ class Stopwatch:
     async def receipt(self, hash: str) -> MinedTransaction | None:
         return await self._rpc.receipt(hash)
 
+    async def finalized_number(self) -> int | None:
+        return None
+
     async def send_raw(self, raw: bytes) -> str:
         hash = await self._rpc.send_raw(raw)
         self.accepted_at, self.processor_at, self.raw = time.perf_counter(), time.thread_time(), raw
         return hash
+
+
+async def no_longer(_calldata: bytes, _gas: int, _block: Block) -> bool:
+    return False
 
 
 class Laboratory:
@@ -119,7 +126,7 @@ class Laboratory:
         metrics = Metrics(CollectorRegistry())
         dispatcher = Dispatcher(
             node, self._signer, journal, self._fees, FeePolicy(),
-            chain_id=config.chain.chain_id, guard=guard, daily_budget_wei=config.fees.daily_budget,
+            chain_id=config.chain.chain_id, guard=guard, budget=config.fees.budget, still_succeeds=no_longer,
         )  # fmt: skip
         simulator = Simulator(self.session.rpc, guard, self._signer.address)
         alerts = Alerts(None, {}, metrics, config.alerts.dedupe, config.alerts.heartbeat)
@@ -129,7 +136,7 @@ class Laboratory:
     async def parts(self, raw: bytes, repetitions: int) -> Parts:
         """The steps one by one, on the block's own answer and on the transaction of an earlier cycle."""
         session, block = self.session, self.block
-        answer = await session.reader.read(session.portfolio.calldata, block)
+        answer = (await session.reader.read(session.portfolio.calldata, block)).answer
         snapshot = session.portfolio.decode(block, answer)
         history = History(gas_price_wei=block.base_fee_wei)
         plan = make_plan(snapshot, session.policy, history)

@@ -26,6 +26,8 @@ from scripts.benchmarks.books import Instance
 SLACK = 1e-6
 """Of a limit: what the planner rounds, and what the solver tolerates."""
 CENTS = 0.05
+"""USD more from donors with debt for less gas."""
+ROUNDING = 0.15
 """USD by which the planner may round what it takes from donors with debt."""
 
 

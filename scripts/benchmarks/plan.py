@@ -10,7 +10,7 @@ from keeper.core.planner import make_plan
 from keeper.core.policy import DonorsOrder
 from scripts.benchmarks.books import Instance, instance
 from scripts.benchmarks.oracle import (
-    CENTS,
+    ROUNDING,
     Greedy,
     avoided_loss,
     greedy,
@@ -31,6 +31,7 @@ class PlanQuality:
     """Sums over the books of one size; gas is that of transfers."""
 
     subaccounts: int
+    has_several_ways: bool
     books: int
     avoids_all: int
     """Books in which no plan avoids more loss."""
@@ -56,14 +57,14 @@ class PlanQuality:
         return self.avoids_all == self.books and self.gas_optimal == self.gas_compared
 
 
-def measure_plans(subaccounts: int, books: int, seconds: float) -> PlanQuality:
+def measure_plans(subaccounts: int, books: int, seconds: float, *, has_several_ways: bool) -> PlanQuality:
     """`seconds`: how long the solver may take for one proof."""
     times: list[float] = []
     avoids_all = unproven = compared = optimal = gas = 0
     bound = 0.0
     best_fit = largest_first = Greedy(0, 0)
     for seed in range(books):
-        book = instance(seed, subaccounts)
+        book = instance(seed, subaccounts, has_several_ways=has_several_ways)
         plan, taken = _timed(book)
         times.append(taken)
         most = least_loss(book, seconds)
@@ -83,6 +84,7 @@ def measure_plans(subaccounts: int, books: int, seconds: float) -> PlanQuality:
         unproven += not is_proven
     return PlanQuality(
         subaccounts,
+        has_several_ways,
         books,
         avoids_all,
         unproven,
@@ -100,7 +102,7 @@ def measure_plans(subaccounts: int, books: int, seconds: float) -> PlanQuality:
 def _takes_no_more(book: Instance, plan: Plan, indebted: float) -> bool:
     if book.policy.donors_order is DonorsOrder.LEAST_GAS:
         return True
-    return indebted_capital(book, plan) <= indebted * (1 + TOLERANCE) + CENTS
+    return indebted_capital(book, plan) <= indebted * (1 + TOLERANCE) + ROUNDING
 
 
 def _timed(book: Instance) -> tuple[Plan, float]:

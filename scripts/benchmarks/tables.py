@@ -48,6 +48,18 @@ def cycle_table(measured: Sequence[CycleTimes]) -> Table:
             row("… times the keeper", lambda each: _times(each.by_multicall / each.keeper), "≥ 20 at 100"),
             row("web3 contract objects, one call per view", lambda each: _ms(each.view_by_view)),
             row("… times the keeper", lambda each: _times(each.view_by_view / each.keeper)),
+            row("the read alone, its bytes over a bare socket", lambda each: _ms(each.read.floor)),
+            row("keeper's read, decoded", lambda each: _ms(each.read.keeper)),
+            row("… times the bare socket", lambda each: _times(each.read.keeper / each.read.floor)),
+            row("viem's multicall, decoded, times the keeper", lambda each: _times(each.read.viem / each.read.keeper)),
+            row(
+                "web3 through Multicall3, decoded, times the keeper",
+                lambda each: _times(each.read.by_multicall / each.read.keeper),
+            ),
+            row(
+                "web3, one call per view, times the keeper",
+                lambda each: _times(each.read.view_by_view / each.read.keeper),
+            ),
         ],
     )
 
@@ -70,7 +82,10 @@ def gas_table(uses: Sequence[GasUse]) -> Table:
 
 
 def plan_table(measured: Sequence[PlanQuality]) -> Table:
-    """A row for each measure, a column for each size of book."""
+    """A row for each measure, a column for each size of book and each kind."""
+
+    def column(each: PlanQuality) -> str:
+        return f"{each.subaccounts} subaccounts, {'several ways' if each.has_several_ways else 'one way'}"
 
     def row(name: str, cell: Callable[[PlanQuality], str]) -> tuple[str, ...]:
         return (name, *(cell(each) for each in measured))
@@ -82,7 +97,7 @@ def plan_table(measured: Sequence[PlanQuality]) -> Table:
         return f"{more(each, way.gas)}, {way.short} short"
 
     return Table(
-        ("plans of the published set", *(f"{each.subaccounts} subaccounts" for each in measured)),
+        ("plans of the published set", *(column(each) for each in measured)),
         [
             row("avoid all the loss that can be avoided", lambda each: f"{each.avoids_all} of {each.books}"),
             row("take the least gas", lambda each: f"{each.gas_optimal} of {each.gas_compared}"),
@@ -90,8 +105,8 @@ def plan_table(measured: Sequence[PlanQuality]) -> Table:
             row("… best fit", lambda each: simple(each, each.best_fit)),
             row("… largest first", lambda each: simple(each, each.largest_first)),
             row("optimum not proven in time", lambda each: str(each.unproven)),
-            row("time, median", lambda each: _ms(each.seconds_median)),
-            row("time, worst", lambda each: _ms(each.seconds_worst)),
+            row("processor time, median", lambda each: _ms(each.seconds_median)),
+            row("processor time, worst", lambda each: _ms(each.seconds_worst)),
         ],
     )
 

@@ -1,28 +1,21 @@
 """`scripts/prove`: the deep campaign and the proofs, and a table of what was proven within which bounds and time."""
 
 import argparse
-import os
 import re
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from scripts.guard_mutants.table import MUTANTS
 from scripts.guard_mutants.workshop import Workshop
+from scripts.guard_proofs.campaign import run_campaign
+from scripts.guard_proofs.running import BUILT, CONTRACTS, run
 from scripts.guard_proofs.table import PROOFS
 
-CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
-BINARIES = CONTRACTS / "node_modules" / ".bin"
-
-# A place of its own for what is built here, so that the next `forge test` finds its build as it left it.
-BUILT = "cache/prove"
 SOLVER_SECONDS_MAX = 120
 # How often a branch may be taken both ways: more than there are transfers in any proof.
 LOOPS_MAX = 8
 
-CAMPAIGN_PASSED = re.compile(r"^\[PASS\] invariant_\w+\(\) \(runs: (\d+), calls: (\d+), reverts: (\d+)\)", re.MULTILINE)
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 CUT_SHORT = re.compile(r"not\s+been\s+fully\s+explored")
 PROVEN = re.compile(r"\[PASS\]\S* (check_\w+)\(.*?\(paths: (\d+), time: ([\d.]+)s.*bounds: \[(.*)\]\)")
@@ -43,7 +36,7 @@ def main() -> int:
     if not arguments.campaign:
         failed |= _prove()
     if not arguments.proofs:
-        failed |= _run_campaign()
+        failed |= run_campaign()
     return failed
 
 
@@ -81,45 +74,13 @@ def _fall_when_weakened() -> int:
 
 def _halmos(folder: Path, function: str, *options: str) -> str:
     halmos = Path(sys.executable).with_name("halmos")
-    printed, _ = _run(
+    printed, _ = run(
         folder,
         *(str(halmos), "--root", ".", "--function", function, *options),
         *("--solver-timeout-assertion", f"{SOLVER_SECONDS_MAX}s", "--no-status", "--loop", str(LOOPS_MAX)),
         FOUNDRY_PROFILE="proofs",
     )
     return printed
-
-
-def _run_campaign() -> int:
-    printed, seconds = _run(
-        CONTRACTS, str(BINARIES / "forge"), "test", "--match-contract", "Campaign", "--match-test", "invariant_"
-    )
-    passed = CAMPAIGN_PASSED.search(printed)
-    if not passed:
-        print(printed, file=sys.stderr)
-        print(f"the campaign FAILED after {seconds:.0f} s")
-        return 1
-    runs, calls, reverts = (int(number) for number in passed.groups())
-    print(f"the campaign passed: {runs:,} histories, {calls:,} calls, {reverts} broken promises, {seconds:.0f} s")
-    return 0
-
-
-def _run(folder: Path, *command: str, **settings: str) -> tuple[str, float]:
-    environment = os.environ | {"PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}"}
-    if folder == CONTRACTS:
-        environment |= {"FOUNDRY_PROFILE": "prove", "FOUNDRY_OUT": BUILT, "FOUNDRY_CACHE_PATH": f"{BUILT}-cache"}
-    environment |= settings
-    started = time.monotonic()
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment,
-        check=False,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    return done.stdout, time.monotonic() - started
 
 
 if __name__ == "__main__":

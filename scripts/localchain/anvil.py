@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 CHAIN_ID = 31337
 START_SECONDS_MAX, FORK_SECONDS_MAX = 20.0, 90.0
 STOP_SECONDS_MAX = 5.0
+FORK, FORK_VARIABLE = "live", "ANVIL_FORK_OF"
+"""What the chain that is forked is called in the settings that anvil is started with, and where its URL is."""
 
 
 class AnvilError(Exception):
@@ -79,13 +81,24 @@ def start(log: Path, *, port: int = 0, fork_url: str | None = None) -> Anvil:
     with the end of its own output when it does not start.
     """
     command = [str(find_anvil()), "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--chain-id", str(CHAIN_ID)] if fork_url is None else ["--fork-url", fork_url, "--no-storage-caching"]
+    command += ["--chain-id", str(CHAIN_ID)] if fork_url is None else ["--fork-url", FORK, "--no-storage-caching"]
     seconds_max = START_SECONDS_MAX if fork_url is None else FORK_SECONDS_MAX
     log.parent.mkdir(parents=True, exist_ok=True)
+    environment = dict(os.environ)
+    if fork_url is not None:
+        # A URL may hold a key, and everybody can read command lines: anvil finds it by name in its own environment.
+        (log.parent / "foundry.toml").write_text(f'[rpc_endpoints]\n{FORK} = "${{{FORK_VARIABLE}}}"\n')
+        environment[FORK_VARIABLE] = fork_url
     with log.open("wb") as output:
         # Its own session: Ctrl-C reaches only us, and we stop it when we are done with it.
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            command,
+            cwd=log.parent,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     try:
         return _listening(process, log, seconds_max)

@@ -11,6 +11,7 @@ from typing import Any
 from keeper.core.snapshot import Snapshot, Subaccount, Token
 from keeper.core.units import Address
 from keeper.protocols.aave.adapter import AaveV3
+from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Topology
 from scripts.localchain.abi import decode_words, encode_call, topic, topic_address
@@ -58,6 +59,8 @@ class Liquidators:
                 self.problems.append(
                     f"Nobody could be given {token.symbol} to liquidate with; accounts that owe it are not liquidated."
                 )
+        if any(isinstance(adapter, EulerV2) for adapter in topology.adapters):
+            self.problems.append("Nobody liquidates sub-accounts of Euler here; how low their health falls is shown.")
 
     def strike(self, snapshot: Snapshot) -> list[Liquidation]:
         """Liquidates all that can be, mining as it does; `snapshot` says who holds and owes what."""

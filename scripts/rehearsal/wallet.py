@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keeper.chain.owner import impersonated, send_all
+from keeper.commands.holders import holders_calls
 from keeper.commands.init import init
 from keeper.commands.missing import Wanted, missing_calls
 from keeper.commands.new_key import new_key
@@ -18,12 +19,8 @@ from keeper.config import load_config
 from keeper.core.snapshot import Snapshot
 from keeper.core.units import Address
 from keeper.errors import ChainError
-from keeper.protocols.aave.adapter import AaveV3
-from keeper.protocols.abi import interface
-from keeper.protocols.guard import GUARD
-from keeper.protocols.guard_setup import OwnerCall, approve_a_token, approve_on_aave
 from keeper.protocols.portfolio import Portfolio
-from keeper.session import Session, open_session
+from keeper.session import open_session
 from scripts.localchain.node import Node
 
 GAS_MONEY_WEI = 10**19
@@ -43,6 +40,7 @@ class Wish:
     aave_pool: Address | None
     holders: tuple[Address, ...]
     """Other accounts on Aave that are kept with the owner's."""
+    evc: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +91,8 @@ def _write_config(node: Node, wish: Wish, config: Path) -> None:
         markets=wish.markets,
         aave_pool=wish.aave_pool,
         accounts=wish.holders,
+        evc=wish.evc,
+        vaults=(),
         from_block=wish.from_block,
         output=config,
         force=True,
@@ -125,31 +125,10 @@ async def _permit(config: Path, holders: Sequence[Address]) -> list[str]:
         await send_all(await impersonated(session.rpc, session.config.guard.owner), calls)
         says = [call.says for call in calls]
         for holder in holders:
-            of_holder = await _calls_of(session, holder)
+            of_holder = [call for call in await holders_calls(session) if call.sender == holder]
             await send_all(await impersonated(session.rpc, holder), of_holder)
             says += [call.says for call in of_holder]
         left = await missing_calls(session, WANTED)
     if left:
         raise ChainError(f"The owner's transactions were all taken, and this is missing all the same: {left[0].says}")
     return says
-
-
-async def _calls_of(session: Session, holder: Address) -> list[OwnerCall]:
-    """What another holder has to send: he joins, and allows what he has supplied."""
-    guard = session.portfolio.topology.guard
-    assert guard is not None
-    calls = [OwnerCall(guard, interface(GUARD)["join"].encode(), 0, f"{holder} takes part in the guard.")]
-    snapshot = await session.look()
-    for adapter in session.portfolio.topology.adapters:
-        if not isinstance(adapter, AaveV3):
-            continue
-        for account in (each for each in snapshot.subaccounts if each.id.key == holder):
-            if adapter.wants_manager(account):
-                calls.append(approve_on_aave(guard, adapter.pool.address))
-            a_tokens = adapter.a_tokens()
-            calls += [
-                approve_a_token(guard, a_tokens[line.token.address], line.amount_raw)
-                for line in account.collateral
-                if line.amount_raw and line.token.address in adapter.assets
-            ]
-    return calls

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
-from keeper.chain.dispatcher import Batch, Change, Dispatcher
+from keeper.chain.batch import Batch, Change
+from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.fees import FeeOracle
 from keeper.chain.signer import KeystoreSigner, Scope, decode_signed
-from keeper.core.intent import Abandoned, FeePolicy, Fees, Included, Refused, Reverted, State
+from keeper.core.fees import Budget, FeePolicy, Fees
+from keeper.core.intent import Abandoned, Included, Refused, Reverted, State
 from keeper.core.plan import Lane
 from keeper.core.snapshot import Block
 from keeper.errors import BadAnswer, NodeUnreachable
@@ -45,14 +47,6 @@ TOO_DEAR = [
 ]
 
 
-async def yes(_calldata: bytes, _gas: int) -> bool:
-    return True
-
-
-async def no(_calldata: bytes, _gas: int) -> bool:
-    return False
-
-
 class World:
     """A dispatcher, its journal and its node; `restart` is a new process on the same journal."""
 
@@ -61,6 +55,13 @@ class World:
         self.pool = FakePool()
         self.journal: Journal = open_writer(path)
         self.daily_budget_wei = 10**18
+        self.reserve_wei = 0
+        self.succeeds = True
+        """Whether what was signed earlier would still succeed."""
+        self.tried_out: list[int] = []
+        """At which blocks that was asked."""
+        self.relay: FakePool | None = None
+        """The private relay: a pool that mines nothing by itself."""
         self.dispatcher = self._dispatcher()
 
     def _dispatcher(self) -> Dispatcher:
@@ -69,11 +70,17 @@ class World:
             KeystoreSigner(Account.from_key(SIGNER_KEY), Scope(1, GUARD, max_fee_wei_max=10**12)),
             self.journal,
             FeeOracle(FakeFees(), tip_wei_min=GWEI),
-            POLICY,
+            POLICY if self.relay is None else replace(POLICY, private_routine_seconds=24, private_critical_seconds=12),
             chain_id=1,
             guard=GUARD,
-            daily_budget_wei=self.daily_budget_wei,
+            budget=Budget(self.daily_budget_wei, self.reserve_wei),
+            still_succeeds=self._still_succeeds,
+            relay=self.relay,
         )
+
+    async def _still_succeeds(self, _calldata: bytes, _gas: int, block: Block) -> bool:
+        self.tried_out.append(block.number)
+        return self.succeeds
 
     def restart(self) -> Dispatcher:
         self.journal.close()
@@ -83,7 +90,7 @@ class World:
         return self.dispatcher
 
     async def begin(self, number: int = 100) -> Dispatcher:
-        await self.dispatcher.start(a_block(number), yes)
+        await self.dispatcher.start(a_block(number))
         return self.dispatcher
 
     @property
@@ -189,6 +196,54 @@ async def test_what_is_mined_is_asked_for_again_only_when_it_may_be_final(world:
     assert len(world.pool.asked) == 2
 
 
+async def test_where_the_chain_says_what_is_final_it_is_asked_once_in_eight_blocks_while_something_waits(
+    world: World,
+) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    world.pool.final_number = 100
+    for number in range(101, 114):
+        await dispatcher.advance(a_block(number))
+    assert (world.pool.final_asked, len(world.pool.asked)) == (1, 1)
+    world.pool.final_number = 101
+    assert only(await dispatcher.advance(a_block(114))).intent.state is State.FINAL
+    for number in range(115, 140):
+        await dispatcher.advance(a_block(number))
+    assert (world.pool.final_asked, len(world.pool.asked)) == (2, 2)
+
+
+async def test_a_batch_that_a_node_keeps_waiting_for_an_earlier_nonce_is_looked_at_with_all_before_it(
+    world: World,
+) -> None:
+    """The block of the first is gone and nobody said so; the node takes the second only after it."""
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    await dispatcher.advance(a_block(101))
+    world.pool.reorganise()
+    world.pool.faults.append(refused_by_node("nonce too high"))
+    waits = only(await dispatcher.submit(a_batch("plan-2"), a_block(102)))
+    assert waits.did == "waits with nonce 1: the node says nonce too high"
+    await dispatcher.advance(a_block(103))
+    assert [nonce for nonce, _ in world.sent] == [0, 0, 1]
+
+
+async def test_a_batch_behind_one_that_was_given_up_gives_up_its_nonce_as_well(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(deadline=a_block(103).timestamp), a_block(100))
+    world.pool.mine(a_block(101))
+    await dispatcher.advance(a_block(101))
+    await dispatcher.submit(a_batch("plan-2"), a_block(102))
+    world.pool.reorganise()
+    first, second = await dispatcher.advance(a_block(103, fork="b"), blocks_may_be_gone=True)
+    assert first.intent.outcome == Abandoned("its deadline passed before it was included")
+    says = "nothing of ours uses nonce 0 any more, and without it nonce 1 waits"
+    assert second.intent.outcome == Abandoned(says)
+    await dispatcher.submit(a_batch("plan-3"), a_block(103, fork="b"))
+    assert world.sent[-1][0] == 0
+
+
 async def test_one_receipt_is_asked_for_per_live_hash_and_block(world: World) -> None:
     dispatcher = await world.begin()
     await dispatcher.submit(a_batch(), a_block(100))
@@ -279,8 +334,10 @@ async def test_a_critical_batch_takes_the_place_of_one_that_is_stuck_at_a_lower_
     for number in range(101, block + 1):
         await dispatcher.advance(a_block(number, base_fee_wei=11 * GWEI))
     assert dispatcher.takes(Lane.CRITICAL) is (block == 103)
-    assert dispatcher.takes(Lane.CRITICAL, ceiling_gwei * GWEI) is is_taken
-    assert not dispatcher.takes(Lane.ROUTINE, ceiling_gwei * GWEI)
+    fees = ceiling_gwei * GWEI, a_block(block, base_fee_wei=11 * GWEI)
+    assert dispatcher.takes(Lane.CRITICAL, fees) is is_taken
+    assert not dispatcher.takes(Lane.ROUTINE, fees)
+    assert not dispatcher.takes(Lane.CRITICAL, fees, differs=False)
 
 
 async def test_a_stuck_critical_batch_is_outbid_by_the_one_that_takes_its_place(world: World) -> None:
@@ -340,13 +397,13 @@ async def test_a_pause_of_the_guard_replaces_whatever_is_on_its_way(world: World
     assert sent.intent.state is State.BROADCAST
     _, again = await dispatcher.submit(a_pause(101), a_block(101))
     assert again.intent.state is State.BROADCAST
-    assert not dispatcher.takes(Lane.CRITICAL, 1_000 * GWEI), "no rescue replaces it"
+    assert not dispatcher.takes(Lane.CRITICAL, (1_000 * GWEI, a_block(101)), serves_more=True), "no rescue replaces it"
 
 
 async def test_no_budget_holds_a_pause_of_the_guard_back(world: World) -> None:
     world.daily_budget_wei = 0
     dispatcher = world.restart()
-    await dispatcher.start(a_block(100), yes)
+    await dispatcher.start(a_block(100))
     assert only(await dispatcher.submit(a_pause(100), a_block(100))).intent.state is State.BROADCAST
 
 
@@ -359,7 +416,54 @@ async def test_while_nothing_may_be_sent_a_pause_of_the_guard_is_offered_again_a
     assert [fees.max_fee_wei for _, fees in world.sent] == [3_250_000_000, 3_656_250_000]
     again = world.restart()
     world.pool.forget()
-    assert only(await again.start(a_block(104), yes, may_send=False)).intent.state is State.BROADCAST
+    assert only(await again.start(a_block(104), may_send=False)).intent.state is State.BROADCAST
+
+
+# The private relay ----------------------------------------------------------------------------------------------------
+
+
+async def with_relay(world: World) -> tuple[Dispatcher, FakePool]:
+    world.relay = FakePool()
+    dispatcher = world.restart()
+    await dispatcher.start(a_block(100))
+    return dispatcher, world.relay
+
+
+@pytest.mark.parametrize(("lane", "blocks"), [(Lane.ROUTINE, 2), (Lane.CRITICAL, 1)])
+async def test_for_its_lane_s_time_only_the_private_relay_is_given_a_transaction(
+    world: World, lane: Lane, blocks: int
+) -> None:
+    dispatcher, relay = await with_relay(world)
+    await dispatcher.submit(a_batch(lane=lane), a_block(100))
+    for number in range(101, 100 + blocks):
+        await dispatcher.advance(a_block(number))
+    assert (len(relay.sent), len(world.pool.sent)) == (1, 0)
+    change = only(await dispatcher.advance(a_block(100 + blocks)))
+    assert change.intent.state is State.BROADCAST
+    assert relay.sent == world.pool.sent
+
+
+@pytest.mark.parametrize("fault", [NodeUnreachable("no relay."), refused_by_node("insufficient funds")])
+async def test_what_the_private_relay_does_not_take_is_for_everybody_at_once(
+    world: World, fault: NodeUnreachable
+) -> None:
+    dispatcher, relay = await with_relay(world)
+    relay.faults.append(fault)
+    assert only(await dispatcher.submit(a_batch(), a_block(100))).intent.state is State.BROADCAST
+    assert (len(relay.sent), len(world.pool.sent)) == (0, 1)
+
+
+async def test_what_only_the_private_relay_had_is_outbid_and_may_land_after_a_restart(world: World) -> None:
+    dispatcher, relay = await with_relay(world)
+    first = only(await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))).intent.attempts[0]
+    await dispatcher.advance(a_block(101))
+    again = world.restart()
+    await again.start(a_block(101))
+    await again.submit(a_batch("plan-2"), a_block(101))
+    assert decode_signed(relay.sent[-1]).fees == Fees(3_656_250_000, 1_125_000_000)
+    world.pool.mine(a_block(102), hash=first.hash)
+    landed, lost = await again.advance(a_block(102))
+    assert (landed.intent.plan_id, lost.intent.plan_id) == ("plan-1", "plan-2")
 
 
 # Giving up ------------------------------------------------------------------------------------------------------------
@@ -402,27 +506,53 @@ async def test_gas_above_what_is_at_risk_is_refused_and_nothing_is_signed(world:
     assert dispatcher.in_flight is None
 
 
-@pytest.mark.parametrize(("budget_wei", "is_sent"), [(637_500_000_000_000, True), (637_499_999_999_999, False)])
+@pytest.mark.parametrize(("budget_wei", "is_sent"), [(679_687_500_000_000, True), (679_687_499_999_999, False)])
 async def test_the_day_s_budget_holds(world: World, budget_wei: int, is_sent: bool) -> None:
-    """300,000 gas at 1.125 gwei and a tip of 1 gwei."""
+    """300,000 gas at 1.265625 gwei, the most in two blocks, and a tip of 1 gwei."""
     world.daily_budget_wei = budget_wei
     dispatcher = world.restart()
-    await dispatcher.start(a_block(100), yes)
+    await dispatcher.start(a_block(100))
     change = only(await dispatcher.submit(a_batch(), a_block(100)))
     assert isinstance(change.intent.outcome, Refused) is not is_sent
     assert bool(world.pool.sent) is is_sent
 
 
 async def test_what_was_spent_counts_against_the_budget(world: World) -> None:
-    world.daily_budget_wei = 637_500_000_000_000 + 200_000 * GWEI - 1
+    world.daily_budget_wei = 679_687_500_000_000 + 200_000 * GWEI - 1
     dispatcher = world.restart()
-    await dispatcher.start(a_block(100), yes)
+    await dispatcher.start(a_block(100))
     await dispatcher.submit(a_batch(), a_block(100))
     world.pool.mine(a_block(101))
     await dispatcher.advance(a_block(101))
     change = only(await dispatcher.submit(a_batch("plan-2"), a_block(101)))
     assert isinstance(change.intent.outcome, Refused)
     assert "200000000000000 wei were spent in 24 hours" in change.intent.outcome.reason
+
+
+async def test_a_budget_that_is_used_up_meanwhile_lets_nothing_be_made_dearer(world: World) -> None:
+    """300,000 gas at 2.390625 gwei for the dearer bytes: 1.265625 of base fee and 1.125 of tip."""
+    for budget_wei, sent in ((717_187_500_000_000, 2), (717_187_499_999_999, 1)):
+        world.pool.sent.clear()
+        world.pool.forget()
+        world.daily_budget_wei = budget_wei
+        dispatcher = world.restart()
+        await dispatcher.start(a_block(100))
+        plan_id = f"plan-{budget_wei}"
+        await dispatcher.submit(a_batch(plan_id, deadline=a_block(104).timestamp), a_block(100))
+        changes = await dispatcher.advance(a_block(103))
+        assert len(world.sent) == sent
+        assert any("not made dearer: it would cost up to" in change.did for change in changes) is (sent == 1)
+        await dispatcher.advance(a_block(104))
+        world.pool.nonce += 1
+
+
+@pytest.mark.parametrize(("lane", "is_sent"), [(Lane.ROUTINE, False), (Lane.CRITICAL, True)])
+async def test_the_emergency_reserve_is_for_urgent_batches_alone(world: World, lane: Lane, is_sent: bool) -> None:
+    world.daily_budget_wei, world.reserve_wei = 679_687_500_000_000, 1
+    dispatcher = world.restart()
+    await dispatcher.start(a_block(100))
+    await dispatcher.submit(a_batch(lane=lane), a_block(100))
+    assert bool(world.pool.sent) is is_sent
 
 
 async def test_what_the_signer_refuses_is_refused(world: World) -> None:
@@ -501,7 +631,7 @@ async def test_an_empty_hot_key_makes_nothing_dearer_and_when_it_is_filled_the_n
         assert [attempt.fees.max_fee_wei for attempt in change.intent.attempts] == [3_250_000_000, 2_125_000_000]
     assert world.pool.asked == [], "what the node refused has no receipt"
     again = world.restart()
-    assert await again.start(a_block(200), yes) == []
+    assert await again.start(a_block(200)) == []
     assert world.pool.asked == []
     await again.submit(a_batch("plan-200", Lane.CRITICAL), a_block(200))
     assert world.sent == [(0, Fees(3_250_000_000, GWEI))]
@@ -569,6 +699,29 @@ async def test_a_nonce_that_somebody_else_used_is_given_up_and_the_next_one_take
     assert [nonce for nonce, _ in world.sent] == [5]
 
 
+async def test_a_receipt_that_is_shown_later_than_its_nonce_is_counted_is_not_missed(world: World) -> None:
+    dispatcher = await world.begin()
+    hash = only(await dispatcher.submit(a_batch(), a_block(100))).intent.attempts[0].hash
+    world.pool.nonce = 1
+    lost = only(await dispatcher.advance(a_block(102)))
+    assert lost.intent.outcome == Abandoned("another transaction used nonce 0")
+    world.pool.nonce = 0
+    world.pool.mine(a_block(101), hash=hash)
+    landed = only(await dispatcher.advance(a_block(103)))
+    assert (landed.did, landed.is_first) == (f"included in block 101 as {hash}", True)
+
+
+async def test_a_receipt_that_nobody_shows_is_asked_for_until_the_deadline(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(deadline=a_block(104).timestamp), a_block(100))
+    world.pool.nonce = 1
+    await dispatcher.advance(a_block(102))
+    world.pool.asked.clear()
+    for number in range(103, 107):
+        await dispatcher.advance(a_block(number))
+    assert len(world.pool.asked) == 2
+
+
 async def test_a_nonce_that_an_abandoned_batch_used_reports_that_batch(world: World) -> None:
     dispatcher = await world.begin()
     await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
@@ -589,6 +742,18 @@ async def test_a_pool_that_forgot_the_transaction_gets_it_again(world: World) ->
 
 
 # Reorganisations ------------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_reorganised_away_and_would_not_succeed_any_more_is_given_up(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    await dispatcher.advance(a_block(101))
+    world.pool.reorganise()
+    world.succeeds = False
+    change = only(await dispatcher.advance(a_block(102, fork="b"), blocks_may_be_gone=True))
+    assert change.intent.outcome == Abandoned("it would not succeed any more")
+    assert (world.tried_out, len(world.pool.sent)) == ([102], 1)
 
 
 @pytest.mark.parametrize("blocks_later", [1, 5])
@@ -658,7 +823,7 @@ async def test_bytes_signed_and_never_sent_are_sent_after_a_restart(world: World
     world.pool.faults.append(NodeUnreachable("killed here."))
     signed = only(await dispatcher.submit(a_batch(), a_block(100))).intent.attempts[0]
     again = world.restart()
-    change = only(await again.start(a_block(101), yes))
+    change = only(await again.start(a_block(101)))
     assert change.did == f"sent as {signed.hash}"
     assert world.pool.sent == [signed.raw]
     assert again.in_flight is not None
@@ -669,8 +834,9 @@ async def test_bytes_that_would_not_succeed_any_more_are_given_up_after_a_restar
     world.pool.faults.append(NodeUnreachable("killed here."))
     await dispatcher.submit(a_batch(), a_block(100))
     again = world.restart()
-    change = only(await again.start(a_block(101), no))
-    assert change.intent.outcome == Abandoned("found at start, and it would not succeed any more")
+    world.succeeds = False
+    change = only(await again.start(a_block(101)))
+    assert change.intent.outcome == Abandoned("it would not succeed any more")
     assert world.pool.sent == []
     await again.submit(a_batch("plan-2"), a_block(101))
     assert world.sent == [(0, Fees(3_656_250_000, 1_125_000_000))], "the nonce is the same, the fees are higher"
@@ -681,7 +847,8 @@ async def test_what_was_mined_meanwhile_is_settled_after_a_restart_without_a_sim
     await dispatcher.submit(a_batch(), a_block(100))
     world.pool.mine(a_block(101))
     again = world.restart()
-    change = only(await again.start(a_block(102), no))
+    world.succeeds = False
+    change = only(await again.start(a_block(102)))
     assert isinstance(change.intent.outcome, Included)
     await again.submit(a_batch("plan-2"), a_block(102))
     assert [nonce for nonce, _ in world.sent] == [0, 1]
@@ -692,7 +859,7 @@ async def test_without_leave_to_send_a_restart_offers_nothing_and_settles_all_th
     world.pool.faults.append(NodeUnreachable("killed here."))
     await dispatcher.submit(a_batch(), a_block(100))
     again = world.restart()
-    assert await again.start(a_block(101), yes, may_send=False) == []
+    assert await again.start(a_block(101), may_send=False) == []
     assert world.pool.sent == []
     assert again.in_flight is not None
     assert await again.advance(a_block(102), may_send=False) == []
@@ -706,8 +873,8 @@ async def test_a_start_that_the_node_disturbed_is_made_again(world: World) -> No
     again = world.restart()
     world.pool.receipt_faults.append(NodeUnreachable("no receipts."))
     with pytest.raises(NodeUnreachable):
-        await again.start(a_block(102), yes)
-    change = only(await again.start(a_block(102), yes))
+        await again.start(a_block(102))
+    change = only(await again.start(a_block(102)))
     assert isinstance(change.intent.outcome, Included)
     assert change.is_first
 
@@ -716,7 +883,7 @@ async def test_a_deadline_that_passed_meanwhile_ends_it_after_a_restart(world: W
     dispatcher = await world.begin()
     await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
     again = world.restart()
-    change = only(await again.start(a_block(105), yes))
+    change = only(await again.start(a_block(105)))
     assert change.intent.outcome == Abandoned("its deadline passed before it was included")
     assert len(world.pool.sent) == 1
 
@@ -726,11 +893,20 @@ async def test_what_was_given_up_before_a_restart_is_still_watched_and_outbid(wo
     await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
     await dispatcher.advance(a_block(101))
     again = world.restart()
-    assert await again.start(a_block(102), yes) == []
+    assert await again.start(a_block(102)) == []
     await again.submit(a_batch("plan-2"), a_block(102))
     assert world.sent[1] == (0, Fees(3_656_250_000, 1_125_000_000))
     world.pool.mine(a_block(103))
     assert only(await again.advance(a_block(103))).intent.plan_id == "plan-2"
+
+
+async def test_what_was_given_up_and_landed_while_nobody_looked_is_told_after_a_restart(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(deadline=a_block(101).timestamp), a_block(100))
+    await dispatcher.advance(a_block(101))
+    world.pool.mine(a_block(102))
+    change = only(await world.restart().start(a_block(103)))
+    assert (type(change.intent.outcome), change.is_first) == (Included, True)
 
 
 async def given_up_and_outbid(world: World) -> str:
@@ -746,7 +922,7 @@ async def test_what_landed_before_a_restart_ends_what_wanted_the_same_nonce(worl
     hash = await given_up_and_outbid(world)
     world.pool.mine(a_block(102), hash=hash)
     world.pool.nonce = 0  # a node that counts too few
-    landed, lost = await world.restart().start(a_block(102), yes)
+    landed, lost = await world.restart().start(a_block(102))
     assert (landed.intent.plan_id, type(landed.intent.outcome)) == ("plan-1", Included)
     assert (lost.intent.plan_id, lost.intent.outcome) == ("plan-2", Abandoned("another transaction used nonce 0"))
     assert len(world.pool.sent) == 2
@@ -755,7 +931,7 @@ async def test_what_landed_before_a_restart_ends_what_wanted_the_same_nonce(worl
 async def test_what_lands_after_a_restart_ends_what_wanted_the_same_nonce_in_the_same_block(world: World) -> None:
     hash = await given_up_and_outbid(world)
     again = world.restart()
-    await again.start(a_block(101), yes)
+    await again.start(a_block(101))
     world.pool.mine(a_block(102), hash=hash)
     landed, lost = await again.advance(a_block(102))
     assert (landed.intent.plan_id, lost.intent.plan_id) == ("plan-1", "plan-2")
@@ -766,10 +942,22 @@ async def test_a_replacement_works_on_bytes_from_before_a_restart(world: World) 
     dispatcher = await world.begin()
     await dispatcher.submit(a_batch(), a_block(100))
     again = world.restart()
-    await again.start(a_block(101), yes)
+    await again.start(a_block(101))
     await again.advance(a_block(103))
     first, _, last = map(decode_signed, [world.pool.sent[0], world.pool.sent[0], world.pool.sent[-1]])
     assert last == replace(first, fees=Fees(3_656_250_000, 1_125_000_000))
+
+
+async def test_a_receipt_that_was_seen_and_not_told_is_told_by_the_next_process(world: World) -> None:
+    dispatcher = await world.begin()
+    await dispatcher.submit(a_batch(), a_block(100))
+    world.pool.mine(a_block(101))
+    await dispatcher.advance(a_block(101))
+    for number in (102, 110):
+        change = only(await world.restart().start(a_block(number)))
+        assert (change.intent.plan_id, change.is_first) == ("plan-1", True)
+    world.journal.record_rescues("plan-1", (), a_block(110).timestamp)
+    assert await world.restart().start(a_block(111)) == []
 
 
 async def test_a_second_restart_changes_nothing(world: World) -> None:
@@ -777,9 +965,10 @@ async def test_a_second_restart_changes_nothing(world: World) -> None:
     await dispatcher.submit(a_batch(), a_block(100))
     world.pool.mine(a_block(101))
     await dispatcher.advance(a_block(101))
+    world.journal.record_rescues("plan-1", (), a_block(101).timestamp)
     for _ in range(2):
         again = world.restart()
-        assert await again.start(a_block(102), yes) == []
+        assert await again.start(a_block(102)) == []
     assert len(world.pool.sent) == 1
 
 

@@ -6,11 +6,14 @@ import pytest
 from eth_account import Account
 
 from keeper.chain.answers import MinedTransaction
-from keeper.chain.dispatcher import Batch, Dispatcher
+from keeper.chain.batch import Batch
+from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.fees import FeeOracle
 from keeper.chain.signer import KeystoreSigner, Scope, decode_signed
-from keeper.core.intent import FeePolicy, Included, Intent
+from keeper.core.fees import Budget, FeePolicy
+from keeper.core.intent import Included, Intent
 from keeper.core.plan import Lane
+from keeper.core.snapshot import Block
 from keeper.core.units import Address
 from keeper.journal import Journal, open_writer
 from keeper.protocols.abi import interface
@@ -19,7 +22,7 @@ from tests.fakes import FakeFees, FakePool, a_block
 
 SIGNER_KEY = "0xac0974bec39a17e36ba4a6b4d238ff944bacb478cbed5efcae784d7bf4f2ff80"
 FAR = a_block(10_000).timestamp
-POINTS = 60
+POINTS = 70
 """More than there are in the story; past its last point it is told without a death."""
 
 
@@ -52,6 +55,10 @@ class MortalPool:
         self._fuse.burn()
         return await self._pool.receipt(hash)
 
+    async def finalized_number(self) -> int | None:
+        self._fuse.burn()
+        return await self._pool.finalized_number()
+
     async def send_raw(self, raw: bytes) -> str:
         self._fuse.burn()
         hash = await self._pool.send_raw(raw)
@@ -75,6 +82,12 @@ class MortalJournal:
     def intents_from_nonce(self, nonce: int) -> tuple[Intent, ...]:
         return self._journal.intents_from_nonce(nonce)
 
+    def final_nonce(self) -> int:
+        return self._journal.final_nonce()
+
+    def untold_intents(self) -> tuple[Intent, ...]:
+        return self._journal.untold_intents()
+
     def spent_since(self, since: int) -> int:
         return self._journal.spent_since(since)
 
@@ -84,6 +97,20 @@ def a_batch(plan_id: str, lane: Lane, deadline: int = FAR) -> Batch:
     return Batch(plan_id, lane, calldata, 300_000, deadline, 10**12)
 
 
+class MortalRelay:
+    """Hands on what it is given, as builders do."""
+
+    def __init__(self, pool: FakePool, fuse: Fuse) -> None:
+        self._pool = pool
+        self._fuse = fuse
+
+    async def send_raw(self, raw: bytes) -> str:
+        self._fuse.burn()
+        hash = await self._pool.send_raw(raw)
+        self._fuse.burn()
+        return hash
+
+
 def a_dispatcher(pool: FakePool, journal: Journal, steps: int) -> Dispatcher:
     fuse = Fuse(steps)
     return Dispatcher(
@@ -91,10 +118,12 @@ def a_dispatcher(pool: FakePool, journal: Journal, steps: int) -> Dispatcher:
         KeystoreSigner(Account.from_key(SIGNER_KEY), Scope(1, GUARD, max_fee_wei_max=10**12)),
         MortalJournal(journal, fuse),
         FeeOracle(FakeFees(), tip_wei_min=10**9),
-        FeePolicy(replace_after_seconds=36, resend_after_seconds=24, final_after_blocks=5),
+        FeePolicy(replace_after_seconds=36, resend_after_seconds=24, final_after_blocks=5, private_routine_seconds=12),
         chain_id=1,
         guard=GUARD,
-        daily_budget_wei=10**18,
+        budget=Budget(10**18),
+        still_succeeds=still_succeeds,
+        relay=MortalRelay(pool, fuse),
     )
 
 
@@ -107,7 +136,7 @@ async def story(dispatcher: Dispatcher, pool: FakePool, mined: list[bytes], firs
         mined.append(pool.sent[before - 1])
 
     number = first_block
-    await dispatcher.start(a_block(number), still_succeeds)
+    await dispatcher.start(a_block(number))
     for name, lane, stuck_blocks in (
         ("routine-1", Lane.ROUTINE, 1),
         ("routine-2", Lane.ROUTINE, 5),
@@ -134,7 +163,7 @@ def names(mined: list[bytes]) -> list[str]:
     return [plan_of(raw).split("/")[0] for raw in mined]
 
 
-async def still_succeeds(_calldata: bytes, _gas: int) -> bool:
+async def still_succeeds(_calldata: bytes, _gas: int, _block: Block) -> bool:
     return True
 
 

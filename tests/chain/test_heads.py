@@ -255,3 +255,78 @@ async def test_a_node_that_has_nothing_new_is_asked_in_short_steps(block_seconds
     source = FakeHeads(clock, (0, NodeUnreachable("no node.")), (asked_at, a_block(100)))
     await take(Heads(source, clock, block_seconds=block_seconds, silence_seconds=60), 1)
     assert source.asked_at == [0, pytest.approx(asked_at)]
+
+
+# What lies between two heads ------------------------------------------------------------------------------------------
+
+
+def linked(clock: FakeClock, known: list[Block], *schedule: tuple[float, Block]) -> tuple[Heads, FakeHeads]:
+    """Heads of a node that knows these blocks by their hashes too."""
+    source = FakeHeads(clock, *schedule)
+    source.blocks = {block.hash: block for block in known}
+    return Heads(source, clock, block_seconds=12, silence_seconds=60), source
+
+
+async def test_a_gap_is_filled_from_parent_to_parent_after_the_head_was_reported() -> None:
+    clock = FakeClock()
+    between = [a_block(number) for number in (101, 102, 103)]
+    heads, source = linked(clock, between, (0, a_block(100)), (12, a_block(104)), (24, a_block(105)))
+    events = aiter(heads)
+    assert [await anext(events), await anext(events)] == [NewHead(a_block(100)), NewHead(a_block(104), missed=3)]
+    assert source.looked_up == []
+    assert await anext(events) == NewHead(a_block(105))
+    assert source.looked_up == [block.hash for block in reversed(between)]
+
+
+async def test_a_reorganisation_inside_a_gap_is_seen() -> None:
+    """The new head's parent is not known at all; its parent's parent replaced one that was."""
+    clock = FakeClock()
+    fork = [a_block(101, fork="b", parent=a_block(100).hash), a_block(102, fork="b"), a_block(103, fork="b")]
+    heads, _ = linked(clock, fork, (0, a_block(100)), (12, a_block(101)), (24, fork[-1]), (36, a_block(104, fork="b")))
+    events = await take(heads, 4)
+    assert events[2] == NewHead(fork[-1], missed=1)
+    assert events[3] == NewHead(a_block(104, fork="b"), reorganised=1)
+
+
+async def test_how_deep_a_reorganisation_goes_is_found_out() -> None:
+    clock = FakeClock()
+    old = [a_block(number) for number in range(100, 108)]
+    fork = [
+        a_block(102, fork="b", parent=a_block(101).hash),
+        *[a_block(number, fork="b") for number in range(103, 110)],
+    ]
+    schedule = [(12.0 * place, block) for place, block in enumerate([*old, *fork[-2:]])]
+    events = await take(linked(clock, fork, *schedule)[0], 10)
+    assert events[8] == NewHead(fork[-2], reorganised=1)
+    assert events[9] == NewHead(fork[-1], reorganised=5), "102 to 106 as well, told with the head after"
+
+
+async def test_not_more_is_looked_up_than_what_is_remembered() -> None:
+    clock = FakeClock()
+    fork = [a_block(number, fork="b") for number in range(1, 300)]
+    old = [a_block(number) for number in range(150, 250)]
+    schedule = [(12.0 * place, block) for place, block in enumerate([*old, fork[249], fork[250]])]
+    heads, source = linked(clock, fork, *schedule)
+    await take(heads, 102)
+    assert len(source.looked_up) == 62
+
+
+async def test_a_node_that_does_not_tell_what_came_between_is_no_trouble() -> None:
+    clock = FakeClock()
+    heads, _ = linked(clock, [], (0, a_block(100)), (12, a_block(104)), (24, a_block(105)))
+    assert (await take(heads, 3))[2] == NewHead(a_block(105))
+
+
+async def test_an_announced_head_that_is_not_believed_is_asked_for_once() -> None:
+    clock = FakeClock()
+    hints = FakeHints()
+    source = FakeHeads(clock, (0, a_block(100)), (3, a_block(101)), (15, a_block(102)))
+    heads = aiter(Heads(source, clock, block_seconds=12, silence_seconds=60, hints=hints, believes_hints=False))
+    await anext(heads)
+    clock.advance(3)
+    hints.announce(a_block(10**9, fork="b"))
+    assert await anext(heads) == NewHead(a_block(101))
+    assert source.asked_at == [0, 3]
+    hints.announce(a_block(101), a_block(100))
+    assert await anext(heads) == NewHead(a_block(102))
+    assert source.asked_at[2] > 13, "what is known already is no reason to ask"

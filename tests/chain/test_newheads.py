@@ -12,6 +12,7 @@ import structlog
 from structlog.testing import capture_logs
 from websockets.asyncio.server import ServerConnection, serve
 
+from keeper.chain import newheads
 from keeper.chain.newheads import HINTS_MAX, NewHeads
 from keeper.core.snapshot import Block
 from tests.fakes import FakeClock, a_block
@@ -84,7 +85,7 @@ async def until(heads: NewHeads, wanted: Block | None) -> list[Block | None]:
 async def test_heads_come_with_their_headers() -> None:
     async with (
         socket(says(announcement(a_block(100)), announcement(a_block(101)))) as (url, asked),
-        NewHeads(url, 1, FakeClock()) as heads,
+        NewHeads([url], 1, FakeClock()) as heads,
     ):
         # First a hint without a header: blocks may have come before the subscription.
         assert await until(heads, a_block(101)) == [None, a_block(100), a_block(101)]
@@ -93,7 +94,7 @@ async def test_heads_come_with_their_headers() -> None:
 
 async def test_after_a_lost_connection_it_subscribes_anew_and_has_the_gap_looked_up() -> None:
     first, second = says(announcement(a_block(100)), then_closes=True), says(announcement(a_block(105)))
-    async with socket(first, second) as (url, asked), NewHeads(url, 1, FakeClock()) as heads:
+    async with socket(first, second) as (url, asked), NewHeads([url], 1, FakeClock()) as heads:
         assert await until(heads, a_block(105)) == [None, a_block(100), None, a_block(105)]
     assert asked.count("eth_subscribe") == 2
 
@@ -110,15 +111,45 @@ async def test_after_a_lost_connection_it_subscribes_anew_and_has_the_gap_looked
 async def test_a_stray_message_makes_it_connect_anew(message: str) -> None:
     async with (
         socket(says(message), says(announcement(a_block(105)))) as (url, _),
-        NewHeads(url, 1, FakeClock()) as heads,
+        NewHeads([url], 1, FakeClock()) as heads,
     ):
         assert a_block(105) in await until(heads, a_block(105))
+
+
+async def test_what_several_nodes_announce_comes_together_and_one_that_is_lost_costs_nothing() -> None:
+    async with (
+        socket(says(announcement(a_block(100)))) as (first, _),
+        socket(says(announcement(a_block(101)))) as (second, _),
+        NewHeads([first, second, "ws://127.0.0.1:9"], 1, FakeClock()) as heads,
+    ):
+        seen: list[Block | None] = []
+        while {a_block(100), a_block(101)} - {*seen}:
+            await heads.arrived.wait()
+            seen += heads.take()
+        assert heads.is_subscribed
+
+
+async def test_a_link_that_is_open_on_one_side_only_is_noticed_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_replaced = asyncio.Event()
+
+    async def goes_deaf(connection: ServerConnection) -> None:
+        connection.transport.pause_reading()
+        await is_replaced.wait()
+        connection.transport.abort()
+
+    monkeypatch.setattr(newheads, "PING_SECONDS", 0.02)
+    async with (
+        socket(goes_deaf, says(announcement(a_block(105)))) as (url, _),
+        NewHeads([url], 1, FakeClock()) as heads,
+    ):
+        assert a_block(105) in await until(heads, a_block(105))
+        is_replaced.set()
 
 
 @pytest.mark.parametrize("field", [{"baseFeePerGas": None}, {"timestamp": hex(2**64)}, {"number": hex(10**400)}])
 async def test_a_header_that_is_not_whole_or_of_no_chain_is_a_hint_only(field: dict[str, str | None]) -> None:
     messages = [announcement(a_block(100), **field), announcement(a_block(101))]
-    async with socket(says(*messages)) as (url, _), NewHeads(url, 1, FakeClock()) as heads:
+    async with socket(says(*messages)) as (url, _), NewHeads([url], 1, FakeClock()) as heads:
         assert await until(heads, a_block(101)) == [None, None, a_block(101)]
 
 
@@ -126,7 +157,7 @@ async def test_of_many_announcements_the_newest_are_kept() -> None:
     messages = [announcement(a_block(number)) for number in range(100, 200)]
     async with (
         socket(says(*messages, then_closes=True), says()) as (url, asked),
-        NewHeads(url, 1, FakeClock()) as heads,
+        NewHeads([url], 1, FakeClock()) as heads,
         asyncio.timeout(10),
     ):
         while asked.count("eth_subscribe") < 2 or not heads.is_subscribed:
@@ -141,7 +172,7 @@ async def test_a_socket_of_another_chain_is_never_listened_to() -> None:
     clock = FakeClock()
     async with socket(says(announcement(a_block(100))), chain_id=10) as (url, asked):
         with capture_logs() as logs:
-            async with NewHeads(url, 1, clock) as heads, asyncio.timeout(10):
+            async with NewHeads([url], 1, clock) as heads, asyncio.timeout(10):
                 while len(logs) < 2:
                     await asyncio.wait([asyncio.create_task(heads.arrived.wait())], timeout=0.01)
                 assert heads.take() == []
@@ -161,7 +192,7 @@ async def test_it_waits_longer_and_longer_for_a_socket_that_is_not_there() -> No
                 await asyncio.Event().wait()
             await super().sleep(seconds)
 
-    async with NewHeads("ws://127.0.0.1:9", 1, Stopwatch()), asyncio.timeout(10):
+    async with NewHeads(["ws://127.0.0.1:9"], 1, Stopwatch()), asyncio.timeout(10):
         await done.wait()
     assert slept == [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
 
@@ -170,7 +201,7 @@ async def test_the_key_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     first, second = says("not JSON"), says(announcement(a_block(105)))
     with capture_logs() as logs:
-        async with socket(first, second) as (url, _), NewHeads(url, 1, FakeClock()) as heads:
+        async with socket(first, second) as (url, _), NewHeads([url], 1, FakeClock()) as heads:
             await until(heads, a_block(105))
             assert KEY not in repr(heads)
     assert logs

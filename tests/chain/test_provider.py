@@ -11,7 +11,7 @@ from web3.types import RPCEndpoint
 
 from keeper.chain.provider import HttpProvider, retry_after_seconds
 from keeper.errors import BadAnswer, ChainError, NodeRefused, NodeUnreachable, RateLimited
-from tests.wire import Fault, Refusal, Wire, wire
+from scripts.storms.wire import Fault, Refusal, Wire, wire
 
 pytestmark = pytest.mark.loopback
 

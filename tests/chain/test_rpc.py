@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-from keeper.chain.pool import Limits, open_pool
-from keeper.chain.reader import Reader
+from keeper.chain.pace import Limits
+from keeper.chain.pool import open_pool
+from keeper.chain.reader import Reader, Reading
 from keeper.chain.rpc import Rpc
 from keeper.core.units import Address
 from keeper.errors import BadAnswer, BlockGone, CallReverted, ChainError, NodeRefused, ProtocolError, RateLimited
 from keeper.protocols.base import Call
+from scripts.storms.wire import Fault, Refusal, Wire, wire
 from tests.fakes import FakeClock, a_block
-from tests.wire import Fault, Refusal, Wire, wire
 
 pytestmark = pytest.mark.loopback
 
@@ -200,7 +201,7 @@ async def test_a_node_that_is_a_moment_behind_is_waited_for(node: Wire, rpc: Rpc
     clock = FakeClock()
     node.answers["eth_call"] = "0x2a"
     node.inject("eth_call", *[Refusal(-32000, "header not found")] * refusals)
-    assert await Reader(rpc, clock=clock).read(b"", a_block()) == b"\x2a"
+    assert await Reader(rpc, clock=clock).read(b"", a_block()) == Reading(b"\x2a")
     assert clock.monotonic() == pytest.approx(waited)
 
 
@@ -215,3 +216,17 @@ async def test_a_rate_limit_inside_a_good_http_answer_is_one(node: Wire, rpc: Rp
     node.inject("eth_call", Fault.LIMIT_EXCEEDED)
     with pytest.raises(RateLimited):
         await rpc.call(SOMEBODY, b"", BLOCK_HASH)
+
+
+async def test_the_newest_final_block_is_told_where_the_node_knows_of_one(node: Wire, rpc: Rpc) -> None:
+    def answer(params: list[Any]) -> Any:
+        return HEADER if params == ["finalized", False] else None
+
+    node.answers["eth_getBlockByNumber"] = answer
+    assert await rpc.finalized_number() == int(HEADER["number"], 16)
+
+
+@pytest.mark.parametrize("refusal", [Refusal(-32602, "unknown block tag"), Refusal(-39001, "unknown block"), None])
+async def test_a_node_without_a_final_block_is_no_fault(node: Wire, rpc: Rpc, refusal: Refusal | None) -> None:
+    node.answers["eth_getBlockByNumber"] = refusal
+    assert await rpc.finalized_number() is None

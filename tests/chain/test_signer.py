@@ -11,7 +11,7 @@ from eth_keyfile.keyfile import create_keyfile_json
 from eth_keys.backends import get_backend_class
 
 from keeper.chain.signer import KeystoreSigner, Scope, Transaction, decode_signed, decrypt_keystore, open_keystore
-from keeper.core.intent import Fees
+from keeper.core.fees import Fees
 from keeper.core.units import Address
 from keeper.errors import ConfigError, ProtocolError, SigningRefused
 from keeper.protocols.abi import interface

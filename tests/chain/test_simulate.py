@@ -6,7 +6,7 @@ import pytest
 from eth_abi.abi import encode
 
 from keeper.chain.answers import SimulatedCall, SimulatedResult
-from keeper.chain.pool import Traffic
+from keeper.chain.pace import Traffic
 from keeper.chain.simulate import BatchRefused, Rehearsal, Simulated, Simulator
 from keeper.core.units import WAD, Address
 from keeper.errors import BlockGone, CallReverted, ChainError, NodeRefused

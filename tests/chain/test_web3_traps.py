@@ -8,9 +8,10 @@ import pytest
 from web3 import AsyncHTTPProvider, AsyncWeb3
 from web3.types import RPCEndpoint
 
-from keeper.chain.pool import Limits, open_pool
+from keeper.chain.pace import Limits
+from keeper.chain.pool import open_pool
 from scripts.localchain.anvil import ROOT
-from tests.wire import Fault, wire
+from scripts.storms.wire import Fault, wire
 
 pytestmark = pytest.mark.loopback
 
@@ -21,7 +22,7 @@ CANCELLED = """
 import asyncio, os, random, sys
 from web3 import AsyncHTTPProvider
 from keeper.chain.provider import HttpProvider
-from tests.wire import wire
+from scripts.storms.wire import wire
 
 async def main(make):
     async with wire(answers={"eth_gasPrice": "0x7"}) as node:

@@ -177,8 +177,8 @@ def test_init_does_not_overwrite(config: Path) -> None:
         (
             f"--owner {OWNER} --rpc-url http://127.0.0.1:1",
             (
-                "Nothing says which positions there are: use --discover, or name markets with --market or a pool with "
-                "--aave-pool."
+                "Nothing says which positions there are: use --discover, or name markets with --market, a pool with "
+                "--aave-pool, or vaults with --euler-vault."
             ),
         ),
         (
@@ -189,11 +189,32 @@ def test_init_does_not_overwrite(config: Path) -> None:
             f"--owner {OWNER} --rpc-url http://127.0.0.1:1 --market 0x12",
             "--market is '0x12': expected a market id: 0x and 64 hexadecimal digits.",
         ),
+        *(
+            (
+                f"--owner {OWNER} --rpc-url http://127.0.0.1:1 --discover {option} 0x12",
+                f"{option} is '0x12': expected an address: 0x and 40 hexadecimal digits.",
+            )
+            for option in ("--morpho", "--aave-pool", "--account", "--evc", "--euler-vault")
+        ),
+        (
+            f"--owner {OWNER} --rpc-url 127.0.0.1:1 --discover",
+            '--rpc-url is \'127.0.0.1:1\': expected "env:NAME", "file:PATH" or a http or https URL.',
+        ),
+        (
+            f"--owner {OWNER} --rpc-url env:NO_SUCH_NAME --discover",
+            "The secret env:NO_SUCH_NAME is missing: set the environment variable NO_SUCH_NAME.",
+        ),
     ],
 )
 def test_init_says_what_it_needs(tmp_path: Path, arguments: str, says: str) -> None:
     ran = keeper(f"init {arguments} --output", tmp_path / "new.toml")
     assert (ran.code, ran.error) == (2, says)
+    assert not (tmp_path / "new.toml").exists()
+
+
+def test_init_takes_no_block_before_the_first(tmp_path: Path) -> None:
+    ran = keeper(f"init --owner {OWNER} --rpc-url http://127.0.0.1:1 --from-block -1 --output", tmp_path / "new.toml")
+    assert ran.code == 2
     assert not (tmp_path / "new.toml").exists()
 
 

@@ -1,20 +1,26 @@
 """What a verb assumes before it looks: prices that fall together, and what can be done by hand."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from keeper.by_hand import by_hand
-from keeper.commands.view import with_companions
+from keeper.commands.view import as_spelt, with_companions
 from keeper.core.plan import History
 from keeper.core.planner import make_plan
 from keeper.core.policy import Pair
 from keeper.core.snapshot import Subaccount, SubaccountId, Token, Unknown
 from keeper.core.units import Address
+from keeper.errors import ConfigError
 from keeper.protocols.abi import interface
+from keeper.protocols.euler.math import PROBE
 from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio, Topology
 from tests.builders import GUARD, MORPHO, OWNER, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, raw, wad
+from tests.protocols.euler.fakes import E_WETH, ROUTER, SUB_3, USD, an_euler_chain, found, read
+from tests.protocols.fakes import OWNER as EULER_OWNER
+from tests.protocols.fakes import WETH as EULER_WETH
 
 ID = "0x" + "3a" * 32
 ORACLE = Address("0x" + "0c" * 20)
@@ -36,6 +42,32 @@ CORRELATED = Pair(SubaccountId("morpho", "2"), wad("0.945"), "wstETH", "WETH")
 )
 def test_what_moves_together_falls_together_unless_said(said: Mapping[str, int], assumed: Mapping[str, int]) -> None:
     assert with_companions(said, [VOLATILE, CORRELATED, Pair(SubaccountId("wallet"))]) == assumed
+
+
+@pytest.mark.parametrize(
+    ("written", "spelt"),
+    [
+        ({"weth": -1}, {"WETH": -1}),
+        ({"WSTETH": -1, "Weth": -2}, {"wstETH": -1, "WETH": -2}),
+        ({"dai": -1}, {"dai": -1}),
+    ],
+)
+def test_a_symbol_is_known_however_it_is_spelt(written: Mapping[str, int], spelt: Mapping[str, int]) -> None:
+    assert as_spelt("--shock", written, ["WETH", "wstETH", "DAI", "dai"]) == spelt
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ({"ETH": -1}, "--shock names ETH, which no account here holds or owes; there are DAI, WETH, dai."),
+        ({"Dai": -1}, "--shock names Dai, which no account here holds or owes; there are DAI, dai."),
+        ({"WETH": -1, "weth": -2}, "--shock names WETH twice."),
+    ],
+)
+def test_a_symbol_of_nothing_and_one_that_is_not_clear_are_refused(written: Mapping[str, int], says: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        as_spelt("--shock", written, ["WETH", "DAI", "dai"])
+    assert str(refused.value) == says
 
 
 def portfolio(collateral: Token = WETH) -> Portfolio:
@@ -66,6 +98,24 @@ def test_the_owner_can_supply_what_the_wallet_holds_or_a_tenth_more(in_wallet: s
     params = (USDC.address, WETH.address, ORACLE, IRM, wad("0.86"))
     assert supply == interface("Morpho")["supplyCollateral"].encode(params, raw(WETH, amount), OWNER, b"")
     assert way.cast_lines(OWNER)[1] == f"cast send --rpc-url $ETH_RPC_URL --from {OWNER} {MORPHO} 0x{supply.hex()}"
+
+
+def test_a_sub_account_of_eulers_gets_a_deposit_into_the_vault_that_it_holds() -> None:
+    """Without an oracle its 11 WETH are known and not their worth; the wallet holds 2."""
+    chain = an_euler_chain()
+    adapter = found(chain)
+    chain.revert(ROUTER, interface("EulerOracle")["getQuote"], PROBE, EULER_WETH, USD, data=b"")
+    broken = read(chain, adapter=adapter)
+    assert isinstance(broken.reading, Unknown)
+    line = broken.collateral[0]
+    wallet = replace(a_wallet("2"), collateral=(replace(a_wallet("2").collateral[0], token=line.token),))
+    snapshot = a_snapshot(broken, wallet)
+    plan = make_plan(snapshot, a_policy(*snapshot.subaccounts), History())
+    on_euler = Portfolio(Topology(31337, EULER_OWNER, GUARD, None, (adapter,), (), 0, {}, None))
+    (way,) = by_hand(on_euler, snapshot, plan)
+    deposit = interface("EulerVault")["deposit"].encode(2 * 10**18, SUB_3)
+    assert way.calls[1] == (E_WETH, deposit)
+    assert way.calls[0] == (EULER_WETH, interface("ERC20")["approve"].encode(E_WETH, 2 * 10**18))
 
 
 @pytest.mark.parametrize(

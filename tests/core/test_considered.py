@@ -1,12 +1,14 @@
 """Who else could have given to a rescue, and why nothing came from there."""
 
+from dataclasses import replace
+
 import pytest
 
 from keeper.core.considered import Rejected, RejectedWay, rejected, rejected_ways
 from keeper.core.plan import History, Rescue
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings
-from keeper.core.snapshot import FreshnessUnverified, Snapshot, Stale, Subaccount, Unknown
+from keeper.core.snapshot import FreshnessUnverified, SecondPrice, Snapshot, Stale, Subaccount, Unknown
 from tests.builders import USDC, WBTC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, raw, wad
 
 NEEDY = a_subaccount("a", health="1.1")
@@ -49,7 +51,21 @@ def test_who_never_donates_does_not_though_it_could() -> None:
 
 def test_in_protect_only_those_with_debt_do_not_give() -> None:
     (one,) = others(a_snapshot(NEEDY, a_wallet(), a_subaccount("b", health="2")), History(protect_only=True))
-    assert one.reason == "only those without debt give while the keeper is paused so"
+    assert one.reason == "only those without debt give at present"
+
+
+def test_on_a_disputed_price_those_with_debt_do_not_give() -> None:
+    """The donor's own protocol takes WETH for what the pool says: it is the recipient's price that is disputed."""
+    second = (SecondPrice(WETH, "the pool", USDC.address, wad("2900")),)
+    donor = a_subaccount("b", prices={WETH: "2900"}, health="2")
+    (one,) = others(replace(a_snapshot(NEEDY, a_wallet(), donor), second_prices=second))
+    assert one.reason == "only those without debt give on a disputed price"
+
+
+def test_while_the_sequencer_is_down_those_with_debt_do_not_give() -> None:
+    snapshot = a_snapshot(NEEDY, a_wallet(), a_subaccount("b", health="2"))
+    (one,) = others(replace(snapshot, sequencer_problem="the sequencer is down"))
+    assert one.reason == "only those without debt give: the sequencer is down"
 
 
 def test_who_could_have_given_is_named_with_how_much() -> None:

@@ -1,6 +1,7 @@
 """What a rescue is worth and what it may cost, in integers that err on the side of acting."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -15,11 +16,12 @@ from keeper.core.economics import (
     plan_gas,
     probability_bps,
     rescue_gas,
+    taken_share_bps,
     volatility_bps_per_day,
 )
 from keeper.core.plan import History, Lane, Rescue
 from keeper.core.planner import make_plan
-from keeper.core.snapshot import Snapshot, Subaccount
+from keeper.core.snapshot import WHOLE, Snapshot, Strike, Subaccount
 from keeper.core.units import WAD, Address
 from tests.builders import USD, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, wad
 
@@ -127,12 +129,12 @@ def test_the_expected_loss_is_chance_times_loss() -> None:
     assert expected_loss_usd(a_snapshot(account, usd={}), account, WAD, 500) is None
 
 
-def test_volatility_of_a_pair_is_that_of_all_its_feeds_or_half_its_shock() -> None:
-    feeds = (Address("0x" + "f1" * 20), Address("0x" + "f2" * 20))
+def test_volatility_of_a_pair_is_that_of_all_its_feeds_together() -> None:
+    one, other = feeds = (Address("0x" + "f1" * 20), Address("0x" + "f2" * 20))
     account = a_subaccount("r", feeds=feeds)
-    assert pair_volatility_bps(account, [300, 400], 1000) == 501
-    assert pair_volatility_bps(account, [300], 1000) == 500
-    assert pair_volatility_bps(a_subaccount("r"), [], 195) == 98
+    assert pair_volatility_bps(account, {one: 300, other: 400}) == 500
+    assert pair_volatility_bps(account, {one: 300}) is None
+    assert pair_volatility_bps(a_subaccount("r"), {one: 300}) is None
 
 
 @pytest.mark.parametrize(
@@ -168,6 +170,39 @@ def test_an_unknown_stake_leaves_the_owners_ceiling() -> None:
     assert rescue.loss_avoided_usd is None
     assert fee_ceiling_wei(unpriced, [rescue], 250_000, 2000, 7) == 7
     assert WETH.address in usd
+
+
+@pytest.mark.parametrize(
+    ("strike", "health", "taken_bps"),
+    [
+        (WHOLE, "1", 1_000),
+        (WHOLE, "0.5", 1_000),
+        (Strike(5_000, wad("0.95") + 1), "0.950000000000000001", 500),
+        (Strike(5_000, wad("0.95") + 1), "0.95", 1_000),
+        (Strike(least_bps=100), "1", 100),
+        (Strike(least_bps=100), "0.9902", 100),  # 0.9897 % under water
+        (Strike(least_bps=100), "0.99", 102),
+        (Strike(least_bps=100), "0.95", 527),
+        (Strike(least_bps=100), "0.9", 1_000),
+        (Strike(least_bps=100), "0", 1_000),
+    ],
+)
+def test_a_liquidation_takes_what_its_protocol_lets_it_take_at_that_depth(
+    strike: Strike, health: str, taken_bps: int
+) -> None:
+    account = replace(a_subaccount("a", debt="1000", penalty_bps=1_000), strike=strike)
+    assert taken_share_bps(account, wad(health)) == taken_bps
+
+
+def test_what_is_lost_is_counted_at_the_line_until_it_is_passed() -> None:
+    """1,000 USDC with a penalty of 10 %: half of it at once above 0.95, all of it below."""
+    strike = Strike(5_000, wad("0.95"))
+    above = replace(a_subaccount("a", debt="1000", penalty_bps=1_000), strike=strike)
+    below = replace(a_subaccount("a", weth="0.5525", debt="1000", penalty_bps=1_000), strike=strike)
+    deep = replace(a_subaccount("a", weth="0.55", debt="1000", penalty_bps=1_000), strike=strike)
+    assert [one.margin.risk().health_factor // 10**14 for one in (below, deep)] == [9_503, 9_460]
+    losses = [loss_usd(a_snapshot(one), one) for one in (above, below, deep)]
+    assert losses == [wad("50"), wad("50"), wad("100")]
 
 
 def test_a_liquidation_takes_no_more_than_the_equity_that_there_is() -> None:

@@ -1,12 +1,17 @@
 """A snapshot after prices or collateral moved, and what an account could spare in it."""
 
+from dataclasses import replace
+
 import pytest
 
+from keeper.core.disputes import disputes_in
 from keeper.core.imagined import after_shock, after_transfers
 from keeper.core.plan import History, Kind, Transfer
 from keeper.core.planner import make_plan
-from keeper.core.snapshot import Snapshot, Subaccount, SubaccountId, Unknown
+from keeper.core.policy import PriceLimits
+from keeper.core.snapshot import SecondPrice, Snapshot, Subaccount, SubaccountId, Unknown
 from keeper.core.spare import spare_raw
+from keeper.core.units import Address
 from keeper.core.verdict import Healthy, Rescue, Unfunded
 from tests.builders import DAI, USDC, WBTC, WETH, WSTETH, a_policy, a_snapshot, a_subaccount, a_wallet, raw, wad
 
@@ -57,6 +62,35 @@ def test_prices_for_people_and_in_dollars_move_along() -> None:
     assert shocked.usd_per_unit[WETH.address] == wad("1800")
     assert shocked.usd_per_unit[USDC.address] == wad("1")
     assert shocked.subaccounts[0].collateral[0].price == wad("1800")
+
+
+@pytest.mark.parametrize(("native_symbol", "dollars"), [("WETH", "1800"), ("WBTC", "2000"), (None, "2000")])
+def test_the_coin_that_pays_for_gas_falls_with_the_token_that_it_is_wrapped_into(
+    native_symbol: str | None, dollars: str
+) -> None:
+    snapshot = replace(a_snapshot(a_subaccount("a", health="1.5")), native_symbol=native_symbol)
+    assert after_shock(snapshot, {"WETH": -1000}).usd_per_native == wad(dollars)
+    assert after_shock(replace(snapshot, usd_per_native=None), {"WETH": -1000}).usd_per_native is None
+
+
+@pytest.mark.parametrize(
+    ("quote", "changes", "price"),
+    [
+        (USDC.address, {"WETH": -5_000}, "1000"),
+        (USDC.address, {"WETH": -5_000, "USDC": -2_000}, "1250"),
+        (None, {"WETH": -5_000, "USDC": -2_000}, "1000"),
+        (USDC.address, {"WBTC": -5_000}, "2000"),
+    ],
+)
+def test_a_move_that_is_imagined_is_one_that_second_sources_see(
+    quote: Address | None, changes: dict[str, int], price: str
+) -> None:
+    snapshot = a_snapshot(a_subaccount("a", health="1.5"))
+    silent = SecondPrice(USDC, "a feed", None, None, "it is old")
+    snapshot = replace(snapshot, second_prices=(SecondPrice(WETH, "the pool", quote, wad("2000")), silent))
+    moved = after_shock(snapshot, changes)
+    assert moved.second_prices == (SecondPrice(WETH, "the pool", quote, wad(price)), silent)
+    assert disputes_in(moved, PriceLimits(), History()) == {}
 
 
 def test_a_plan_can_be_made_of_it() -> None:

@@ -5,12 +5,11 @@ from math import inf
 
 import pytest
 
-from keeper.core.economics import TRANSFER_GAS
 from keeper.core.plan import History
 from keeper.core.planner import make_plan
 from keeper.core.policy import DonorsOrder
 from scripts.benchmarks.books import Instance, instance
-from scripts.benchmarks.oracle import CENTS, avoided_loss, indebted_capital, least_cost, least_loss, transfer_gas
+from scripts.benchmarks.oracle import ROUNDING, avoided_loss, indebted_capital, least_cost, least_loss, transfer_gas
 
 BOOKS = range(200)
 PARTS = 20
@@ -24,12 +23,13 @@ def ordered(seed: int, order: DonorsOrder, *, has_several_ways: bool = False) ->
 
 @pytest.mark.parametrize("part", range(PARTS))
 @pytest.mark.parametrize("order", DonorsOrder)
+@pytest.mark.parametrize("has_several_ways", [False, True])
 def test_a_plan_avoids_all_loss_that_can_be_avoided_and_its_sources_cost_no_more_than_that_needs(
-    part: int, order: DonorsOrder
+    part: int, order: DonorsOrder, has_several_ways: bool
 ) -> None:
     compared = 0
     for seed in BOOKS[part::PARTS]:
-        book = ordered(seed, order)
+        book = ordered(seed, order, has_several_ways=has_several_ways)
         plan = make_plan(book.snapshot, book.policy, History())
         best = least_loss(book)
         assert best is not None, seed
@@ -41,33 +41,7 @@ def test_a_plan_avoids_all_loss_that_can_be_avoided_and_its_sources_cost_no_more
             # A last stand drew further on who gave before: nothing holds all demands at once, and sources stay.
             continue
         if order is DonorsOrder.DEBT_FREE_FIRST:
-            assert indebted_capital(book, plan) == pytest.approx(least.indebted, rel=1e-5, abs=CENTS), seed
-        assert transfer_gas(plan) == least.gas, seed
+            assert indebted_capital(book, plan) <= least.indebted * (1 + 1e-5) + ROUNDING, seed
+        assert transfer_gas(plan) <= least.gas, seed
         compared += 1
     assert compared >= 6
-
-
-@pytest.mark.parametrize("part", range(PARTS))
-def test_with_several_ways_to_help_a_plan_avoids_all_loss_and_takes_the_least_gas(part: int) -> None:
-    """Where last stands draw on who gave before, the problem is tighter than what is carried out, and may cost more."""
-    for seed in BOOKS[part::PARTS]:
-        book = ordered(seed, DonorsOrder.LEAST_GAS, has_several_ways=True)
-        plan = make_plan(book.snapshot, book.policy, History())
-        best = least_loss(book)
-        assert best is not None, seed
-        avoided = avoided_loss(book, plan)
-        for tier, most in best.items():
-            assert avoided[tier] == pytest.approx(most, rel=1e-5, abs=0.01), seed
-        assert transfer_gas(plan) <= least_cost(book, plan).gas, seed
-
-
-@pytest.mark.parametrize("part", range(PARTS))
-def test_with_several_ways_to_help_debt_free_donors_come_first(part: int) -> None:
-    """The search is not complete: within a thousandth of the least from donors with debt, and one transfer of gas."""
-    for seed in BOOKS[part::PARTS]:
-        book = ordered(seed, DonorsOrder.DEBT_FREE_FIRST, has_several_ways=True)
-        plan = make_plan(book.snapshot, book.policy, History())
-        least = least_cost(book, plan)
-        if least.gas < inf:
-            assert indebted_capital(book, plan) <= least.indebted * 1.001 + CENTS, seed
-            assert transfer_gas(plan) <= least.gas + TRANSFER_GAS["wallet"], seed

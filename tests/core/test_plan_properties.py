@@ -20,6 +20,8 @@ PAIRS: tuple[tuple[Token, Token, str], ...] = (
     (WBTC, WETH, "0.86"),
     (WSTETH, WETH, "0.945"),
 )
+PROTOCOLS = ("morpho", "aave", "euler")
+"""What two accounts of one protocol hold moves as it is, between two protocols it is taken out."""
 LLTV = {f"{index}": wad(lltv) for index, (_, _, lltv) in enumerate(PAIRS)}
 
 healths = st.one_of(
@@ -45,6 +47,7 @@ def books(draw: st.DrawFn, size_max: int = 6) -> tuple[Subaccount, ...]:
         accounts.append(
             a_subaccount(
                 f"{pair}.{index}",
+                protocol=PROTOCOLS[index % len(PROTOCOLS)],
                 collateral={token: draw(amounts)} | ({second: draw(amounts)} if second else {}),
                 debt_token=debt_token,
                 health=draw(healths),

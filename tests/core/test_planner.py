@@ -419,7 +419,20 @@ def test_what_is_on_its_way_is_not_planned_twice_unless_a_critical_batch_takes_i
     assert {rescue.recipient for rescue in urgent.rescues} == {A, B}
     critical = History(in_flight=InFlight("plan-1", Lane.CRITICAL, frozenset({A})))
     busy = plan_for(a_subaccount("a", health="1.1"), a_subaccount("b", health="1.05"), a_wallet("9"), history=critical)
-    assert busy.verdicts[A] == verdict.Rescue(in_flight=True)
+    assert {rescue.recipient for rescue in busy.rescues} == {A, B}, "who is critical does not wait for another's batch"
+    served = History(in_flight=InFlight("plan-1", Lane.CRITICAL, frozenset({A, B})))
+    busy = plan_for(a_subaccount("a", health="1.1"), a_subaccount("b", health="1.05"), a_wallet("9"), history=served)
+    assert {busy.verdicts[each] for each in (A, B)} == {verdict.Rescue(in_flight=True)}
+
+
+@pytest.mark.parametrize(("is_stuck", "recipients"), [(False, {B}), (True, {A, B})])
+def test_what_is_stuck_is_planned_for_again_with_who_is_due_since(
+    is_stuck: bool, recipients: set[SubaccountId]
+) -> None:
+    in_flight = InFlight("plan-1", Lane.ROUTINE, frozenset({A}), may_be_replaced=True, is_stuck=is_stuck)
+    routine = History(in_flight=in_flight)
+    plan = plan_for(a_subaccount("a", health="1.1"), a_subaccount("b", health="1.1"), a_wallet("9"), history=routine)
+    assert {rescue.recipient for rescue in plan.rescues} == recipients
 
 
 @pytest.mark.parametrize(
@@ -428,7 +441,7 @@ def test_what_is_on_its_way_is_not_planned_twice_unless_a_critical_batch_takes_i
         (True, "1.05", {A, B}),
         (True, "1.1", {A, B}),
         (True, "2", {A}),
-        (False, "1.05", {B}),
+        (False, "1.05", {A, B}),
         (False, "2", set[SubaccountId]()),
     ],
 )
@@ -454,7 +467,8 @@ def test_unfunded_says_how_much_is_missing_and_what_the_owner_can_do() -> None:
     assert found.need_raw // 10**12 == 1_363_636
     assert found.token_symbol == "WETH"
     assert found.reason == (
-        "what may move brings it to 1.1110; it needs 1.2500: deposit 1.3637 WETH or repay 1876.3637 USDC"
+        "what may move brings it to 1.1110; it needs 1.2500: repay 1876.3637 USDC ($1,877), or deposit 1.3637 WETH "
+        "($2,728)"
     )
 
 

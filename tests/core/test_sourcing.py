@@ -1,6 +1,7 @@
 """Who gives: the least gas first, then whom it leaves best off. A native transfer counts 80,000, a wallet's 40,000."""
 
 from collections import Counter
+from decimal import Decimal
 
 import pytest
 
@@ -141,6 +142,20 @@ def test_two_donors_are_emptied_before_a_third_is_touched() -> None:
     )
     assert gas(plan) == 160_000
     assert Counter(givers(plan)["r"]) == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("short", [0, 1])
+def test_a_wallet_that_is_short_by_one_unit_gives_all_and_nobody_else_is_asked_for_it(short: int) -> None:
+    recipient, donor = a_subaccount("r", health="1.1"), a_subaccount("d", health="2")
+    need = planned(recipient, a_wallet("100")).rescues[0].transfers[0].amount_raw
+    plan = planned(recipient, donor, a_wallet(f"{Decimal(need - short) / 10**18:f}"))
+    assert givers(plan) == {"r": ["wallet"]}
+    assert plan.rescues[0].transfers[0].amount_raw == need - short
+
+
+def test_of_equal_donors_the_first_gives() -> None:
+    donors = [a_subaccount(key, health="2") for key in "dcba"]
+    assert givers(planned(a_subaccount("r", health="1.1"), *donors)) == {"r": ["a"]}
 
 
 def test_of_seventeen_who_are_due_those_that_would_die_are_not_the_ones_to_wait() -> None:

@@ -1,14 +1,16 @@
 """What becomes of a wallet as prices move step by step, with the keeper and without."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from keeper.core.plan import History, InFlight, Lane
+from keeper.core.plan import History, InFlight, Lane, PriceSeen
+from keeper.core.policy import PriceLimits
 from keeper.core.snapshot import Snapshot, SubaccountId, Unknown
 from keeper.core.units import INFINITE_HEALTH
 from keeper.core.what_if import Changes, Death, Step, first_to_die, walk
-from tests.builders import DAI, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, wad
+from tests.builders import DAI, NOON, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, wad
 
 A, B = SubaccountId("morpho", "a"), SubaccountId("morpho", "b")
 
@@ -114,3 +116,27 @@ def test_a_debt_that_rises_kills_as_a_collateral_that_falls() -> None:
     first = first_to_die(a_snapshot(short), {"WETH": 5_000})
     assert first is not None
     assert 2_500 <= first[0]["WETH"] <= 2_505
+
+
+@pytest.mark.parametrize(("percent", "unhelped"), [(5, []), (14, [A]), (19, [A]), (21, [])])
+def test_who_is_critical_and_beyond_help_is_named_until_it_dies(percent: int, unhelped: list[SubaccountId]) -> None:
+    """From 1.25 a fall of 14 % leads to 1.075, below its critical of 1.08, and one of 21 % below the line."""
+    (step,) = walked(a_snapshot(a_subaccount("a", health="1.25"), a_wallet("0")), falls(percent), has_keeper=True)
+    assert list(step.unhelped) == unhelped
+    (without,) = walked(a_snapshot(a_subaccount("a", health="1.25")), falls(percent), has_keeper=False)
+    assert without.unhelped == ()
+
+
+def test_nobody_waits_for_company_on_a_path_on_which_no_time_passes() -> None:
+    book = (a_subaccount("a", weth="190", health="1.2767"), a_subaccount("b", health="1.2779"), a_wallet("1000"))
+    expensive = History(gas_price_wei=100 * 10**9)
+    (step,) = walk(a_snapshot(*book), falls(10), a_policy(*book), expensive, has_keeper=True)
+    assert [rescue.recipient for rescue in step.rescues] == [A]
+
+
+def test_steps_are_no_moments_between_which_a_price_could_jump() -> None:
+    snapshot = a_snapshot(a_subaccount("a", health="1.5"), a_subaccount("rich", weth="40", health="4"))
+    seen = {(each.id, WETH.address): (PriceSeen(NOON - 12, 2_000 * 10**18),) for each in snapshot.subaccounts}
+    policy = replace(a_policy(*snapshot.subaccounts), prices=PriceLimits(jump_max_bps=1_000))
+    (step,) = walk(snapshot, falls(30), policy, History(prices=seen), has_keeper=True)
+    assert [str(one.donor) for one in step.rescues[0].transfers] == ["morpho:rich"]

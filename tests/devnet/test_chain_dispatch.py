@@ -22,7 +22,7 @@ from keeper.opening import Running, open_keeper
 from keeper.protocols.abi import interface
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import KEEPER
-from tests.wire import Fault, Refusal, Wire, wire
+from scripts.storms.wire import Fault, Refusal, Wire, wire
 
 pytestmark = pytest.mark.devnet
 
@@ -192,7 +192,7 @@ async def test_killed_and_not_needed_any_more_it_is_given_up_and_later_outbid(de
     async with a_keeper(devnet) as (running, node):
         assert node.count(SEND) == 0
         (given_up,) = running.journal.intents_from_nonce(0)
-        assert given_up.outcome == Abandoned("found at start, and it would not succeed any more")
+        assert given_up.outcome == Abandoned("it would not succeed any more")
         devnet.chain.set_price("WETH", "-20%")
         await cycle(running)
         sent = [
@@ -223,7 +223,7 @@ async def test_a_transaction_that_became_too_cheap_is_replaced_and_included(devn
     devnet.node.set_automine(False)
     async with a_keeper(devnet) as (running, node):
         await cycle(running)
-        devnet.node.set_next_base_fee(20 * GWEI)
+        devnet.node.set_next_base_fee(5 * GWEI)
         devnet.node.mine(1, interval_seconds=4)
         assert keeper_nonce(devnet) == 0, "too cheap for this block"
         await cycle(running)
@@ -235,7 +235,7 @@ async def test_a_transaction_that_became_too_cheap_is_replaced_and_included(devn
         (intent,) = running.journal.intents_from_nonce(0)
     cheap, dear = sent[0], sent[-1]
     assert replace(cheap, fees=dear.fees) == dear, "the same batch with the same nonce"
-    assert dear.fees.max_fee_wei > 20 * GWEI
+    assert dear.fees.max_fee_wei > 5 * GWEI
     assert 8 * dear.fees.tip_wei >= 9 * cheap.fees.tip_wei
     assert isinstance(intent.outcome, Included)
     assert intent.outcome.receipt.hash == intent.attempts[-1].hash

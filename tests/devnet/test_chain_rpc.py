@@ -12,7 +12,8 @@ from keeper.chain.answers import SimulatedCall, StateOverride
 from keeper.chain.clock import SystemClock
 from keeper.chain.heads import Heads, NewHead
 from keeper.chain.newheads import NewHeads
-from keeper.chain.pool import Limits, open_pool
+from keeper.chain.pace import Limits
+from keeper.chain.pool import open_pool
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
 from keeper.core.units import Address
@@ -22,7 +23,7 @@ from keeper.protocols.multicall import MULTICALL3
 from scripts.localchain.abi import encode_call
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import KEEPER, STRANGER
-from tests.wire import wire
+from scripts.storms.wire import wire
 
 pytestmark = pytest.mark.devnet
 
@@ -193,7 +194,7 @@ async def test_an_announced_head_arrives_without_being_asked_for(devnet: Devnet)
     async with (
         wire(devnet.url) as node,
         open_pool(node.url, 31337, FAST) as pool,
-        NewHeads(devnet.url.replace("http", "ws"), 31337, clock) as hints,
+        NewHeads([devnet.url.replace("http", "ws")], 31337, clock) as hints,
         asyncio.timeout(10),
     ):
         heads = aiter(Heads(Rpc(pool), clock, block_seconds=3600, silence_seconds=3600, hints=hints))

@@ -112,7 +112,7 @@ def test_init_says_who_has_nothing(devnet: Devnet, tmp_path: Path) -> None:
     assert ran.error == (
         f"{KEEPER.address.lower()} has nothing that could be kept: it has no collateral on Morpho at "
         f"{devnet.deployment.morpho.lower()} of any since block 0; no pool of Aave is known on chain 31337 (name it "
-        "with --aave-pool)."
+        "with --aave-pool); no connector of Euler is known on chain 31337 (name it with --evc)."
     )
 
 
@@ -122,7 +122,8 @@ def test_init_asks_for_morphos_address_where_it_is_not_at_its_usual_one(devnet: 
     assert ran.error == (
         f"{OWNER.address.lower()} has nothing that could be kept: there is no Morpho Blue at "
         "0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb on chain 31337 (name its address with --morpho); no pool of Aave "
-        "is known on chain 31337 (name it with --aave-pool)."
+        "is known on chain 31337 (name it with --aave-pool); no connector of Euler is known on chain 31337 (name it "
+        "with --evc)."
     )
 
 
@@ -388,6 +389,9 @@ def test_status_shows_the_nearest_to_liquidation_first_in_eighty_columns(devnet:
         "WETH/USDC 86%", "WETH/DAI 77%", "WETH/USDC 77%", "wstETH/WETH 94.5%", "WETH/DAI 86%",
     ]  # fmt: skip
     assert max(map(len, lines[4:20])) <= 80
+    assert any(
+        re.fullmatch(r"the hot key has \d+\.\d{4} for gas, enough for [\d,]+ rescues at .*", line) for line in lines
+    )
 
 
 def test_status_shouts_when_something_can_be_liquidated(devnet: Devnet) -> None:
@@ -400,8 +404,8 @@ def test_status_shouts_when_something_can_be_liquidated(devnet: Devnet) -> None:
 def test_status_as_json_has_whole_ids_and_exact_amounts(devnet: Devnet) -> None:
     shown = keeper("status --json", config=devnet.config).document
     assert list(shown) == [
-        "mode", "daemon", "block", "guard", "keeper_balance_wei", "feeds", "subaccounts", "not_in_configuration",
-        "wallet_tokens_not_in_configuration", "by_hand",
+        "mode", "daemon", "block", "guard", "keeper_balance_wei", "feeds", "second_prices", "sequencer_problem",
+        "subaccounts", "not_in_configuration", "wallet_tokens_not_in_configuration", "by_hand",
     ]  # fmt: skip
     assert (shown["mode"], shown["daemon"], shown["by_hand"]) == ("active", None, [])
     account = next(each for each in shown["subaccounts"] if each["label"] == "WETH/USDC 77%")
@@ -430,8 +434,13 @@ def test_a_plan_with_something_to_do_exits_3_and_says_what_it_costs(devnet: Devn
     assert re.fullmatch(r"At block \d+, assuming WETH -8 %, wstETH -8 %:", lines[0])
     recipient, donor = short_id(devnet, "WETH/USDC 86%"), short_id(devnet, "WETH/DAI 86%")
     assert lines[2] == f"Rescue WETH/USDC 86% ({recipient}): health 1.1222 is below its trigger of 1.1500."
-    assert re.fullmatch(rf"  Move 2\.27\d* WETH from WETH/DAI 86% \({donor}\)\.", lines[3])
-    assert lines[4].startswith(
+    assert re.fullmatch(
+        r"  Why now: prices move 5 % a day, so the chance that it is liquidated reaches 1 % within 1\d h, after the "
+        r"rescue within \d d\.",
+        lines[3],
+    )
+    assert re.fullmatch(rf"  Move 2\.27\d* WETH from WETH/DAI 86% \({donor}\)\.", lines[4])
+    assert lines[5].startswith(
         "  It goes 1.1222 → 1.2500 (1.1250 after its shock); the guard lets it happen only if it"
     )
     others = [line for line in lines if line.startswith("  Not from ")]
@@ -455,10 +464,10 @@ def test_a_plan_with_something_to_do_exits_3_and_says_what_it_costs(devnet: Devn
 
 
 def test_a_plan_at_another_price_of_gas_may_not_be_worth_it(devnet: Devnet) -> None:
-    """250,000 gas at 9000 gwei are 2.25 ETH, $5,175 at the price after the fall."""
+    """230,000 gas at 9000 gwei are 2.07 ETH, $4,761 at the price after the fall."""
     ran = keeper("plan --shock WETH=-8% --gas 9000gwei", config=devnet.config)
     assert ran.code == 0
-    assert re.search(r"WETH/USDC 86% \(.*\): uneconomic: costs \$5,\d\d\d, saves \$", ran.out)
+    assert re.search(r"WETH/USDC 86% \(.*\): uneconomic: costs \$4,761, is expected to save \$", ran.out)
     dear = keeper("plan --shock WETH=-12% --gas 30gwei --json", config=devnet.config).document
     assert dear["gas"]["price_wei"] == "30000000000"
     too_dear = keeper("plan --shock WETH=-12% --gas 3000gwei", config=devnet.config).out
@@ -568,7 +577,9 @@ def test_an_explanation_goes_number_by_number(devnet: Devnet) -> None:
         "due for a rescue below 1.1500, brought to 1.2500, gives down to 1.3000",
         f"  ETH/USD ({devnet.deployment.feeds['ETH/USD']}) answers 2,500, ",
         "thresholds: all from the configuration",
-        "verdict: watching",
+        "verdict: watching: 1.2198 at inclusion is between its trigger of 1.1500 and its target of 1.2500",
+        "Prices move 5 % a day (half of its shock, as not every feed behind it was measured): the chance of a liquida",
+        "A transaction takes about 1 s ([chain] inclusion_blocks, ",
     ):
         assert sentence in out
 
@@ -703,7 +714,6 @@ def test_a_decision_is_made_again_from_the_journal_alone(devnet: Devnet) -> None
         ("no rescue", 1, "A different plan, in 1 place:\n  the rescues: of morpho:"),
         ("other amount", 1, "A different plan, in 1 place:\n  how morpho:"),
         ("other notes", 1, "A different plan, in 1 place:\n  the notes; `--json` has both"),
-        ("blocked", 0, "The same plan but for what was blocked then, perhaps by its own trial."),
     ],
 )
 def test_a_decision_that_comes_out_differently_is_told(devnet: Devnet, changed: str, code: int, says: str) -> None:
@@ -719,17 +729,31 @@ def test_a_decision_that_comes_out_differently_is_told(devnet: Devnet, changed: 
                 del plan["rescues"][0]
             case "other amount":
                 plan["rescues"][0]["transfers"][0]["amount_raw"] = "1"
-            case "other notes":
-                plan["notes"] = ["a price is missing"]
             case _:
-                recipient = plan["rescues"].pop(0)["recipient"]
-                plan["verdicts"][recipient] = {"verdict": "Blocked", "reason": "blocked: its trial failed"}
+                plan["notes"] = ["a price is missing"]
         connection.execute("UPDATE plans SET plan = ?", (json.dumps(plan),))
     ran = keeper("journal replay last", config=devnet.config)
     assert ran.code == code
     assert says in ran.out
     assert "bit for bit" not in ran.out
     assert keeper("journal replay last --json", config=devnet.config).document["same"] is False
+
+
+def test_a_rescue_that_its_own_trial_refused_is_no_other_decision(devnet: Devnet) -> None:
+    devnet.chain.set_price("WETH", "-12%")
+    assert keeper_process("run --once", config=devnet.config).code == 0
+    with closing(sqlite3.connect(load_config(devnet.config).journal.path)) as connection, connection:
+        (recorded,) = connection.execute("SELECT plan FROM plans").fetchone()
+        plan = {**json.loads(recorded), "before_trial": json.loads(recorded)}
+        recipient = plan["rescues"].pop(0)["recipient"]
+        plan["verdicts"][recipient] = {"verdict": "Blocked", "reason": "blocked: its oracle reverts"}
+        connection.execute("UPDATE plans SET plan = ?", (json.dumps(plan),))
+    ran = keeper("journal replay last", config=devnet.config)
+    assert ran.code == 0
+    assert "was left out by the plan's own trial: blocked: its oracle reverts" in ran.out
+    assert ran.out.endswith("The same plan, bit for bit.\n")
+    document = keeper("journal replay last --json", config=devnet.config).document
+    assert document["refused_in_trial"] == {recipient: "blocked: its oracle reverts"}
 
 
 def test_the_journal_is_followed_until_it_is_interrupted(devnet: Devnet) -> None:

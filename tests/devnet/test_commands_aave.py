@@ -99,6 +99,44 @@ def protected(devnet: Devnet, config: Path) -> Path:
     return config
 
 
+def test_another_holders_part_is_listed_as_his_own_and_the_owners_is_not_proposed_twice(
+    devnet: Devnet, config: Path
+) -> None:
+    holder, guard = UNPROTECTED.address.lower(), devnet.deployment.guard.lower()
+    ran = keeper("setup --send --impersonate", config=config)
+    assert ran.code == 0, ran.err
+    assert "Not the owner's to send, but each holder's own:" in ran.out
+    document = keeper("setup --json", config=config).document
+    assert document["transactions"] == []
+    joins, allows = document["of_other_holders"]
+    assert (joins["to"], joins["from"]) == (guard, holder)
+    assert joins["says"].startswith(f"Has {holder} join the guard: ")
+    assert (allows["to"], allows["from"]) == (devnet.deployment.aave.a_tokens["WETH"].lower(), holder)
+    account = next(
+        each
+        for each in keeper("check --json", config=config).document["findings"]
+        if each["subaccount"] == f"aave:{holder}"
+    )
+    assert f"it is enrolled, but its holder {holder} has not joined the guard" in account["says"]
+
+    for call in (joins, allows):
+        devnet.node.transact(holder, call["to"], bytes.fromhex(call["data"][2:]))
+    document = keeper("setup --json", config=config).document
+    assert (document["transactions"], document["of_other_holders"]) == ([], [])
+
+
+def test_an_atoken_in_the_wallets_list_is_warned_of(devnet: Devnet, config: Path) -> None:
+    a_token = devnet.deployment.aave.a_tokens["WETH"]
+    text = config.read_text()
+    config.write_text(text.replace("tokens = [", f'tokens = [\n    "{a_token}",', 1))
+    findings = keeper("check --json", config=config).document["findings"]
+    (warning,) = (
+        each for each in findings if each["subject"] == "wallet aWETH" and "keeps collateral as" in each["says"]
+    )
+    assert warning["grade"] == "warning"
+    assert warning["says"].startswith("it is what Aave keeps collateral as")
+
+
 def test_an_account_is_rescued_with_the_atokens_of_another_without_debt(devnet: Devnet, protected: Path) -> None:
     market, chain = devnet.deployment.aave, devnet.chain
     assert keeper("setup --json", config=protected).document["transactions"] == []

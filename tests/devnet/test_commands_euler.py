@@ -6,11 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from keeper.config import load_config
+from keeper.core.returning import Return, Returning
+from keeper.core.snapshot import Snapshot, SubaccountId
+from keeper.return_calls import by_hand_sentences, return_calls
+from keeper.session import open_session
 from scripts.localchain import euler
 from scripts.localchain.abi import decode_words, encode_call
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.euler import EulerDeployment
-from scripts.localchain.world import OWNER
+from scripts.localchain.node import NodeError
+from scripts.localchain.transact import send_as
+from scripts.localchain.world import DEPLOYER, OWNER
 from tests.commands.shell import keeper, keeper_process
 
 pytestmark = pytest.mark.devnet
@@ -176,3 +183,76 @@ def test_what_shares_do_not_suffice_for_comes_from_the_wallet(
     assert "WETH from wallet" in ran.out
     assert euler.health(devnet.node, deployed, OWNER, 1, "USDC") == TARGET
     assert 0 < cash(devnet, deployed) - before <= 2 * 10**18
+
+
+# Back again, and by hand ----------------------------------------------------------------------------------------------
+
+
+def weth_of(snapshot: Snapshot, id: SubaccountId) -> int:
+    return next(line.amount_raw for line in snapshot.subaccount(id).collateral if line.token.symbol == "WETH")
+
+
+@pytest.mark.parametrize(
+    ("giver", "taker", "kinds"),
+    [
+        ("euler:3", "euler:1", ["Moves 1 WETH within Euler from euler 3 WETH"]),
+        ("euler:3", "wallet", ["Takes 1 WETH out of euler 3 WETH"]),
+        ("euler:3", "WETH/DAI 77%", ["Takes 1 WETH", "Lets Morpho take exactly 1 WETH", "Supplies 1 WETH"]),
+        ("WETH/DAI 77%", "euler:1", ["Takes 1 WETH", "Lets a vault of Euler's take exactly 1 WETH", "Supplies 1 WETH"]),
+    ],
+)
+async def test_what_came_by_a_rescue_goes_back_by_the_owners_own_transactions(
+    devnet: Devnet, config: Path, giver: str, taker: str, kinds: list[str]
+) -> None:
+    devnet.chain.set_price("WETH", "2900")
+    async with open_session(load_config(config)) as session:
+        before = await session.look()
+        ids = {each.label: each.id for each in before.subaccounts} | {
+            str(each.id): each.id for each in before.subaccounts
+        }
+        token = next(line.token for line in before.subaccount(ids["euler:3"]).collateral if line.token.symbol == "WETH")
+        returning = Returning((Return(ids[giver], ids[taker], token, 10**18),), ())
+        calls = return_calls(session.portfolio, before, session.policy, returning)
+        assert by_hand_sentences(session.portfolio, before, returning) == []
+        for call, kind in zip(calls, kinds, strict=True):
+            assert call.says.startswith(kind)
+            assert call.sender is None
+            devnet.node.transact(OWNER.address, call.to, call.data)
+        after = await session.look()
+    # Interest of a second or two, and a wei that stays with the vault.
+    changes = [weth_of(after, ids[one]) - weth_of(before, ids[one]) for one in (giver, taker)]
+    assert changes == pytest.approx([-(10**18), 10**18], rel=1e-6)
+
+
+def test_a_sub_account_without_an_oracle_can_be_made_safer_by_hand(
+    devnet: Devnet, deployed: EulerDeployment, config: Path
+) -> None:
+    router = deployed.router
+    devnet.node.set_code(router, bytes.fromhex("60006000fd"))
+    (way,) = (
+        one for one in keeper("status --json", config=config).document["by_hand"] if one["subaccount"] == "euler:1"
+    )
+    before = euler.shares(devnet.node, deployed, OWNER, 1, "WETH")
+    for call in way["transactions"]:
+        devnet.node.transact(OWNER.address, call["to"], bytes.fromhex(call["data"][2:]))
+    assert euler.shares(devnet.node, deployed, OWNER, 1, "WETH") > before
+
+
+async def test_what_a_supply_cap_leaves_can_be_deposited_and_no_more(
+    devnet: Devnet, deployed: EulerDeployment, config: Path
+) -> None:
+    """2,024 WETH and what has been lent are in the vault; its cap is 2,030."""
+    node, vault = devnet.node, deployed.vaults["WETH"]
+    send_as(node, DEPLOYER, vault, "setCaps(uint16,uint16)", 203 << 6 | 21, 0)
+    async with open_session(load_config(config)) as session:
+        snapshot = await session.look()
+    line = next(
+        line for line in snapshot.subaccount(SubaccountId("euler", "1")).collateral if line.token.symbol == "WETH"
+    )
+    room = line.suppliable_raw_max
+    assert room is not None
+    assert 5 * 10**18 < room < 6 * 10**18
+    euler.deposit(node, deployed, OWNER, 1, "WETH", room)
+    with pytest.raises(NodeError):
+        # More than the interest that was kept free.
+        euler.deposit(node, deployed, OWNER, 1, "WETH", 10**15)

@@ -17,9 +17,9 @@ from keeper.opening import open_keeper
 from scripts.localchain import aave
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import OWNER, STRANGER, UNPROTECTED
+from scripts.storms.wire import Fault, wire
 from tests.commands.shell import Ran, keeper
 from tests.fakes import FakeClock
-from tests.wire import Fault, wire
 
 pytestmark = pytest.mark.devnet
 
@@ -156,7 +156,7 @@ def test_status_goes_on_with_the_logs_where_the_last_look_ended(devnet: Devnet, 
     id = devnet.deployment.markets["WETH/DAI 77%"].id
     keeper("status", config=fewer)
     seen = devnet.folder / "keeper.seen"
-    assert f'"until":{devnet.node.block_number()},"market_ids":["{id}"]' in seen.read_text()
+    assert f'"until":{devnet.node.block_number()},"found":["{id}"]' in seen.read_text()
     devnet.node.request("anvil_mine", hex(200))
     assert [each["id"] for each in keeper("status --json", config=fewer).document["not_in_configuration"]] == [
         f"morpho:{id}"

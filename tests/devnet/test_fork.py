@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,11 @@ from typing import Any
 import pytest
 
 from scripts.localchain import aave
-from scripts.localchain.anvil import ROOT
+from scripts.localchain.anvil import ROOT, stop_pid
 from scripts.localchain.devnet import Devnet, running
 from scripts.localchain.world import LIQUIDATOR, STRANGER, UNPROTECTED
 from scripts.rehearsal.falls import Falls
+from tests.commands.shell import keeper
 
 pytestmark = pytest.mark.devnet
 
@@ -39,14 +41,16 @@ def fork(*arguments: str, url: str | None) -> subprocess.CompletedProcess[str]:
 
 
 def forks_of(url: str) -> list[str]:
-    """Processes that fork this chain, by their command lines."""
+    """The command lines of processes that fork this chain, told by their environments."""
     lines: list[str] = []
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
+    for place in Path("/proc").glob("[0-9]*"):
         try:
-            lines.append(place.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+            line = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if "--fork-url" in line and url.encode() in (place / "environ").read_bytes():
+                lines.append(line)
         except OSError:
-            continue  # it ended meanwhile
-    return [line for line in lines if "--fork-url" in line and url in line]
+            continue  # it ended meanwhile, or is somebody else's
+    return lines
 
 
 def by_label(act: dict[str, Any]) -> dict[str, Any]:
@@ -191,6 +195,29 @@ def test_without_a_wish_all_volatile_collateral_falls_and_what_is_built_on_it_fo
     assert result["with_keeper"]["rescues"] == 0
 
 
+def test_another_holders_account_is_kept_too_and_the_fork_stays_to_look_around(devnet: Devnet) -> None:
+    aave.supply(devnet.node, devnet.deployment.aave, STRANGER, "wstETH", 10**18)
+    finished = fork(
+        UNPROTECTED.address,
+        *("--morpho", devnet.deployment.morpho, "--aave-pool", devnet.deployment.aave.pool),
+        *("--account", STRANGER.address, "--fall", "WETH=-10%", "--steps", "1", "--keep"),
+        url=devnet.url,
+    )
+    assert finished.returncode == 0, finished.stdout + finished.stderr
+    status, *_, ends = (line.strip() for line in finished.stdout.splitlines()[-4:])
+    pid, folder = ends.removeprefix("kill ").split("; rm -r ")
+    try:
+        assert f"Has {STRANGER.address.lower()} join the guard" in finished.stdout
+        shown = keeper("status --json", config=Path(status.split("--config ")[1])).document
+        stranger = next(each for each in shown["subaccounts"] if each["id"] == f"aave:{STRANGER.address.lower()}")
+        assert stranger["verdict"] != "NotProtected"
+        assert len(forks_of(devnet.url)) == 1
+    finally:
+        stop_pid(int(pid))
+        shutil.rmtree(folder)
+    assert forks_of(devnet.url) == []
+
+
 # What cannot be rehearsed ---------------------------------------------------------------------------------------------
 
 
@@ -282,7 +309,9 @@ def test_an_interrupted_rehearsal_leaves_nothing_behind(chain: Devnet) -> None:
     )
     assert rehearsal.stderr is not None
     assert "Forked chain 31337" in rehearsal.stderr.readline()
-    assert forks_of(chain.url)
+    (command,) = forks_of(chain.url)
+    # Everybody can read a command line, and a URL may hold a key.
+    assert chain.url not in command
     rehearsal.send_signal(signal.SIGTERM)
     _, errors = rehearsal.communicate(timeout=60)
     assert rehearsal.returncode == 130

@@ -86,7 +86,7 @@ def test_the_guards_permissions_are_finite(devnet: Devnet) -> None:
 
 def test_keeper_toml_is_one_that_the_keeper_accepts(devnet: Devnet) -> None:
     config = load_config(devnet.config)
-    assert config.chain.rpc_url.reveal() == devnet.url
+    assert [endpoint.reveal() for endpoint in config.chain.rpc_url] == [devnet.url]
     assert config.guard.address == devnet.deployment.guard
     assert config.signer is not None
     assert config.signer.password.reveal() != ""

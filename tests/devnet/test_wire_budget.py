@@ -15,8 +15,8 @@ from keeper.opening import Running, open_keeper
 from scripts.localchain import daemon
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.node import GWEI
+from scripts.storms.wire import Wire, wire
 from tests.fakes import FakeClock
-from tests.wire import Wire, wire
 
 pytestmark = pytest.mark.devnet
 
@@ -134,7 +134,7 @@ async def test_what_waits_for_the_batch_on_its_way_is_not_tried_out(devnet: Devn
         assert sorted(asked) == [READ, RECEIPT]
 
 
-async def test_after_inclusion_the_receipt_is_asked_for_once_more_when_it_is_final(devnet: Devnet) -> None:
+async def test_after_inclusion_the_receipt_is_asked_for_once_more_when_the_chain_calls_it_final(devnet: Devnet) -> None:
     async with watched(devnet) as (running, node):
         is_in_need(devnet)
         await cycle(running, node)
@@ -145,7 +145,14 @@ async def test_after_inclusion_the_receipt_is_asked_for_once_more_when_it_is_fin
         for number in range(included_in + 1, included_in + final_after + 3):
             devnet.node.mine()
             asked, _ = await cycle(running, node)
-            assert sorted(asked) == ([READ, RECEIPT] if number == included_in + final_after else [READ])
+            assert sorted(asked) == ([READ, HEADER] if number == included_in + final_after else [READ])
+        # The local chain calls final what has 64 blocks on top.
+        devnet.node.mine(64)
+        asked, _ = await cycle(running, node)
+        assert sorted(asked) == [READ, HEADER, RECEIPT]
+        devnet.node.mine(8)
+        asked, _ = await cycle(running, node)
+        assert asked == [READ]
 
 
 async def test_over_many_blocks_the_daemon_asks_for_fees_once_in_ten_and_for_no_header_that_the_socket_brings(

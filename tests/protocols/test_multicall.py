@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 from keeper.core.units import Address
 from keeper.errors import ProtocolError
 from keeper.protocols.base import Call, CallResult
-from keeper.protocols.multicall import decode_aggregate3, encode_aggregate3
+from keeper.protocols.multicall import (
+    decode_aggregate3,
+    decode_calls,
+    encode_aggregate3,
+    encode_results,
+    join_answers,
+    split_answers,
+)
 from tests.protocols.fakes import address, aggregate_answer
 
 CALLS = st.lists(st.builds(Call, st.integers(0, 2**160 - 1).map(address), st.binary(max_size=200)), max_size=12)
@@ -83,3 +90,20 @@ def test_an_empty_answer_is_refused_even_for_no_calls() -> None:
     """No Multicall3 at the address: the call succeeds with nothing in it."""
     with pytest.raises(ProtocolError):
         decode_aggregate3(b"", 0)
+
+
+@given(CALLS)
+def test_calls_are_read_back_from_calldata(calls: list[Call]) -> None:
+    assert decode_calls(encode_aggregate3(calls)) == calls
+
+
+@given(RESULTS)
+def test_results_put_together_are_to_the_byte_what_multicall_answers(results: list[CallResult]) -> None:
+    assert encode_results(results) == aggregate_answer(results)
+
+
+@given(st.lists(RESULTS.map(aggregate_answer), min_size=1, max_size=3))
+def test_several_answers_are_kept_as_one_and_a_single_one_as_it_is(answers: list[bytes]) -> None:
+    joined = join_answers(answers)
+    assert split_answers(joined) == answers
+    assert len(answers) > 1 or joined == answers[0]

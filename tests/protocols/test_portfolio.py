@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 
 from keeper.core.snapshot import Fresh, FreshnessUnverified, Snapshot, Stale, SubaccountId, Token, Unknown
+from keeper.core.units import Address
 from keeper.errors import BadAnswer, ProtocolError
 from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import CallResult
@@ -63,6 +64,17 @@ def test_one_read_has_it_all() -> None:
     assert snapshot.usd_per_unit == {WETH: 2_500 * 10**18, USDC: 10**18}
     assert snapshot.usd_per_native == 2_500 * 10**18
     assert snapshot.keeper_balance_wei == 100_000_000_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("usd_feeds", "symbol"),
+    [({"USDC": USDC_FEED, "WETH": ETH_FEED}, "WETH"), ({"USDC": ETH_FEED}, "USDC"), (dict[str, Address](), "WETH")],
+    ids=["by its feed", "whatever it is called", "by the name of the feed"],
+)
+def test_the_token_that_the_native_coin_is_wrapped_into_is_known(usd_feeds: dict[str, Address], symbol: str) -> None:
+    chain = a_chain()
+    portfolio, _ = chain.run(discover(replace(SETTINGS, usd_feeds=usd_feeds)))
+    assert read(chain, portfolio).native_symbol == symbol
 
 
 def test_the_list_of_calls_is_as_short_as_it_can_be() -> None:

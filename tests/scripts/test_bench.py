@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from scripts.benchmarks.app import app
-from scripts.benchmarks.cycle import CycleTimes
+from scripts.benchmarks.cycle import CycleTimes, Reads
 from scripts.benchmarks.gas import GasUse
 from scripts.benchmarks.laboratory import Parts
 from scripts.benchmarks.memory import MemoryUse
@@ -37,13 +37,14 @@ def measured(*arguments: str) -> Any:
 @pytest.mark.devnet
 def test_a_cycle_is_measured_against_the_bare_socket_and_plain_web3() -> None:
     (times,) = measured("cycle", "--subaccounts", "2", "--repetitions", "2", "--idiom-repetitions", "1")
-    parts = times.pop("parts")
+    parts, reads = times.pop("parts"), times.pop("read")
     assert times.pop("subaccounts") == 2
     assert times.keys() == {
         "floor", "keeper", "keeper_over_floor", "processor", "by_multicall", "view_by_view",
     }  # fmt: skip
     assert parts.keys() == {"decode", "assess", "plan", "encode", "sign"}
-    assert all(value > 0 for value in (*times.values(), *parts.values()))
+    assert reads.keys() == {"floor", "keeper", "viem", "by_multicall", "view_by_view"}
+    assert all(value > 0 for value in (*times.values(), *parts.values(), *reads.values()))
 
 
 @pytest.mark.devnet
@@ -65,7 +66,10 @@ def test_gas_is_measured_from_receipts() -> None:
 
 def test_plans_are_measured_for_each_size_and_are_the_optimum() -> None:
     plans = measured("plan", "--subaccounts", "4", "--subaccounts", "6", "--books", "5")
-    assert [(plan["subaccounts"], plan["books"], plan["avoids_all"]) for plan in plans] == [(4, 5, 5), (6, 5, 5)]
+    assert [(plan["subaccounts"], plan["has_several_ways"]) for plan in plans] == [
+        *[(4, False), (4, True), (6, False), (6, True)],
+    ]
+    assert all(plan["books"] == plan["avoids_all"] == 5 for plan in plans)
     assert all(plan["gas_optimal"] == plan["gas_compared"] > 0 for plan in plans)
     assert all(plan["gas_bound"] <= plan["gas"] for plan in plans)
 
@@ -102,6 +106,7 @@ TIMES = CycleTimes(
     parts=Parts(decode=0.0015, assess=0.0002, plan=0.004, encode=0.0001, sign=0.0005),
     by_multicall=0.4,
     view_by_view=2.2,
+    read=Reads(floor=0.004, keeper=0.005, viem=0.02, by_multicall=0.15, view_by_view=1.0),
 )
 
 
@@ -117,6 +122,12 @@ def test_a_ratio_stands_below_the_times_that_it_is_of() -> None:
         ("20 ×", "≥ 20 at 100"),
         ("2,200.0 ms", ""),
         ("110 ×", ""),
+        ("4.0 ms", ""),
+        ("5.0 ms", ""),
+        ("1.2 ×", ""),
+        ("4.0 ×", ""),
+        ("30 ×", ""),
+        ("200 ×", ""),
     ]
 
 
@@ -138,15 +149,18 @@ def test_what_is_compared_with_nothing_has_no_ratio() -> None:
 
 
 def quality(subaccounts: int = 24, **different: float) -> PlanQuality:
+    best_fit, largest_first = Greedy(1_190_000, 0), Greedy(1_310_000, 2)
     plan = PlanQuality(
-        subaccounts, 30, 30, 1, 25, 25, 1_000_000, 1_000_000, Greedy(1_190_000, 0), Greedy(1_310_000, 2), 0.012, 0.0555
+        subaccounts, False, 30, 30, 1, 25, 25, 1_000_000, 1_000_000, best_fit, largest_first, 0.012, 0.0555
     )
     return replace(plan, **different)
 
 
 def test_plans_are_shown_against_the_bound_and_the_greedy_ways() -> None:
-    table = plan_table([quality()])
-    assert table.headers == ("plans of the published set", "24 subaccounts")
+    table = plan_table([quality(), quality(has_several_ways=True)])
+    assert table.headers == (
+        *("plans of the published set", "24 subaccounts, one way", "24 subaccounts, several ways"),
+    )
     assert [row[1] for row in table.rows] == [
         *("30 of 30", "25 of 25", "1.00 ×", "1.19 ×, 0 short", "1.31 ×, 2 short", "1", "12.0 ms", "55.5 ms"),
     ]

@@ -19,6 +19,12 @@ abstract contract StandInBooks {
         uint256 accumulator;
     }
 
+    /// @dev Decimal floating point of 16 bits: 10 for a mantissa in hundredths, 6 for an exponent; zero is no cap.
+    struct Caps {
+        uint16 supply;
+        uint16 borrow;
+    }
+
     uint256 private constant VIRTUAL_DEPOSIT = 1e6;
     uint256 internal constant DEBT_SHIFT = 31; // debts are kept in 2^-31 of the asset's smallest unit
     uint256 private constant RAY = 1e27;
@@ -42,6 +48,7 @@ abstract contract StandInBooks {
     uint256 private _touchedAt = block.timestamp;
 
     uint32 internal _hookedOps;
+    Caps internal _caps;
     address[] private _ltvList;
     mapping(address collateral => LTV) public LTVFull;
 
@@ -79,6 +86,10 @@ abstract contract StandInBooks {
         _hookedOps = ops;
     }
 
+    function setCaps(uint16 supplyCap, uint16 borrowCap) external onlyGovernor {
+        _caps = Caps(supplyCap, borrowCap);
+    }
+
     /// @notice A lower liquidation LTV may be reached little by little; a borrow LTV applies at once.
     function setLTV(address collateral, uint16 borrowLTV, uint16 liquidationLTV, uint32 rampDuration)
         external
@@ -97,6 +108,10 @@ abstract contract StandInBooks {
 
     function hookConfig() external view returns (address hookTarget, uint32 hookedOps) {
         return (address(0), _hookedOps);
+    }
+
+    function caps() external view returns (uint16 supplyCap, uint16 borrowCap) {
+        return (_caps.supply, _caps.borrow);
     }
 
     function LTVList() external view returns (address[] memory) {
@@ -157,6 +172,10 @@ abstract contract StandInBooks {
     }
 
     /* INTERNAL */
+
+    function _resolved(uint16 cap) internal pure returns (uint256) {
+        return cap == 0 ? type(uint256).max : 10 ** (cap & 63) * (cap >> 6) / 100;
+    }
 
     function _touch() internal {
         _total = Debt(totalBorrowsExact(), interestAccumulator());

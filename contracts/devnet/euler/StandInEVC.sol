@@ -8,8 +8,8 @@ interface IController {
 /// @title A stand-in for Euler's Ethereum Vault Connector, which no package registry has; only for tests and local chains.
 /// @notice Sub-accounts, collaterals and controllers, operators, lockdown, and calls whose account checks come at the end:
 /// under the names of the real one, and as it is documented and was recorded.
-/// @dev Left out: permits and nonces, value, simulations, checks of vaults (caps), setting all of an operator's accounts at
-/// once, reordering of collaterals, and events. An account is checked by a static call, so nothing can enter meanwhile.
+/// @dev Left out: permits and nonces, value, simulations, checks of vaults, setting all of an operator's accounts at
+/// once, reordering of collaterals, and all events but that of a call. An account is checked by a static call, so nothing can enter meanwhile.
 contract StandInEVC {
     struct BatchItem {
         address targetContract;
@@ -31,6 +31,14 @@ contract StandInEVC {
     mapping(address account => address[]) private _collaterals;
     mapping(address account => address[]) private _controllers;
     mapping(address account => uint256) public getLastAccountStatusCheckTimestamp;
+
+    event CallWithContext(
+        address indexed caller,
+        bytes19 indexed onBehalfOfAddressPrefix,
+        address onBehalfOfAccount,
+        address indexed targetContract,
+        bytes4 selector
+    );
 
     error EVC_NotAuthorized();
     error EVC_LockdownMode();
@@ -234,6 +242,7 @@ contract StandInEVC {
         if (value != 0) revert EVC_InvalidValue();
         address before = _onBehalfOf;
         _onBehalfOf = account;
+        emit CallWithContext(msg.sender, getAddressPrefix(account), account, target, bytes4(data));
         (bool ok, bytes memory result) = target.call(data);
         _onBehalfOf = before;
         return _returned(ok, result);

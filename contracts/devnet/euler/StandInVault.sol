@@ -9,7 +9,7 @@ import {StandInRouter} from "./StandInRouter.sol";
 /// @title A stand-in for a vault of the Euler Vault Kit, which no package registry has; only for tests and local chains.
 /// @notice Lends out what is deposited, against shares of other vaults: under the names of the real one, with its rounding,
 /// its checks and its refusals, as they are documented and were recorded.
-/// @dev Left out: caps, fees (so all interest goes to the shares), interest that compounds by itself or follows the use of
+/// @dev Left out: fees (so all interest goes to the shares), caps that a batch may pass on its way, interest that compounds by itself or follows the use of
 /// the vault, hook targets, flash loans, debt that is pulled or written off, `mint`, `redeem`, Permit2, the lock against
 /// reentrance, and events but for those of a token. Whoever deployed it governs it.
 contract StandInVault is StandInBooks {
@@ -32,6 +32,7 @@ contract StandInVault is StandInBooks {
     error E_BadAssetReceiver();
     error E_BadCollateral();
     error E_BadSharesReceiver();
+    error E_BorrowCapExceeded();
     error E_CollateralDisabled();
     error E_ControllerDisabled();
     error E_ExcessiveRepayAmount();
@@ -47,6 +48,7 @@ contract StandInVault is StandInBooks {
     error E_RepayTooMuch();
     error E_SelfLiquidation();
     error E_SelfTransfer();
+    error E_SupplyCapExceeded();
     error E_TransientState();
     error E_ViolatorLiquidityDeferred();
     error E_ZeroShares();
@@ -97,6 +99,7 @@ contract StandInVault is StandInBooks {
         _pull(account, assets);
         totalSupply += shares;
         balanceOf[receiver] += shares;
+        if (cash + (totalBorrowsExact() >> DEBT_SHIFT) > _resolved(_caps.supply)) revert E_SupplyCapExceeded();
         emit Transfer(address(0), receiver, shares);
     }
 
@@ -118,6 +121,7 @@ contract StandInVault is StandInBooks {
         if (cash < assets) revert E_InsufficientCash();
         _setDebt(account, _owed(account) + (assets << DEBT_SHIFT));
         _total.owed += assets << DEBT_SHIFT;
+        if (totalBorrows() > _resolved(_caps.borrow)) revert E_BorrowCapExceeded();
         _push(receiver, assets);
         StandInEVC(EVC).requireAccountStatusCheck(account);
         return assets;

@@ -121,6 +121,29 @@ contract StandInTest is Test {
         assertLe(eWeth.convertToAssets(eWeth.previewDeposit(assets)), assets);
     }
 
+    /// @dev 845 and a little WETH are in the vault: EVK keeps caps in hundredths of a power of ten.
+    function test_ASupplyCapIsReachedAndNotPassed() public {
+        uint256 held = eWeth.cash() + eWeth.totalBorrowsExact() / 2 ** 31;
+        eWeth.setCaps(850 << 6 | 20, 0);
+        this.deposit(850e18 - held);
+        vm.expectRevert(StandInVault.E_SupplyCapExceeded.selector);
+        this.deposit(2);
+    }
+
+    function test_RevertIf_MoreIsLentThanTheBorrowCap() public {
+        eUsdc.setCaps(0, 640 << 6 | 10); // 64,000 USDC, of which 64,000.000003 are lent
+        bytes memory data = abi.encodeCall(eUsdc.borrow, (1, owner));
+        vm.prank(owner);
+        vm.expectRevert(StandInVault.E_BorrowCapExceeded.selector);
+        evc.call(address(eUsdc), _sub(1), 0, data);
+    }
+
+    function deposit(uint256 amount) external {
+        weth.mint(address(this), amount);
+        weth.approve(address(eWeth), amount);
+        eWeth.deposit(amount, owner);
+    }
+
     function test_DebtsAreRoundedUp() public view {
         assertEq(eUsdc.debtOf(_sub(1)), 30000000002);
         assertEq(eUsdc.debtOf(_sub(2)), 22000000001);

@@ -10,7 +10,7 @@ abstract contract Batches is Measures {
     function _anyBatch(Books memory books) internal returns (IMarginGuard.Rescue[] memory batch) {
         batch = new IMarginGuard.Rescue[](1 + _draw(3));
         for (uint256 i; i < batch.length; ++i) {
-            uint256 to = _onceIn(3) ? _draw(PLACES) : _onceIn(4) ? OWNER_AAVE + _draw(3) : _neediest(books);
+            uint256 to = _onceIn(3) ? _draw(PLACES) : _onceIn(4) ? OWNER_AAVE + _draw(6) : _neediest(books);
             IMarginGuard.Transfer[] memory transfers = new IMarginGuard.Transfer[](1 + _draw(3));
             for (uint256 j; j < transfers.length; ++j) {
                 transfers[j] = _anyTransfer(books, to, transfers.length);
@@ -47,7 +47,7 @@ abstract contract Batches is Measures {
     /// @return The one that the account owes most of, or any that it can hold.
     function _anyAsset(Books memory books, uint256 to, bool repays) private returns (uint8) {
         if (_isOnMorpho(to)) return repays ? 1 : 0;
-        if (repays && _isOnAave(to)) return books.debts[to][USDC] == 0 ? 0 : 1;
+        if (repays && !_isWallet(to)) return books.debts[to][USDC] == 0 ? 0 : 1;
         return uint8(_draw(places[to].tokens.length));
     }
 

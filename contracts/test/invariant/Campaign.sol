@@ -4,19 +4,25 @@ pragma solidity 0.8.34;
 import {IMarginGuard} from "../../src/interfaces/IMarginGuard.sol";
 import {MarketParams} from "../../src/interfaces/IMorpho.sol";
 import {TestToken} from "../../devnet/TestToken.sol";
+import {StandInVault} from "../../devnet/euler/StandInVault.sol";
 import {AaveMarket} from "../aave/AaveMarket.sol";
+import {EulerVaults} from "../euler/EulerVaults.sol";
 import {Setting} from "../Setting.sol";
 
-/// @notice The world of the campaign: a book of thirteen accounts of four holders on the real Morpho and the real Aave v3.6,
-/// four underlyings, and a thief who holds the keeper's key, lends in both and liquidates in both.
-abstract contract Campaign is Setting, AaveMarket {
-    uint256 internal constant PLACES = 13;
+/// @notice The world of the campaign: a book of sixteen accounts of four holders on the real Morpho, the real Aave v3.6 and
+/// our stand-in for Euler, four underlyings, and a thief who holds the keeper's key, lends in all three and liquidates in
+/// all three.
+abstract contract Campaign is EulerVaults, AaveMarket {
+    uint256 internal constant PLACES = 16;
     uint256 internal constant OWNER_WALLET = 4;
     uint256 internal constant STRANGER = 8;
     uint256 internal constant FRIEND_WALLET = 9;
     uint256 internal constant OWNER_AAVE = 10; // ether for dollars
     uint256 internal constant FRIEND_AAVE = 11; // ether and dollars for dollars, once it borrows
     uint256 internal constant SISTER_AAVE = 12; // dollars for ether
+    uint256 internal constant OWNER_EULER = 13; // sub-account 1: ether for dollars
+    uint256 internal constant OWNER_EULER_TOO = 14; // sub-account 2: dollars for ether
+    uint256 internal constant FRIEND_EULER = 15; // sub-account 3: ether for dollars, once it borrows
 
     /// @dev Underlyings by number.
     uint256 internal constant TOKENS = 4;
@@ -25,9 +31,10 @@ abstract contract Campaign is Setting, AaveMarket {
     uint256 internal constant USDC = 2;
     uint256 internal constant DAI = 3;
 
-    /// @dev Of Aave's listings, in basis points.
+    /// @dev Of Aave's listings and of Euler's vaults, in basis points.
     uint16 internal constant WETH_THRESHOLD = 8_300;
     uint16 internal constant USDC_THRESHOLD = 7_800;
+    uint16 internal constant EULER_LTV = 8_500;
 
     address internal friend = makeAddr("friend"); // joins and leaves
     address internal sister = makeAddr("sister"); // joined
@@ -36,6 +43,7 @@ abstract contract Campaign is Setting, AaveMarket {
     TestToken[TOKENS] internal tokens;
     TestToken[TOKENS] internal aTokens; // of those that Aave lists
     TestToken[TOKENS] internal debtTokens;
+    StandInVault[TOKENS] internal vaults; // of those that Euler lends
 
     /// @dev A place in the book; its enrolment index changes when the owner retires it and enrols it again.
     struct Place {
@@ -53,7 +61,7 @@ abstract contract Campaign is Setting, AaveMarket {
     uint256[6] internal lentTo = [0, 1, 2, 3, 5, 6];
 
     function setUp() public virtual override {
-        super.setUp();
+        Setting.setUp();
         wsteth = new TestToken("Wrapped staked Ether", "wstETH", 18);
         tokens = [weth, wsteth, usdc, dai];
         Listing[] memory listings = new Listing[](2);
@@ -64,8 +72,12 @@ abstract contract Campaign is Setting, AaveMarket {
         debtTokens[WETH] = TestToken(pool.getReserveData(address(weth)).variableDebtTokenAddress);
         debtTokens[USDC] = TestToken(pool.getReserveData(address(usdc)).variableDebtTokenAddress);
 
+        _deployEuler();
+        (vaults[WETH], vaults[USDC]) = (eWeth, eUsdc);
+
         _openOnMorpho();
         _openOnAave();
+        _openOnEuler();
         _fillWallets();
         _setCap(address(weth), 20 ether, 1 days);
         _setCap(address(wsteth), 10 ether, 6 hours);
@@ -124,6 +136,23 @@ abstract contract Campaign is Setting, AaveMarket {
         }
     }
 
+    function _openOnEuler() private {
+        _depositFor(lender, eWeth, 1_000 ether);
+        _openSubOf(owner, 1, eWeth, 10 ether, eUsdc, 12_000e6); // 1.4167
+        _openSubOf(owner, 2, eUsdc, 40_000e6, eWeth, 12 ether); // 1.4167
+        _openSubOf(friend, 3, eWeth, 10 ether, eUsdc, 0);
+        for (uint256 place = OWNER_EULER; place < PLACES; ++place) {
+            Place storage p = places[place];
+            (p.protocol, p.policy) = (IMarginGuard.Protocol.Euler, _policy());
+            p.holder = place == FRIEND_EULER ? friend : owner;
+            p.tokens.push(uint8(WETH));
+            p.tokens.push(uint8(USDC));
+            _permitOf(p.holder, _number(place), eWeth, 20 ether);
+            _permitOf(p.holder, _number(place), eUsdc, 30_000e6);
+            p.index = _enrol(_enrolment(place));
+        }
+    }
+
     /// @dev They hold what may be put in, and what is owed.
     function _fillWallets() private {
         (places[OWNER_WALLET].holder, places[FRIEND_WALLET].holder) = (owner, friend);
@@ -149,6 +178,8 @@ abstract contract Campaign is Setting, AaveMarket {
         vm.startPrank(thief);
         weth.approve(address(pool), type(uint256).max);
         usdc.approve(address(pool), type(uint256).max);
+        weth.approve(address(eWeth), type(uint256).max);
+        usdc.approve(address(eUsdc), type(uint256).max);
         usdc.approve(address(morpho), type(uint256).max);
         dai.approve(address(morpho), type(uint256).max);
         for (uint256 i; i < lentTo.length; ++i) {
@@ -158,6 +189,9 @@ abstract contract Campaign is Setting, AaveMarket {
         pool.supply(address(weth), 1_000 ether, thief, 0);
         pool.supply(address(usdc), 1_000_000e6, thief, 0);
         vm.stopPrank();
+        // His sub-accounts 1 and 2 take over the debts of whom he liquidates: dollars the first, ether the second.
+        _openSubOf(thief, 1, eWeth, 1_000 ether, eUsdc, 0);
+        _openSubOf(thief, 2, eUsdc, 1_000_000e6, eWeth, 0);
         vm.prank(owner);
         guard.setKeeper(thief);
         keeper = thief;
@@ -177,10 +211,11 @@ abstract contract Campaign is Setting, AaveMarket {
         } else {
             address[] memory assets = new address[](p.tokens.length);
             for (uint256 i; i < assets.length; ++i) {
-                assets[i] = address(tokens[p.tokens[i]]);
+                assets[i] = _isOnEuler(place) ? address(vaults[p.tokens[i]]) : address(tokens[p.tokens[i]]);
             }
-            address target = _isOnAave(place) ? address(pool) : address(0);
-            enrolment = IMarginGuard.Enrolment(p.protocol, p.holder, target, 0, assets, p.policy);
+            address target = _isOnAave(place) ? address(pool) : _isOnEuler(place) ? address(evc) : address(0);
+            bytes32 key = _isOnEuler(place) ? bytes32(uint256(_number(place))) : bytes32(0);
+            enrolment = IMarginGuard.Enrolment(p.protocol, p.holder, target, key, assets, p.policy);
         }
         enrolment.policy = p.policy;
     }
@@ -190,11 +225,29 @@ abstract contract Campaign is Setting, AaveMarket {
     }
 
     function _isOnAave(uint256 place) internal pure returns (bool) {
-        return place >= OWNER_AAVE;
+        return place >= OWNER_AAVE && place <= SISTER_AAVE;
+    }
+
+    function _isOnEuler(uint256 place) internal pure returns (bool) {
+        return place >= OWNER_EULER;
+    }
+
+    /// @return Of the sub-account on Euler.
+    function _number(uint256 place) internal pure returns (uint8) {
+        return uint8(place - OWNER_EULER + 1);
+    }
+
+    function _account(uint256 place) internal view returns (address) {
+        return _isOnEuler(place) ? _subOf(places[place].holder, _number(place)) : places[place].holder;
+    }
+
+    /// @dev Against dollars; the others owe dollars.
+    function _owesEther(uint256 place) internal pure returns (bool) {
+        return place == SISTER_AAVE || place == OWNER_EULER_TOO;
     }
 
     function _isOnMorpho(uint256 place) internal pure returns (bool) {
-        return !_isWallet(place) && !_isOnAave(place);
+        return !_isWallet(place) && place < OWNER_AAVE;
     }
 
     /* PRICES */

@@ -2,6 +2,8 @@
 pragma solidity 0.8.34;
 
 import {MarketParams} from "../../src/interfaces/IMorpho.sol";
+import {StandInVault} from "../../devnet/euler/StandInVault.sol";
+import {TestToken} from "../../devnet/TestToken.sol";
 import {Batches} from "./Batches.sol";
 
 interface IDeficit {
@@ -12,16 +14,20 @@ interface IDeficit {
 abstract contract Liquidations is Batches {
     uint256 public liquidations;
     uint256 public liquidationsOnAave;
+    uint256 public liquidationsOnEuler;
 
     function _liquidates(uint256 place) internal returns (bool ok) {
         if (_isWallet(place)) return false;
         uint256 part = 1 + _draw(4);
         vm.startPrank(thief);
         if (_isOnAave(place)) {
-            (uint256 collateral, uint256 debt) = (_onceIn(2) ? WETH : USDC, place == SISTER_AAVE ? WETH : USDC);
+            (uint256 collateral, uint256 debt) = (_onceIn(2) ? WETH : USDC, _owesEther(place) ? WETH : USDC);
             uint256 owed = debtTokens[debt].balanceOf(places[place].holder);
             ok = owed != 0 && _seizesOnAave(place, collateral, debt, owed / part, _onceIn(2));
             if (ok) ++liquidationsOnAave;
+        } else if (_isOnEuler(place)) {
+            ok = _seizesOnEuler(place, part);
+            if (ok) ++liquidationsOnEuler;
         } else {
             MarketParams memory market = places[place].market;
             (, uint256 shares, uint256 collateral) = morpho.position(_id(market), places[place].holder);
@@ -56,16 +62,32 @@ abstract contract Liquidations is Batches {
         }
     }
 
+    /// @dev By a sub-account of his, which takes over the debt; he pays it at once.
+    function _seizesOnEuler(uint256 place, uint256 part) private returns (bool ok) {
+        (uint256 collateral, uint256 debt) = _owesEther(place) ? (USDC, WETH) : (WETH, USDC);
+        (StandInVault loan, address account) = (vaults[debt], _account(place));
+        address taker = _subOf(thief, _owesEther(place) ? 2 : 1);
+        uint256 owed = loan.debtOf(account);
+        uint256 amount = part == 1 ? type(uint256).max : owed / part;
+        bytes memory data = abi.encodeCall(loan.liquidate, (account, address(vaults[collateral]), amount, 0));
+        if (owed == 0) return false;
+        try evc.call(address(loan), taker, 0, data) {
+            ok = loan.debtOf(account) < owed; // a vault takes an attempt on a healthy account as well
+            loan.repay(type(uint256).max, taker);
+        } catch {}
+    }
+
     /// @dev What anybody can do to an account of somebody else: give it collateral, pay its debt, fill what it is counted in.
     function _tamper() internal {
         uint256 place = _draw(PLACES);
         uint256 trick = _draw(3);
-        uint256 which = _isOnAave(place) ? places[place].tokens[_draw(2)] : places[place].tokens[0];
+        uint256 which = _isOnAave(place) || _isOnEuler(place) ? places[place].tokens[_draw(2)] : places[place].tokens[0];
         uint256 amount = 1 + _draw(_onceIn(2) ? 100 : _fromDollars(which, 2_000e18));
         tokens[which].mint(thief, amount);
         vm.startPrank(thief);
         if (_isWallet(place)) tokens[which].transfer(places[place].holder, amount);
         else if (_isOnAave(place)) _tamperOnAave(place, which, amount, trick);
+        else if (_isOnEuler(place)) _tamperOnEuler(place, which, amount, trick);
         else _tamperOnMorpho(place, which, amount, trick);
         vm.stopPrank();
     }
@@ -96,6 +118,13 @@ abstract contract Liquidations is Batches {
         }
     }
 
+    function _tamperOnEuler(uint256 place, uint256 which, uint256 amount, uint256 trick) private {
+        uint256 owed = vaults[which].debtOf(_account(place));
+        if (trick == 0) tokens[which].transfer(address(vaults[which]), amount);
+        else if (trick == 1 || owed == 0) vaults[which].deposit(2 + amount, _account(place));
+        else vaults[which].repay(1 + _draw(owed / 20 + 1), _account(place));
+    }
+
     /* WHAT THE THIEF IS WORTH */
 
     /// @dev What a liquidator without the key can make of the book as it stands, which is left as it stands.
@@ -112,17 +141,30 @@ abstract contract Liquidations is Batches {
             }
         }
         vm.stopPrank();
-        worth = _thiefsWorth(_books()) + _mostFromAave(books);
+        worth = _thiefsWorth(_books()) + _mostFromAave(books) + _mostFromEuler(books);
         vm.revertToStateAndDelete(state);
     }
 
     /// @dev What there is to gain depends on the pieces that a liquidation is cut into, so this is what all of them at once
     /// would bring: the bonus on whatever can be repaid, of each account that can be liquidated.
     function _mostFromAave(Books memory books) private view returns (uint256 sum) {
-        for (uint256 place = OWNER_AAVE; place < PLACES; ++place) {
+        for (uint256 place = OWNER_AAVE; place <= SISTER_AAVE; ++place) {
             if (books.healths[place] >= 1e18) continue;
             (uint256 value, uint256 debt) = (_backing(books, place), _owes(books, place));
             sum += (value < debt * 105 / 100 ? value * 100 / 105 : debt) * 5 / 100;
+        }
+    }
+
+    /// @dev On Euler a liquidator's discount is what the health lacks to one, at most 15 %. From a health of the root of the
+    /// LTV, 0.92, on each liquidation leaves the rest healthier, so what it was at the start is the most.
+    function _mostFromEuler(Books memory books) private view returns (uint256 sum) {
+        for (uint256 place = OWNER_EULER; place < PLACES; ++place) {
+            uint256 health = books.healths[place];
+            if (health > 1e18) continue;
+            uint256 discount = health > 0.923e18 ? 1e18 - health : 0.15e18;
+            (uint256 value, uint256 debt) = (_backing(books, place), _owes(books, place));
+            uint256 seized = debt * 1e18 / (1e18 - discount);
+            sum += (value < seized ? value : seized) * discount / 1e18;
         }
     }
 
@@ -141,7 +183,9 @@ abstract contract Liquidations is Batches {
             uint256 token = places[lentTo[i]].tokens[1];
             worth += _inDollars(token, (assets - _shortfall(books, id, token)) * shares / allShares);
         }
-        worth -= _lossOnAave(books) / 2;
+        worth += _inDollars(WETH, eWeth.convertToAssets(books.thiefBalances[6]));
+        worth += _inDollars(USDC, eUsdc.convertToAssets(books.thiefBalances[7]));
+        worth -= _lossOfPools(books) / 2;
     }
 
     /// @return sum What the book owes in a market beyond what its collateral is worth, in the loan token.
@@ -153,9 +197,9 @@ abstract contract Liquidations is Batches {
         }
     }
 
-    /// @return sum What no collateral stands behind, or stood behind when it was written off, in dollars. Aave shares it out
-    /// to nobody by itself: half of it is taken to be the thief's.
-    function _lossOnAave(Books memory books) private view returns (uint256 sum) {
+    /// @return sum What no collateral stands behind, or stood behind when it was written off, in dollars. Neither
+    /// Aave nor the stand-in for Euler shares it out by itself: half of it is taken to be the thief's.
+    function _lossOfPools(Books memory books) private view returns (uint256 sum) {
         for (uint256 place = OWNER_AAVE; place < PLACES; ++place) {
             (uint256 debt, uint256 value) = (_owes(books, place), _backing(books, place));
             if (value < debt) sum += debt - value;

@@ -2,7 +2,7 @@
 pragma solidity 0.8.34;
 
 import {MarketParams} from "../../src/interfaces/IMorpho.sol";
-import {TestToken} from "../../devnet/TestToken.sol";
+import {StandInVault} from "../../devnet/euler/StandInVault.sol";
 import {Campaign} from "./Campaign.sol";
 
 interface IScaled {
@@ -13,15 +13,15 @@ interface IScaled {
 abstract contract Measures is Campaign {
     /// @dev Everything that a call of the keeper could touch; for each place by underlying.
     struct Books {
-        uint256[TOKENS][PLACES] holdings; // collateral, aTokens, or what a wallet holds
-        uint256[TOKENS][PLACES] allowances; // of a wallet's tokens or of aTokens, to the guard
+        uint256[TOKENS][PLACES] holdings; // collateral, aTokens, what shares are worth, or what a wallet holds
+        uint256[TOKENS][PLACES] allowances; // of a wallet's tokens, of aTokens or of shares, to the guard
         uint256[TOKENS][PLACES] debts;
-        uint256[TOKENS][PLACES] debtShares; // as Morpho and Aave keep them: without interest
+        uint256[TOKENS][PLACES] debtShares; // as Morpho and Aave keep them, without interest; on Euler to a fraction of a unit
         bool[TOKENS][PLACES] counts; // whether what is held backs what is owed
         uint256[PLACES] supplyShares;
         uint256[PLACES] healths;
-        uint256[6] guardBalances; // the underlyings and the aTokens
-        uint256[6] thiefBalances;
+        uint256[8] guardBalances; // the underlyings, the aTokens and the shares
+        uint256[8] thiefBalances; // with those of his sub-accounts
     }
 
     function _accrueAll() internal {
@@ -30,19 +30,24 @@ abstract contract Measures is Campaign {
         }
     }
 
-    /// @dev Morpho's interest must be accrued; Aave answers with interest to this second.
+    /// @dev Morpho's interest must be accrued; Aave and Euler answer with interest to this second.
     function _books() internal view returns (Books memory books) {
         for (uint256 place; place < PLACES; ++place) {
             if (_isWallet(place)) _measureWallet(books, place);
             else if (_isOnMorpho(place)) _measureMorpho(books, place);
-            else _measureAave(books, place);
+            else if (_isOnAave(place)) _measureAave(books, place);
+            else _measureEuler(books, place);
             books.healths[place] = _healthOf(books, place);
         }
         (books.guardBalances, books.thiefBalances) = (_balances(address(guard)), _balances(thief));
+        books.thiefBalances[6] += eWeth.balanceOf(_subOf(thief, 1));
+        books.thiefBalances[7] += eUsdc.balanceOf(_subOf(thief, 2));
     }
 
-    /// @return all Of the guard and of the thief by each holder.
-    function _permissions() internal view returns (bool[16] memory all) {
+    /// @return Those of the guard and of the thief by each holder, and what each sub-account on Euler is tied to.
+    function _permissions() internal view returns (bytes32) {
+        bool[22] memory all;
+        bytes memory ties;
         address[4] memory holders = [owner, friend, sister, stranger];
         for (uint256 i; i < 4; ++i) {
             all[i] = morpho.isAuthorized(holders[i], address(guard));
@@ -50,6 +55,13 @@ abstract contract Measures is Campaign {
             all[8 + i] = pool.isApprovedPositionManager(holders[i], address(guard));
             all[12 + i] = pool.isApprovedPositionManager(holders[i], thief);
         }
+        for (uint256 place = OWNER_EULER; place < PLACES; ++place) {
+            address account = _account(place);
+            all[3 + place] = evc.isAccountOperatorAuthorized(account, address(guard));
+            all[6 + place] = evc.isAccountOperatorAuthorized(account, thief);
+            ties = abi.encode(ties, evc.getCollaterals(account), evc.getControllers(account));
+        }
+        return keccak256(abi.encode(all, ties));
     }
 
     function _measureWallet(Books memory books, uint256 place) private view {
@@ -82,14 +94,29 @@ abstract contract Measures is Campaign {
         }
     }
 
-    function _balances(address of_) internal view returns (uint256[6] memory) {
+    function _measureEuler(Books memory books, uint256 place) private view {
+        address account = _account(place);
+        for (uint256 i; i < 2; ++i) {
+            uint256 token = places[place].tokens[i];
+            StandInVault vault = vaults[token];
+            books.holdings[place][token] = vault.convertToAssets(vault.balanceOf(account));
+            books.allowances[place][token] = vault.allowance(account, address(guard));
+            books.debts[place][token] = vault.debtOf(account);
+            books.debtShares[place][token] = vault.debtOfExact(account);
+            books.counts[place][token] = _owesEther(place) == (token == USDC);
+        }
+    }
+
+    function _balances(address of_) internal view returns (uint256[8] memory) {
         return [
             weth.balanceOf(of_),
             wsteth.balanceOf(of_),
             usdc.balanceOf(of_),
             dai.balanceOf(of_),
             aTokens[WETH].balanceOf(of_),
-            aTokens[USDC].balanceOf(of_)
+            aTokens[USDC].balanceOf(of_),
+            eWeth.balanceOf(of_),
+            eUsdc.balanceOf(of_)
         ];
     }
 
@@ -105,6 +132,7 @@ abstract contract Measures is Campaign {
     function _healthOf(Books memory books, uint256 place) private view returns (uint256) {
         if (_owes(books, place) == 0) return NO_DEBT;
         if (_isOnAave(place)) return _healthOnAave(books, place);
+        if (_isOnEuler(place)) return _backing(books, place) * EULER_LTV / 1e4 * 1e18 / _owes(books, place);
         (uint8 collateral, uint8 loan) = (places[place].tokens[0], places[place].tokens[1]);
         if (loan == DAI && !_daiIsQuoted()) return 0;
         uint256 value = _fromDollars(loan, _inDollars(collateral, books.holdings[place][collateral]));
@@ -137,6 +165,7 @@ abstract contract Measures is Campaign {
     /// @return The part of its value that a collateral counts with, WAD.
     function _weight(uint256 place, uint256 token) internal view returns (uint256) {
         if (_isOnMorpho(place)) return places[place].market.lltv;
+        if (_isOnEuler(place)) return uint256(EULER_LTV) * 1e14;
         return uint256(token == WETH ? WETH_THRESHOLD : USDC_THRESHOLD) * 1e14;
     }
 

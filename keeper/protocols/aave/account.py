@@ -7,12 +7,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from keeper.core.snapshot import CollateralLine, GuardAccount, Token
-from keeper.core.units import BPS, Address
-from keeper.protocols.aave.math import AaveMargin, Holding, linear_weight
+from keeper.core.snapshot import WHOLE, CollateralLine, GuardAccount, Strike, Token
+from keeper.core.units import BPS, WAD, Address
+from keeper.protocols.aave.math import GROWTH_MIN, AaveMargin, Holding, linear_weight
 from keeper.protocols.aave.state import ReserveState
-from keeper.protocols.aave.versions import Version
+from keeper.protocols.aave.versions import RAY, Version
 from keeper.protocols.aave.words import AccountFlags, Terms
+
+DUST_PARTS = 100 * (GROWTH_MIN + 1)
+"""What is worth no more than this part of the debt does not keep the guard from switching an asset on: a hundredth of
+the debt is the least that a rescue is made of, and that is more than `GROWTH_MIN` times the dust."""
+
+# LiquidationLogic.sol of aave-v3-origin 3.6.0; without the size also of core-v3 1.19.3.
+CLOSE_SHARE_BPS = 5_000
+CLOSE_WHOLE_BELOW = 95 * WAD // 100 + 1
+"""At 0.95 itself the whole debt may be repaid."""
+SMALL_BASE = 2_000 * 10**8
+"""MIN_BASE_MAX_CLOSE_FACTOR_THRESHOLD, base units."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +67,28 @@ class AccountState:
 
     @property
     def penalty_bps(self) -> int:
-        """The worst of what it uses as collateral: a liquidator chooses. Half of the debt at most above a health of
-        0.95 (from v3.3 on only where both sides are worth 2,000 USD or more), else all of it."""
+        """The worst of what it uses as collateral: a liquidator chooses."""
         bonuses = (one.terms.bonus_bps for one in self.entries if one.holding.is_in_use and one.holding.supplied_scaled)
         return max((bonus - BPS for bonus in bonuses if bonus > BPS), default=0)
+
+    def strike(self, margin: AaveMargin) -> Strike:
+        """Half of the debt at most above a health of 0.95; all where a side is small.
+
+        LiquidationLogic.executeLiquidationCall looks at the one collateral and the one debt that are chosen, so a
+        single small one counts.
+        """
+        sides = [
+            amount * entry.state.price // entry.state.unit_raw
+            for entry in self.entries
+            for amount in (
+                margin.held_raw(entry.holding) if entry.holding.is_in_use else 0,
+                margin.owed_raw(entry.holding),
+            )
+            if amount
+        ]
+        if self.version.closes_small_whole and min(sides, default=0) < SMALL_BASE:
+            return WHOLE
+        return Strike(CLOSE_SHARE_BPS, CLOSE_WHOLE_BELOW)
 
 
 # What counts ----------------------------------------------------------------------------------------------------------
@@ -74,10 +103,13 @@ def entries_of(
 ) -> tuple[Entry, ...]:
     """From each reserve's state, its terms in this account, and the scaled amounts supplied and owed."""
     in_use = [state for state, *_ in read if flags.uses(state.reserve.id)]
+    owes = sum(owed * state.debt_index // RAY * state.price // state.unit_raw for state, _, _, owed in read)
     entries: list[Entry] = []
     for state, own, supplied, owed in read:
         is_in_use = flags.uses(state.reserve.id)
-        refusal = None if is_in_use else _refusal(version, state, own, supplied, in_use, guard_may_switch_on)
+        worth = supplied * state.income_index // RAY * state.price // state.unit_raw
+        is_more_than_dust = bool(supplied) and not (version.has_position_managers and worth * DUST_PARTS <= owes)
+        refusal = None if is_in_use else _refusal(version, state, own, is_more_than_dust, in_use, guard_may_switch_on)
         holding = Holding(
             state.reserve.token.address,
             state.unit_raw,
@@ -101,7 +133,7 @@ def _refusal(
     version: Version,
     state: ReserveState,
     own: Terms,
-    supplied: int,
+    is_more_than_dust: bool,
     in_use: Sequence[ReserveState],
     guard_may_switch_on: bool,
 ) -> str | None:
@@ -116,8 +148,9 @@ def _refusal(
         return f"{symbol} is isolated collateral, which counts only after the holder switched it on"
     if len(in_use) == 1 and in_use[0].flags.is_isolated:
         return f"the account is isolated to {in_use[0].reserve.token.symbol}, so {symbol} cannot count beside it"
-    if supplied:
-        # The guard switches on only what was not there before: what is switched off is off because its holder said so.
+    if is_more_than_dust:
+        # The guard switches on only what was hardly there before: what is switched off is off because its holder said
+        # so, and dust may be a stranger's.
         return f"{symbol} is switched off as collateral: switch it on with setUserUseReserveAsCollateral"
     if version.has_position_managers and not guard_may_switch_on:
         return manager_note(symbol)

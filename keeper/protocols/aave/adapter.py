@@ -10,6 +10,7 @@ from typing import Literal
 
 from keeper.core.policy import Pair
 from keeper.core.snapshot import (
+    WHOLE,
     CollateralLine,
     Debt,
     Fresh,
@@ -349,13 +350,14 @@ class AaveV3:
         # What could not be read is taken for indebted, because nobody knows that it is not.
         debts: tuple[Debt, ...] = (Debt(self.unit, 0, WAD),)
         margin: Margin = UnknownMargin()
-        penalty_bps = 0
+        penalty_bps, strike = 0, WHOLE
         feeds: tuple[Address, ...] = ()
         if state is not None:
             known = self._margin(state)
             collateral, notes = lines_of(state, known, self.assets, enrolment, can_give=cannot_give is None)
             penalty_bps = state.penalty_bps
             if is_margin_known:
+                strike = state.strike(known)
                 margin = known
                 debts = tuple(
                     Debt(entry.token, known.owed_raw(entry.holding), entry.holding.price * known.value_scale)
@@ -379,6 +381,7 @@ class AaveV3:
             cannot_give,
             notes=notes,
             unread=() if state is None else state.unread,
+            strike=strike,
         )
 
 

@@ -18,6 +18,11 @@ UINT256_MAX = 2**256 - 1
 RAY_PER_WAD = RAY // WAD
 
 
+GROWTH_MIN = 2**8 - 1
+"""AaveV3._count, contracts/src/protocols: the guard switches on what is more than was there before it. Of the eight
+transfers that a rescue has at most, none is only if each at most doubles what is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Holding:
     """One reserve as one account uses it: what it supplied and what it owes, in scaled units."""
@@ -40,7 +45,7 @@ class Holding:
     is_in_use: bool
     """Whether the account uses it as collateral; what it does not use does not count."""
     is_used_on_arrival: bool
-    """Whether it counts as soon as some of it arrived."""
+    """Whether it counts as soon as some of it arrived, or, beside dust, enough (`GROWTH_MIN`)."""
     blocks_others: bool
     """Whether its LTV is 0, so that in use it must leave before others may."""
 
@@ -117,7 +122,7 @@ class AaveMargin:
                 is_in_use = is_in_use and scaled > 0
             elif delta > 0:
                 scaled += version.arriving_scaled(delta, one.income_index)
-                is_in_use = is_in_use or (one.is_used_on_arrival and scaled > 0)
+                is_in_use = is_in_use or (one.is_used_on_arrival and delta > GROWTH_MIN * self.held_raw(one))
             if is_in_use:
                 used.append((one, scaled))
         return used

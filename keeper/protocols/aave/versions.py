@@ -46,6 +46,11 @@ class Version(Protocol):
     @property
     def has_stable_debt(self) -> bool: ...
 
+    @property
+    def closes_small_whole(self) -> bool:
+        """Whether a liquidation may repay all of a debt where either side of it is small."""
+        ...
+
     def held_raw(self, scaled: int, index: Ray) -> int:
         """What an aToken balance is worth."""
         ...
@@ -90,6 +95,7 @@ class V36:
     has_category_bitmaps: bool = True
     has_virtual_balance: bool = True
     has_stable_debt: bool = False
+    closes_small_whole: bool = True
 
     def held_raw(self, scaled: int, index: Ray) -> int:
         # rayMulFloor, in TokenMath.getATokenBalance
@@ -133,6 +139,7 @@ class V30:
     has_category_bitmaps: bool = False
     has_virtual_balance: bool = False
     has_stable_debt: bool = True
+    closes_small_whole: bool = False
 
     def held_raw(self, scaled: int, index: Ray) -> int:
         # rayMul, in AToken.balanceOf

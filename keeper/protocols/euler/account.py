@@ -22,13 +22,13 @@ from keeper.core.units import Address, mul_div_up
 from keeper.protocols.abi import ZERO_ADDRESS, short
 from keeper.protocols.base import UnknownMargin
 from keeper.protocols.euler.lines import Cycle
-from keeper.protocols.euler.math import EulerMargin, Exchange, Holding, Ltv, Owed, Price, Sides, agrees, quote
+from keeper.protocols.euler.math import STRIKE, EulerMargin, Exchange, Holding, Ltv, Owed, Price, Sides, agrees, quote
 from keeper.protocols.euler.reading import AccountState
 from keeper.protocols.euler.topology import Route, Vault
 from keeper.protocols.oracles import worst
 
 NO_GUARD = "no guard is configured"
-FOUND_LATER = "which was not known when the accounts were looked for; start the keeper again to find it"
+FOUND_LATER = "which it did not have when the keeper started; the daemon finds out anew within a minute or two"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ class Reader(Cycle):
             return _Standing(None, 0, None)
         controller = self.topology.lenders.get(controllers[0])
         if controller is None:
-            return Unknown(f"{name} has the controller {short(controllers[0])}, {FOUND_LATER}")
+            return Unknown(f"{name} has the controller {short(controllers[0])}, {FOUND_LATER}", is_outdated=True)
         liquidity = account.liquidity(controller)
         if isinstance(liquidity.sides, Unknown):
             return liquidity.sides
@@ -105,7 +105,7 @@ class Reader(Cycle):
             return Unknown(f"{controller.share.symbol} values a debt of {name} and says that there is none")
         later = next((vault for vault in collaterals if vault not in self.topology.by_address), None)
         if later is not None and liquidity.debt_raw:
-            return Unknown(f"{name} has {short(later)} as collateral, {FOUND_LATER}")
+            return Unknown(f"{name} has {short(later)} as collateral, {FOUND_LATER}", is_outdated=True)
         return _Standing(controller, liquidity.debt_raw, liquidity.sides)
 
     def _judged(self, account: AccountState, standing: _Standing, margin: EulerMargin) -> EulerMargin | Unknown:
@@ -259,6 +259,7 @@ class Reader(Cycle):
             cannot_receive=unjudged,
             notes=(*notes, *(why for line, why in lines if why and line.amount_raw and why != problem), *unread),
             unread=unread,
+            strike=STRIKE,
         )
 
     def _unjudged(self, controller: Vault | None, enrolment: GuardAccount | None) -> str | None:

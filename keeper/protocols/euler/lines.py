@@ -49,6 +49,11 @@ class Cycle:
             name = self.share_symbol(holding.vault)
             if holding.token != holding.underlying:
                 notes.append(f"{name} is a second vault of the same token: it counts, but it cannot be moved")
+            room = self.state.vaults[holding.vault].room
+            if holding.ltv is not None and isinstance(room, Unknown):
+                notes.append(f"{room.reason}; only shares can arrive")
+            elif holding.ltv is not None and room == 0:
+                notes.append(f"{name} is at its supply cap; only shares can arrive")
             if not controllers or not holding.shares or holding.ltv is not None:
                 continue
             if holding.vault not in account.collaterals:
@@ -75,6 +80,7 @@ class Cycle:
         assets, movable = holding.exchange.assets_down(holding.shares), holding.exchange.assets_down(shares)
         may_arrive = self._immovable(holding, vault, enrolment) is None and (holding.ltv is not None or not has_debt)
         receivable = max(AMOUNT_MAX - assets, 0) if may_arrive else 0
+        suppliable = self._suppliable(vault)
         cash = self.state.vaults[vault.address].cash
         withdrawable = min(movable, cash) if isinstance(cash, int) and not self._closed(vault, OP_WITHDRAW) else 0
         price = maintenance = initial = 0
@@ -94,7 +100,7 @@ class Cycle:
             initial,
             price,
             withdrawable if withdrawable < movable else None,
-            0 if receivable and self._closed(vault, OP_DEPOSIT) else None,
+            None if suppliable is None or not receivable else min(suppliable, receivable),
             vault.address,
         )
         return line, closed
@@ -133,6 +139,11 @@ class Cycle:
         if enrolment is not None and vault.address not in enrolment.forms:
             return f"{vault.share.symbol} is not enrolled in the guard, so it cannot move; `keeper setup` enrols it"
         return None
+
+    def _suppliable(self, vault: Vault) -> int | None:
+        """What may arrive as the underlying, from outside the vault; shares that move meet no cap. None: no limit."""
+        room = self.state.vaults[vault.address].room
+        return 0 if isinstance(room, Unknown) or self._closed(vault, OP_DEPOSIT) else room
 
     def _closed(self, vault: Vault, operation: int) -> str | None:
         """Base.callHook: an operation with its bit set and no hook to ask is disabled; a hook may still refuse."""

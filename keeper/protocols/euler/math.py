@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from keeper.core.risk import Risk
-from keeper.core.snapshot import NOTHING, NOW, Horizon
+from keeper.core.snapshot import NOTHING, NOW, Horizon, Strike
 from keeper.core.units import BPS, WAD, YEAR_SECONDS, Address, Wad, mul_div_down, mul_div_up
 
 # EVK Constants.sol
@@ -344,12 +344,17 @@ def agrees(own: Sides, reported: Sides) -> bool:
 
 
 def penalty_bps(discount_max_bps: int) -> int:
-    """What a liquidator takes beyond the debt repaid, basis points of that debt, rounded up.
+    """What a liquidator takes beyond the debt repaid at most, basis points of that debt, rounded up.
 
-    Liquidation.calculateMaxLiquidation: the discount grows with how far the account is under water, up to
-    `maxLiquidationDiscount`, and what is taken is worth the debt repaid over (1 - discount). The most is assumed.
+    Liquidation.calculateMaxLiquidation: the discount is 1 - health, up to `maxLiquidationDiscount`, and what is taken
+    is worth the debt repaid over (1 - discount).
     """
     return mul_div_up(discount_max_bps, BPS, BPS - discount_max_bps)
+
+
+STRIKE = Strike(least_bps=100)
+"""The discount grows from nothing, and all of the debt may be repaid at once. A liquidator waits until it pays for a
+swap's slippage and gas: about a hundredth."""
 
 
 def account(owner: Address, number: int) -> Address:

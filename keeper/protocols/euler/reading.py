@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keeper.core.snapshot import Unknown
-from keeper.core.units import Address
+from keeper.core.units import Address, mul_div_up
 from keeper.protocols.abi import explain_revert, interface, short
 from keeper.protocols.base import Call, CallResult
-from keeper.protocols.euler.math import AMOUNT_MAX, INTEREST_RATE_MAX, PROBE, Exchange, Ltv, Price, Sides
+from keeper.protocols.euler.math import AMOUNT_MAX, INTEREST_RATE_MAX, PROBE, RAY, Exchange, Ltv, Price, Sides
 from keeper.protocols.euler.topology import Position, Route, Topology, Vault, addresses_in, decode_ltv, word
+
+ARRIVAL_SECONDS_MAX = 300
+"""For so long interest is kept free under a supply cap."""
 
 NO_LIABILITY = bytes.fromhex("43855d0f")
 """`E_NoLiability()`: the account has no controller, so it owes nothing. No other refusal says that."""
@@ -26,6 +29,9 @@ class VaultState:
     """Interest per second, RAY."""
     cash: int | Unknown
     """What is not lent out, in the asset's raw units."""
+    room: int | Unknown | None
+    """What its supply cap still lets in, in the asset's raw units; None: it has none. What it lends is capped too, but
+    nothing here borrows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +78,11 @@ class State:
 
 # Asking ---------------------------------------------------------------------------------------------------------------
 
-_PER_VAULT = ("totalAssets", "totalSupply", "hookConfig", "interestRate", "cash")
+_PER_VAULT = ("totalAssets", "totalSupply", "hookConfig", "interestRate", "cash", "caps")
 
 
 def read_calls(topology: Topology, evc: Address, owner: Address, guard: Address | None) -> list[Call]:
-    """For the owner two calls, for each vault five, each pair of lender and collateral its LTV, each route its quotes.
+    """For the owner two calls, for each vault six, each pair of lender and collateral its LTV, each route its quotes.
 
     Then for each account three, its balance (and the guard's allowance) in each vault, and for each lender three.
     """
@@ -183,15 +189,45 @@ def _vault_state(vault: Vault, results: Sequence[CallResult]) -> VaultState:
     assert not isinstance(exchange, int)  # one of the two was no number, else both are in the exchange
     hooks = results[2]
     is_hook = hooks.success and len(hooks.data) == 64
+    rate = _number(results[3], f"the interest rate of {name}", INTEREST_RATE_MAX)
+    cash = _number(results[4], f"the cash of {name}")
     return VaultState(
         exchange,
         Address("0x" + hooks.data[12:32].hex()) if is_hook else Address(""),
         int.from_bytes(hooks.data[32:64])
         if is_hook
         else Unknown(f"which operations {name} allows cannot be read: {problem(hooks, 'an answer')}"),
-        _number(results[3], f"the interest rate of {name}", INTEREST_RATE_MAX),
-        _number(results[4], f"the cash of {name}"),
+        rate,
+        cash,
+        _room(_supply_cap(results[5], name), exchange, rate, cash),
     )
+
+
+def _supply_cap(result: CallResult, name: str) -> int | Unknown | None:
+    """AmountCapLib.resolve: ten bits of mantissa in hundredths, six of exponent; all zero stands for none."""
+    if not result.success or len(result.data) != 64:
+        return Unknown(f"the supply cap of {name} cannot be read: {problem(result, 'two caps')}")
+    cap = int.from_bytes(result.data[:32])
+    if cap >= 1 << 16:
+        return Unknown(f"the supply cap of {name} is answered as {cap}, which is nonsense")
+    return 10 ** (cap & 63) * (cap >> 6) // 100 if cap else None
+
+
+def _room(
+    cap: int | Unknown | None, exchange: Exchange | Unknown, rate: int | Unknown, cash: int | Unknown
+) -> int | Unknown | None:
+    """RiskManager.checkVaultStatus: cash and borrows count, the borrows rounded down there and up here, and here the
+    interest that falls due until something arrives as well."""
+    if cap is None or isinstance(cap, Unknown):
+        return cap
+    for needed in (exchange, rate, cash):
+        if isinstance(needed, Unknown):
+            return needed
+    assert isinstance(exchange, Exchange)  # nothing is unknown
+    assert isinstance(rate, int)
+    assert isinstance(cash, int)
+    interest = mul_div_up(max(exchange.total_assets - cash, 0), rate * ARRIVAL_SECONDS_MAX, RAY)
+    return max(cap - exchange.total_assets - interest, 0)
 
 
 def _price(route: Route, names: Mapping[Address, str], answers: _Answers) -> Price | Unknown:

@@ -4,19 +4,10 @@ Anybody may supply collateral for anybody, in a market of his own making: what i
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 from keeper.core.units import Address
 from keeper.protocols.abi import interface
-from keeper.protocols.base import Call, Discovery
-
-
-@dataclass(frozen=True, slots=True)
-class LogFilter:
-    """What `eth_getLogs` is asked for, but for the range of blocks; a topic that is None may be anything."""
-
-    address: Address
-    topics: tuple[str | None, ...]
+from keeper.protocols.base import Call, Discovery, LogFilter
 
 
 def position_log_filter(morpho: Address, owner: Address) -> LogFilter:

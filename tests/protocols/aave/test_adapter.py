@@ -12,6 +12,7 @@ from keeper.core.snapshot import (
     GuardAccount,
     GuardProtocol,
     Stale,
+    Strike,
     Subaccount,
     SubaccountId,
     Token,
@@ -232,6 +233,26 @@ def test_an_account_is_read_with_its_collateral_its_debt_and_its_health(revision
     assert line.initial_weight == line.maintenance_weight
 
 
+@pytest.mark.parametrize(
+    ("revision", "owed_raw", "health", "strike"),
+    [
+        (V36, 2_000_000_000, 10_375_000_000_000_000_000, Strike(5_000, 950_000_000_000_000_001)),
+        (V36, 1_999_999_999, 10_375_000_005_187_500_002, Strike()),
+        (V30, 1_999_999_999, 10_375_000_005_187_500_003, Strike(5_000, 950_000_000_000_000_001)),
+    ],
+    ids=["large", "a millionth of a dollar short", "before 3.3 size was not asked for"],
+)
+def test_a_liquidation_repays_half_at_once_where_both_sides_are_large(
+    revision: int, owed_raw: int, health: int, strike: Strike
+) -> None:
+    chain = an_aave_chain(revision)
+    set_account(chain, WETH_USED | USDC_OWED, health)
+    set_balance(chain, USDC, owed=owed_raw)
+    subaccount = read(chain)
+    assert subaccount.reading == Fresh()
+    assert subaccount.strike == strike
+
+
 def test_an_account_is_enrolled_by_its_holder_and_its_pool() -> None:
     enrolment = GuardAccount(7, GuardProtocol.AAVE, OWNER, POOL, NO_KEY, (WETH,), 0, 0, 0, 0, True)
     subaccount = read(an_aave_chain(), enrolled={(GuardProtocol.AAVE, OWNER, POOL, NO_KEY): enrolment})
@@ -402,6 +423,30 @@ def test_what_is_there_and_switched_off_is_left_so(revision: int) -> None:
     assert receivable(subaccount, WBTC) == (0, 0)
     assert any(note.startswith("WBTC is switched off as collateral") for note in subaccount.notes)
     assert subaccount.margin.risk({WBTC: 10**8}).collateral_value == 20_750 * 10**18
+
+
+# 16,600 USDC are owed, of which a 25,600th is 0.6484375 USDC: 1,080 satoshi at 60,000 USD are 0.648.
+@pytest.mark.parametrize(("satoshi", "is_dust"), [(1, True), (1_080, True), (1_081, False)])
+def test_dust_that_is_switched_off_keeps_nothing_from_arriving(satoshi: int, is_dust: bool) -> None:
+    """A stranger can send it to anybody; the guard switches on what is more than there was."""
+    chain = an_aave_chain()
+    set_balance(chain, WBTC, supplied=satoshi)
+    assert any(
+        note.startswith("WBTC is not in use as collateral and the guard may not switch it on") is is_dust
+        for note in read(chain).notes
+        if note.startswith("WBTC is")
+    )
+    set_account(chain, WETH_USED | USDC_OWED, HEALTH, is_manager=True)
+    one = read(chain)
+    assert (receivable(one, WBTC) != (0, 0)) is is_dust
+    assert (one.margin.risk({WBTC: 10**8}).collateral_value > 20_750 * 10**18) is is_dust
+
+
+def test_dust_keeps_an_asset_from_counting_in_version_3_0() -> None:
+    """There an asset is switched on when the balance was nothing, and by nobody else than the holder."""
+    chain = an_aave_chain(V30)
+    set_balance(chain, WBTC, supplied=1)
+    assert receivable(read(chain), WBTC) == (0, 0)
 
 
 def test_what_was_never_used_counts_at_once_in_version_3_0() -> None:

@@ -197,9 +197,18 @@ def test_what_arrives_counts_only_where_it_is_switched_on() -> None:
 
 
 def test_switching_on_counts_what_was_there_before() -> None:
-    margin = a_margin(weth(10**18, in_use=False, used_on_arrival=True), usdc())
+    margin = a_margin(weth(10**15, in_use=False, used_on_arrival=True), usdc())
     assert margin.risk().collateral_value == 0
-    assert margin.risk({WETH: 10**18}).collateral_value == 4_150 * 10**18
+    assert margin.risk({WETH: 10**18}).collateral_value == 2_077_075 * 10**15
+
+
+@pytest.mark.parametrize(
+    ("arrives", "counted"), [(255 * 10**15 - 1, False), (255 * 10**15, False), (255 * 10**15 + 1, True)]
+)
+def test_beside_dust_only_what_must_be_switched_on_is_counted(arrives: int, counted: bool) -> None:
+    """Eight transfers of which each doubles what is there come to 255 times as much, and none is more than it."""
+    margin = a_margin(weth(10**15, in_use=False, used_on_arrival=True), usdc())
+    assert (margin.risk({WETH: arrives}).collateral_value > 0) is counted
 
 
 def test_an_asset_that_is_not_in_use_may_leave_a_sinking_account() -> None:

@@ -100,6 +100,7 @@ def add_vault(
     ):
         chain.answer(vault, OF_VAULT[function], returns=[answer])
     chain.answer(vault, OF_VAULT["hookConfig"], returns=[ZERO_ADDRESS, 0])
+    chain.answer(vault, OF_VAULT["caps"], returns=[0, 0])
     set_totals(chain, vault, 10**12, 10**12)
 
 

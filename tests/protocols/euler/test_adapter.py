@@ -13,6 +13,7 @@ from keeper.core.snapshot import (
     Horizon,
     Reading,
     Stale,
+    Strike,
     Subaccount,
     SubaccountId,
     Token,
@@ -53,7 +54,7 @@ ID_0, ID_3 = SubaccountId("euler", "0"), SubaccountId("euler", "3")
 OF_WETH, OF_USDC = Token(WETH, "WETH", 18), Token(USDC, "USDC", 6)
 KEY_3 = "0x" + "3".zfill(64)
 SECOND = address(0xE4E3)
-FOUND_LATER = "which was not known when the accounts were looked for; start the keeper again to find it"
+FOUND_LATER = "which it did not have when the keeper started; the daemon finds out anew within a minute or two"
 
 
 def is_never_healthy(subaccount: Subaccount) -> bool:
@@ -74,7 +75,7 @@ def test_an_account_with_debt_is_read_to_the_wei() -> None:
     assert one.debts == (Debt(OF_USDC, 20_000 * 10**6, WAD + 1, E_USDC),)
     assert one.margin.risk().health_factor == 1_168_750_000_000_000_000
     assert one.margin.risk().initial_free_collateral == 2_000 * WAD - 1
-    assert one.penalty_bps == 1_765
+    assert (one.penalty_bps, one.strike) == (1_765, Strike(least_bps=100))
     assert one.unit == Token(USD, "USD", 18)
     assert one.feeds == (ETH_FEED, USDC_FEED)
     assert (one.reading, one.cannot_give, one.notes) == (Fresh(), None, ())
@@ -261,7 +262,7 @@ def test_what_cannot_be_read_is_named_and_never_healthy(breaks: Callable[[FakeCh
     chain = an_euler_chain()
     breaks(chain)
     one = read(chain)
-    assert one.reading == Unknown(reason)
+    assert one.reading == Unknown(reason, is_outdated=reason.endswith(FOUND_LATER))
     assert one.cannot_give == reason
     assert is_never_healthy(one)
     assert one.debts[0].token == OF_USDC
@@ -329,10 +330,10 @@ def test_where_each_number_comes_from() -> None:
 
 
 def test_the_list_of_calls_is_fixed() -> None:
-    """2 for the owner, 5 for each vault, an LTV, 2 for each route; 3 for each account, 2 for each vault, 3 a lender."""
+    """2 for the owner, 6 for each vault, an LTV, 2 for each route; 3 for each account, 2 for each vault, 3 a lender."""
     adapter = found(an_euler_chain())
-    assert len(adapter.read_calls()) == 2 + 10 + 1 + 4 + 2 * (3 + 4 + 3)
-    assert len(found(an_euler_chain(), guard=None).read_calls()) == 2 + 10 + 1 + 4 + 2 * (3 + 2 + 3)
+    assert len(adapter.read_calls()) == 2 + 12 + 1 + 4 + 2 * (3 + 4 + 3)
+    assert len(found(an_euler_chain(), guard=None).read_calls()) == 2 + 12 + 1 + 4 + 2 * (3 + 2 + 3)
     assert adapter.read_calls() == adapter.read_calls()
 
 

@@ -145,6 +145,46 @@ def test_what_is_lent_out_or_closed_moves_within_euler_alone(
     assert (line.movable_raw_max, line.receivable_raw_max) == (11 * WAD, 2**112 - 1 - 11 * WAD)
 
 
+# 1,100.0000000000001 WETH are in the vault.
+@pytest.mark.parametrize(
+    ("cap", "suppliable"),
+    [
+        (0, None),  # none at all
+        (120 << 6 | 21, 10**20 - 100_000),  # 1,200 WETH: 1.20 times 10^21
+        (112 << 6 | 21, 20 * WAD - 100_000),
+        (110 << 6 | 21, 0),
+        (1, 0),  # a mantissa of zero is a cap of zero
+    ],
+)
+def test_a_supply_cap_limits_what_arrives_from_outside_and_not_shares(cap: int, suppliable: int | None) -> None:
+    chain = an_euler_chain()
+    chain.answer(E_WETH, OF_VAULT["caps"], returns=[cap, 0])
+    chain.answer(E_WETH, OF_VAULT["cash"], returns=[1_100 * WAD])
+    one = read(chain)
+    (line,) = one.collateral
+    assert line.suppliable_raw_max == suppliable
+    assert line.receivable_raw_max == 2**112 - 1 - 11 * WAD
+    assert ("eWETH is at its supply cap; only shares can arrive" in one.notes) is (suppliable == 0)
+
+
+def test_interest_of_five_minutes_is_kept_free_under_a_supply_cap() -> None:
+    """600 WETH are lent at 1e-9 a second."""
+    chain = an_euler_chain()
+    chain.answer(E_WETH, OF_VAULT["caps"], returns=[120 << 6 | 21, 0])
+    chain.answer(E_WETH, OF_VAULT["cash"], returns=[500 * WAD + 100_000])
+    chain.answer(E_WETH, OF_VAULT["interestRate"], returns=[10**18])
+    (line,) = read(chain).collateral
+    assert line.suppliable_raw_max == 10**20 - 100_000 - 180_000_000_000_000
+
+
+def test_a_supply_cap_that_cannot_be_read_lets_only_shares_in() -> None:
+    chain = an_euler_chain()
+    chain.revert(E_WETH, OF_VAULT["caps"])
+    one = read(chain)
+    assert one.collateral[0].suppliable_raw_max == 0
+    assert any("the supply cap of eWETH cannot be read" in note for note in one.notes)
+
+
 def test_cash_that_cannot_be_read_is_none() -> None:
     chain = an_euler_chain()
     chain.revert(E_WETH, OF_VAULT["cash"])

@@ -116,21 +116,29 @@ class Wire:
         method = asked["method"]
         self.requests.append(Request(method, asked["params"], self._connections.index(transport)))
         self._arrived.set()
+        fault = self.next_fault(method)
+        if fault is not None:
+            return await self._misbehave(fault, asked, body, request, transport)
+        return web.json_response(await self.answer(asked, body))
+
+    def next_fault(self, method: str) -> Fault | Refusal | None:
+        """What goes wrong with the next request of a method, if anything does."""
         for name in (method, "*"):
             if self._faults[name]:
-                return await self._misbehave(self._faults[name].popleft(), asked, body, request, transport)
-        return web.json_response(await self._answer(asked, body))
+                return self._faults[name].popleft()
+        return None
 
     async def _batch(self, asked: list[dict[str, Any]]) -> web.StreamResponse:
         """As one request of the method `batch`; with a fault in its way the first answer is missing."""
         self.requests.append(Request("batch", [], -1))
-        answers = [await self._answer(each, json.dumps(each).encode()) for each in asked]
+        answers = [await self.answer(each, json.dumps(each).encode()) for each in asked]
         if self._faults["batch"]:
             self._faults["batch"].popleft()
             answers = answers[1:]
         return web.json_response(answers)
 
-    async def _answer(self, asked: dict[str, Any], body: bytes) -> Any:
+    async def answer(self, asked: dict[str, Any], body: bytes) -> Any:
+        """The whole answer to a request that nothing goes wrong with."""
         if asked["method"] in self.answers:
             answer = self.answers[asked["method"]]
             result = answer(asked["params"]) if callable(answer) else answer
@@ -160,28 +168,28 @@ class Wire:
                 await self._hanging.wait()
                 return web.Response(status=503)
             case Fault.LOST:
-                await self._answer(asked, body)
+                await self.answer(asked, body)
                 transport.close()
                 return web.Response()
             case Fault.RESET:
                 transport.close()
                 return web.Response()
             case Fault.SWALLOWED:
-                await self._answer(asked, body)
+                await self.answer(asked, body)
                 await self._hanging.wait()
                 return web.Response(status=503)
             case Fault.CUT:
-                text = json.dumps(await self._answer(asked, body)).encode()
+                text = json.dumps(await self.answer(asked, body)).encode()
                 response = web.StreamResponse(headers={"Content-Length": str(len(text))})
                 await response.prepare(request)
                 await response.write(text[: len(text) // 2])
                 transport.close()
                 return response
             case Fault.TRUNCATED:
-                text = json.dumps(await self._answer(asked, body))
+                text = json.dumps(await self.answer(asked, body))
                 return web.Response(text=text[: len(text) // 2], content_type="application/json")
             case Fault.WRONG_ID:
-                answer = await self._answer(asked, body)
+                answer = await self.answer(asked, body)
                 return web.json_response(answer | {"id": asked["id"] + 1})
             case Fault.HTML:
                 return web.Response(text="<html><body>Just a moment…</body></html>", content_type="text/html")
@@ -214,6 +222,13 @@ async def wire(
 ) -> AsyncGenerator[Wire]:
     """A node that listens on loopback for as long as the block runs; `path` may carry a key."""
     proxy = Wire(upstream=upstream, answers=answers or {})
+    async with served(proxy, path):
+        yield proxy
+
+
+@asynccontextmanager
+async def served(proxy: Wire, path: str = "/") -> AsyncGenerator[None]:
+    """Lets it listen on a free port of loopback, and tells it its URL."""
     app = web.Application(client_max_size=2**27)
     app.router.add_post("/{path:.*}", proxy.handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -225,7 +240,7 @@ async def wire(
     try:
         async with aiohttp.ClientSession() as session:
             proxy.session = session
-            yield proxy
+            yield
     finally:
         proxy.release()
         await runner.cleanup()

@@ -1,0 +1,92 @@
+"""A plan tried out before it is signed: what of it succeeds, as the one transaction that carries it out."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keeper.chain.batch import Batch
+from keeper.chain.simulate import Simulator
+from keeper.core.economics import fee_ceiling_wei, plan_gas
+from keeper.core.fees import DataFee
+from keeper.core.plan import Plan
+from keeper.core.snapshot import Snapshot, SubaccountId
+from keeper.documents import plan_document
+from keeper.protocols.guard_batch import (
+    TRANSACTION_GAS_MAX,
+    encode_rebalance,
+    plan_id,
+    rescue_gas,
+    simulated_gas,
+    transaction_gas,
+)
+
+ENVELOPE_BYTES = 120
+"""What an EIP-1559 transaction has around its calldata: fees, nonce, address, signature."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a batch has to keep to."""
+
+    deadline_seconds: int
+    block_seconds: int
+    fee_share_of_value_bps: int
+    max_fee_wei: int
+    data_fee: DataFee
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A plan whose every rescue succeeded in a simulation, with its batch; None when nothing is left of it."""
+
+    plan: Plan
+    batch: Batch | None
+    left_over: tuple[SubaccountId, ...] = ()
+    """Whose rescues succeed as well and do not fit into one transaction: they are in the next batch."""
+
+
+async def try_out(plan: Plan, snapshot: Snapshot, simulator: Simulator, terms: Terms) -> Trial:
+    """A rescue that fails is dropped alone and the others are kept. Raises ChainError."""
+    id = _plan_id(plan, snapshot)
+    deadline = snapshot.block.timestamp + terms.deadline_seconds
+
+    def encode(places: Sequence[int], budgets: Sequence[int]) -> tuple[bytes, int]:
+        part = plan.only(places)
+        calldata = encode_rebalance(part, snapshot, id, deadline, budgets)
+        gas = transaction_gas(calldata, part, budgets) + terms.data_fee.gas(len(calldata) + ENVELOPE_BYTES)
+        return calldata, gas
+
+    rehearsal = await simulator.rehearse(
+        len(plan.rescues),
+        lambda places: encode(places, [simulated_gas(plan.rescues[place]) for place in places]),
+        snapshot.block,
+        snapshot.block.timestamp + terms.block_seconds,
+    )
+    gas_max = min(TRANSACTION_GAS_MAX, snapshot.block.gas_limit)
+    passed, left_over = list(rehearsal.passed), list[SubaccountId]()
+    calldata, gas = b"", 0
+    while passed:
+        calldata, gas = encode(passed, [rescue_gas(rehearsal.results[place].gas_used) for place in passed])
+        if gas <= gas_max:
+            break
+        # From the end: what comes earlier was tried out without it, and nothing else was.
+        left_over.append(plan.rescues[passed.pop()].recipient)
+    refused = {plan.rescues[place].recipient: reason for place, reason in rehearsal.refused.items()}
+    proven = plan.only(passed).blocked(refused)
+    if not passed:
+        alone = f"its rescue alone takes more gas than the {gas_max} that a transaction may have"
+        return Trial(proven.blocked(dict.fromkeys(left_over, alone)), None)
+    ceiling = fee_ceiling_wei(
+        snapshot, proven.rescues, plan_gas(proven.rescues), terms.fee_share_of_value_bps, terms.max_fee_wei
+    )
+    batch = Batch("0x" + id.hex(), proven.lane, calldata, gas, deadline, ceiling)
+    return Trial(proven, batch, tuple(left_over))
+
+
+def _plan_id(plan: Plan, snapshot: Snapshot) -> bytes:
+    """The guard's next sequence number and a digest of what is to be done."""
+    if snapshot.guard is None:
+        raise ValueError("a plan with rescues needs a guard")
+    document = json.dumps(plan_document(plan, snapshot), sort_keys=True)
+    return plan_id(snapshot.guard.last_sequence + 1, hashlib.sha256(document.encode()).digest())

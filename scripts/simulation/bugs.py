@@ -1,0 +1,266 @@
+"""Known bugs, put back into the keeper from outside: whoever trusts a simulation has to see it find something.
+
+Each is a way in which keepers have failed, as a patch of a named function for as long as a simulation runs; the product
+has no switch for any of them.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from keeper.chain import connect, dispatcher
+from keeper.chain.clock import SystemClock
+from keeper.chain.dispatcher import Dispatcher
+from keeper.chain.heads import Heads
+from keeper.chain.outlet import Outlet
+from keeper.core import steps
+from keeper.core.fees import Fees
+from keeper.core.intent import Intent
+from keeper.core.snapshot import Fresh, Reading, Stale, Subaccount, Unknown
+from keeper.errors import NodeRefused, NodeUnreachable
+from keeper.journal import Journal
+from keeper.protocols import portfolio
+from keeper.protocols.morpho.adapter import Market, MorphoBlue
+from scripts.simulation.judge import Rule
+from scripts.simulation.trial import simulate
+from scripts.simulation.weather import Level
+
+Patches = Callable[[], Iterable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """One bug, where to look for it and how it shows."""
+
+    name: str
+    level: Level
+    rules: AbstractSet[Rule]
+    """Which of them it breaks; one of them is enough to be found."""
+    seeds: int
+    """Within so many from 0 on it is found."""
+    sample: Sequence[int]
+    """Some of them, of which one finds it: for whoever has no time for all."""
+    patches: Patches
+
+    def first_found(self, seeds: Iterable[int] | None = None) -> int | None:
+        """The first of the seeds, all unless said, whose simulation breaks one of the rules; None when none does."""
+        with in_place(self):
+            for seed in range(self.seeds) if seeds is None else seeds:
+                found = {violation.rule for violation in simulate(seed, level=self.level).violations}
+                if found & self.rules:
+                    return seed
+        return None
+
+
+@contextmanager
+def in_place(bug: Bug) -> Generator[None]:
+    """The keeper has the bug for as long as the block runs."""
+    patches = list(bug.patches())
+    for each in patches:
+        each.start()
+    try:
+        yield
+    finally:
+        for each in reversed(patches):
+            each.stop()
+
+
+# Each of them ---------------------------------------------------------------------------------------------------------
+
+
+def _instead(place: Any, name: str, make: Callable[[Any], Callable[..., Any]]) -> Any:
+    """A patch of one function; `make` is given the original."""
+    return patch.object(place, name, make(getattr(place, name)))
+
+
+def _always(answer: Any) -> Callable[[Any], Callable[..., Any]]:
+    def make(_original: Any) -> Callable[..., Any]:
+        return lambda *_arguments, **_more: answer
+
+    return make
+
+
+def _restart_forgets() -> Iterable[Any]:
+    """A new process knows nothing of what is on its way, and uses its nonce again."""
+    for name in ("open_intents", "intents_from_nonce", "untold_intents"):
+        yield _instead(Journal, name, _always(()))
+
+
+def _only_the_latest_hash() -> Iterable[Any]:
+    """Of a transaction that was made dearer only the last bytes are watched."""
+
+    def make(receipts: Any) -> Callable[..., Any]:
+        async def latest(self: Dispatcher, intents: Iterable[Intent]) -> Any:
+            return await receipts(self, [replace(each, attempts=each.attempts[-1:]) for each in intents])
+
+        return latest
+
+    yield _instead(Dispatcher, "_receipts", make)
+
+
+def _unknown_is_as_before() -> Iterable[Any]:
+    """An account that cannot be read is taken to be as it was when it last could."""
+    known: dict[str, Subaccount] = {}
+
+    def make(decode: Any) -> Callable[..., Any]:
+        def remembering(self: MorphoBlue, market: Market, *more: Any) -> Subaccount:
+            read: Subaccount = decode(self, market, *more)
+            if isinstance(read.reading, Unknown):
+                return known.get(market.id, read)
+            known[market.id] = read
+            return read
+
+        return remembering
+
+    yield _instead(MorphoBlue, "_subaccount", make)
+
+
+def _cheap_bump() -> Iterable[Any]:
+    """A replacement is a twentieth dearer."""
+
+    def bumped(fees: Fees) -> Fees:
+        return Fees(fees.max_fee_wei * 21 // 20, fees.tip_wei * 21 // 20)
+
+    yield patch.object(Fees, "bumped", bumped)
+
+
+def _sent_before_written() -> Iterable[Any]:
+    """The node has the bytes before the journal has."""
+
+    def make(sign_and_offer: Any) -> Callable[..., Any]:
+        async def hasty(self: Any, signing: Intent, transaction: Any, block: Any) -> Any:
+            save = self._watched.save
+            unwritten: list[Intent] = []
+
+            def remember(changed: Intent, _block: Any) -> Intent:
+                unwritten.append(changed)
+                return changed
+
+            with patch.object(self._watched, "save", remember):
+                result = await sign_and_offer(self, signing, transaction, block)
+            for changed in unwritten:
+                save(changed, block)
+            return result
+
+        return hasty
+
+    yield _instead(Dispatcher, "_sign_and_offer", make)
+
+
+def _reorganisation_ignored() -> Iterable[Any]:
+    """A receipt is believed for good, whatever becomes of its block."""
+
+    def make(advance: Any) -> Callable[..., Any]:
+        async def believing(self: Dispatcher, block: Any, *, blocks_may_be_gone: bool = False, **more: Any) -> Any:  # noqa: ARG001
+            return await advance(self, block, **more)
+
+        return believing
+
+    yield _instead(Dispatcher, "advance", make)
+    yield _instead(steps, "_is_final", _always(True))
+
+
+def _old_head() -> Iterable[Any]:
+    """The age of a head is not looked at."""
+
+    def make(report: Any) -> Callable[..., Any]:
+        async def ageless(self: Heads) -> Any:
+            with _instead(SystemClock, "now", _always(0.0)):
+                return await report(self)
+
+        return ageless
+
+    yield _instead(Heads, "_next", make)
+
+
+def _no_deadline() -> Iterable[Any]:
+    """A batch is sent again and again, long after the guard would refuse it."""
+
+    def make(decide: Any) -> Callable[..., Any]:
+        def forever(intent: Intent, *more: Any) -> Any:
+            return decide(replace(intent, deadline=2**40), *more)
+
+        return forever
+
+    yield _instead(dispatcher, "next_step", make)
+
+
+def _no_budget() -> Iterable[Any]:
+    """What gas costs is nobody's business."""
+    yield _instead(Dispatcher, "_objection", _always(None))
+
+
+def _stale_is_fresh() -> Iterable[Any]:
+    """The age of a price is not looked at."""
+
+    def make(judge: Any) -> Callable[..., Any]:
+        def trusting(*arguments: Any) -> Reading:
+            judged: Reading = judge(*arguments)
+            return Fresh() if isinstance(judged, Stale) else judged
+
+        return trusting
+
+    yield _instead(portfolio, "judge", make)
+
+
+def _lost_answer_is_a_refusal() -> Iterable[Any]:
+    """A connection that breaks while sending is taken for a no: the intent is dropped, though its bytes may land."""
+
+    def make(offer: Any) -> Callable[..., Any]:
+        async def doubting(self: Outlet, raw: bytes, **more: Any) -> None:
+            try:
+                await offer(self, raw, **more)
+            except NodeUnreachable as fault:
+                raise NodeRefused(str(fault), reason="exceeds maximum") from fault
+
+        return doubting
+
+    yield _instead(Outlet, "offer", make)
+
+
+def _silent_silence() -> Iterable[Any]:
+    """A node that stands still is waited for, quietly."""
+
+    def make(wait: Any) -> Callable[..., Any]:
+        async def patient(self: Any, deadline: float) -> Any:
+            self._next_silence_at = float("inf")
+            return await wait(self, min(deadline, self._poll_at))
+
+        return patient
+
+    yield _instead(Heads, "_hints_until", make)
+
+
+def _quorum_of_one() -> Iterable[Any]:
+    """The first endpoint that answers is believed, whatever the others say."""
+
+    def make(quorum_rpc: Any) -> Callable[..., Any]:
+        return lambda pool, _quorum, **more: quorum_rpc(pool, 1, **more)
+
+    yield _instead(connect, "QuorumRpc", make)
+
+
+def _never_ready() -> Iterable[Any]:
+    """Whatever is planned waits for a batch in flight that there is not."""
+    yield _instead(Dispatcher, "takes", _always(False))
+
+
+BUGS = (
+    Bug("restart forgets", Level.KILLS, {Rule.BUMP, Rule.FORGOTTEN, Rule.TWICE}, 40, (22,), _restart_forgets),
+    Bug("only the latest hash", Level.CHAIN, {Rule.FORGOTTEN}, 40, (15,), _only_the_latest_hash),
+    Bug("unknown is as before", Level.CHAIN, {Rule.UNKNOWN}, 40, (17,), _unknown_is_as_before),
+    Bug("cheap bump", Level.CHAIN, {Rule.BUMP}, 20, (0,), _cheap_bump),
+    Bug("sent before written", Level.KILLS, {Rule.FORGOTTEN, Rule.BUMP}, 40, (2,), _sent_before_written),
+    Bug("reorganisation ignored", Level.CHAIN, {Rule.BELIEVED, Rule.FORGOTTEN}, 20, (0,), _reorganisation_ignored),
+    Bug("old head", Level.NETWORK, {Rule.OLD_HEAD}, 60, (59,), _old_head),
+    Bug("no deadline", Level.CHAIN, {Rule.DEADLINE}, 60, (32,), _no_deadline),
+    Bug("no budget", Level.CHAIN, {Rule.BUDGET}, 40, (8,), _no_budget),
+    Bug("stale is fresh", Level.CHAIN, {Rule.UNKNOWN}, 60, (39,), _stale_is_fresh),
+    Bug("lost answer is a refusal", Level.NETWORK, {Rule.FORGOTTEN, Rule.BUMP}, 120, (101,), _lost_answer_is_a_refusal),
+    Bug("quorum of one", Level.LIARS, {Rule.TRUTH, Rule.BELIEVED}, 20, (1,), _quorum_of_one),
+    Bug("never ready", Level.CALM, {Rule.LEFT_TO_DIE}, 20, (13,), _never_ready),
+    Bug("silent silence", Level.NETWORK, {Rule.SILENCE}, 60, (43,), _silent_silence),
+)
