@@ -2,7 +2,6 @@
 pragma solidity 0.8.34;
 
 import {IMarginGuard} from "../src/interfaces/IMarginGuard.sol";
-import {Setting} from "./Setting.sol";
 import {GasAccounts} from "./GasAccounts.sol";
 import {IComptrollerInFull, IVTokenInFull, VenusMarkets} from "./venus/VenusMarkets.sol";
 
@@ -17,7 +16,7 @@ contract GasPairsVenusTest is GasAccounts, VenusMarkets {
     IVTokenInFull private vWeth;
     IVTokenInFull private vUsdc;
 
-    function setUp() public override(GasAccounts, Setting) {
+    function setUp() public override {
         GasAccounts.setUp();
         _deployVenus();
         comptroller = _pool();

@@ -61,7 +61,12 @@ def test_the_readme_shows_what_each_check_costs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "header"), [("GasPairs", "| from, to |"), ("GasPairsEuler", "| from, to, on the stand-in |")]
+    ("table", "header"),
+    [
+        ("GasPairs", "| from, to |"),
+        ("GasPairsEuler", "| from, to, on the stand-in |"),
+        ("GasPairsVenus", "| from, to, with Venus |"),
+    ],
 )
 def test_the_readme_shows_the_gas_of_every_pair_of_protocols(table: str, header: str) -> None:
     measured = json.loads((CONTRACTS / "snapshots" / f"{table}.json").read_text())
