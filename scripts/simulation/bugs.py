@@ -249,9 +249,13 @@ def _quorum_of_one() -> Iterable[Any]:
     yield _instead(connect, "QuorumRpc", make)
 
 
-def _never_ready() -> Iterable[Any]:
-    """Whatever is planned waits for a batch in flight that there is not."""
-    yield _instead(Dispatcher, "takes", _always(False))
+def _sent_to_nobody() -> Iterable[Any]:
+    """What is signed counts as sent and reaches no node."""
+
+    async def offer(_self: Outlet, _raw: bytes, **_more: Any) -> None:
+        return None
+
+    yield patch.object(Outlet, "offer", offer)
 
 
 # The days on which they show ----------------------------------------------------------------------------------------
@@ -331,6 +335,6 @@ BUGS = (
         "lost answer is a refusal", Level.NETWORK, {Rule.FORGOTTEN, Rule.BUMP}, LOSES_ANSWERS, _lost_answer_is_a_refusal
     ),
     Bug("quorum of one", Level.LIARS, {Rule.TRUTH, Rule.BELIEVED}, _any_day, _quorum_of_one),
-    Bug("never ready", Level.CALM, {Rule.LEFT_TO_DIE}, _any_day, _never_ready),
+    Bug("sent to nobody", Level.CALM, {Rule.LEFT_TO_DIE}, _any_day, _sent_to_nobody),
     Bug("silent silence", Level.NETWORK, {Rule.SILENCE}, STANDS_STILL, _silent_silence),
 )
