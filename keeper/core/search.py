@@ -24,6 +24,7 @@ from keeper.core.units import WAD, Wad
 NODES_MAX = 100
 """How often a demand, or what is left of it, may be looked at in one order; more where there are fewer orders."""
 NODES_IN_ALL_MAX = 10_000
+"""In all orders, about."""
 LOTS_MAX = 100
 """How many orders are drawn by lot in a search for sources of less cost."""
 FEW_ORDERS = 3
