@@ -127,7 +127,9 @@ class Trial:
         calm = slot - self._weather.slots
         newest = max((block.number for block in self.chain.with_transactions()), default=0)
         is_over = not self._pool.waiting() and newest <= self.chain.head.number - SETTLING_BLOCKS
-        return calm >= QUIET_SLOTS or (calm >= BREATHING_SLOTS and is_over)
+        was_stalled = self._weather.stalled.end > self._weather.slots - SETTLING_BLOCKS
+        least = SETTLING_BLOCKS if was_stalled else BREATHING_SLOTS
+        return calm >= QUIET_SLOTS or (calm >= least and is_over)
 
     # Each slot --------------------------------------------------------------------------------------------------------
 
