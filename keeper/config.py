@@ -135,7 +135,7 @@ def _sentence(problem: ErrorDetails, path: Path) -> str:
         case "hidden":
             return f"{where}: expected {message}."
         case "union_tag_invalid" | "union_tag_not_found":
-            return f'{where}: kind must be "morpho_blue", "aave_v3", "euler_v2" or "wallet".'
+            return f'{where}: kind must be "morpho_blue", "aave_v3", "euler_v2", "venus_pool" or "wallet".'
         case "model_type" | "model_attributes_type" | "dict_type":
             return f"{where} must be a section, not {found}."
         case "too_short" | "string_too_short":

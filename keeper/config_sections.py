@@ -144,6 +144,20 @@ class EulerV2Section(Section):
     )
 
 
+class VenusPoolSection(Section):
+    """[[protocols]] kind = "venus_pool": one isolated pool of Venus, one subaccount for each account."""
+
+    kind: Literal["venus_pool"] = Field(description='"venus_pool"')
+    comptroller: ChainAddress = Field(description="the pool's comptroller; each pool has a section of its own")
+    accounts: tuple[ChainAddress, ...] = Field(
+        default=(),
+        description="the accounts that are kept, the owner's own unless said; another one has to `join` the guard",
+    )
+    markets: tuple[ChainAddress, ...] = Field(
+        min_length=1, description="the markets (vTokens) that may move between accounts, be received and be repaid"
+    )
+
+
 class WalletSection(Section):
     """[[protocols]] kind = "wallet": the owner's own tokens, given within their allowance to the guard."""
 
@@ -152,7 +166,8 @@ class WalletSection(Section):
 
 
 ProtocolSection = Annotated[
-    MorphoBlueSection | AaveV3Section | EulerV2Section | WalletSection, Field(discriminator="kind")
+    MorphoBlueSection | AaveV3Section | EulerV2Section | VenusPoolSection | WalletSection,
+    Field(discriminator="kind"),
 ]
 
 
@@ -424,6 +439,7 @@ TABLES: tuple[tuple[str, type[Section]], ...] = (
     ('[[protocols]] kind = "morpho_blue"', MorphoBlueSection),
     ('[[protocols]] kind = "aave_v3"', AaveV3Section),
     ('[[protocols]] kind = "euler_v2"', EulerV2Section),
+    ('[[protocols]] kind = "venus_pool"', VenusPoolSection),
     ('[[protocols]] kind = "wallet"', WalletSection),
     ("[prices]", PricesSection),
     ("[[prices.feeds]]", FeedSection),

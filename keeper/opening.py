@@ -26,7 +26,7 @@ from keeper.daemon import CycleReport, Keeper
 from keeper.endpoints import EndpointWatch
 from keeper.errors import ConfigError, KeeperError
 from keeper.journal import Journal, Retention, open_writer
-from keeper.protocols.guard_setup import guard_code_hash
+from keeper.protocols.guard_setup import guard_code_hash, library_address, library_code_hash
 from keeper.session import Session, open_session
 from keeper.telemetry import Metrics, Vitals
 
@@ -122,15 +122,21 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
 
 
 async def _require_own_guard(session: Session, snapshot: Snapshot, guard: Address) -> None:
-    """Raises ConfigError for any other contract in the guard's place: nobody knows what it does with permissions.
+    """Raises ConfigError for any other contract in the guard's place, or its library's: nobody knows what it does.
 
     A guard that is not there yet is no reason not to start: it is an alarm until `keeper setup` deployed it.
     """
-    owner = session.config.guard.owner
-    code = await session.rpc.code(guard, snapshot.block.hash)
-    if not code or keccak(code) == guard_code_hash(owner):
+    owner, block_hash = session.config.guard.owner, snapshot.block.hash
+    code = await session.rpc.code(guard, block_hash)
+    if not code:
         return
-    problem = snapshot.guard_problem or f"the code at {guard} is not the guard that this keeper was built with"
+    if keccak(code) == guard_code_hash(owner):
+        library = library_address()
+        if keccak(await session.rpc.code(library, block_hash)) == library_code_hash():
+            return
+        problem = f"the code at {library} is not the library that the guard is linked with"
+    else:
+        problem = snapshot.guard_problem or f"the code at {guard} is not the guard that this keeper was built with"
     raise ConfigError(f"{problem[0].upper()}{problem[1:]}; `keeper check` says more.")
 
 

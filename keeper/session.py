@@ -20,6 +20,7 @@ from keeper.config_sections import (
     EulerV2Section,
     MorphoBlueSection,
     ProtocolSection,
+    VenusPoolSection,
     WalletSection,
 )
 from keeper.core.policy import AccountSettings, DonorsOrder, Policy, PolicySettings, PriceLimits, resolve
@@ -35,6 +36,7 @@ from keeper.protocols.portfolio import (
     Portfolio,
     PortfolioSettings,
     ProtocolSettings,
+    VenusSettings,
     WalletSettings,
     discover,
 )
@@ -122,6 +124,8 @@ def _protocol_settings(section: ProtocolSection) -> ProtocolSettings:
             return AaveSettings(section.pool, section.accounts, section.assets)
         case EulerV2Section():
             return EulerSettings(section.evc, section.vaults)
+        case VenusPoolSection():
+            return VenusSettings(section.comptroller, section.accounts, section.markets)
         case WalletSection():
             return WalletSettings(section.tokens)
 

@@ -225,11 +225,17 @@ def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.Mo
         ("protocols = []", "keeper.toml: [[protocols]] must not be empty."),
         (
             "[[protocols]]\nkind = 'aave'",
-            'keeper.toml: [[protocols]] number 1: kind must be "morpho_blue", "aave_v3", "euler_v2" or "wallet".',
+            (
+                'keeper.toml: [[protocols]] number 1: kind must be "morpho_blue", "aave_v3", "euler_v2", "venus_pool" '
+                'or "wallet".'
+            ),
         ),
         (
             "[[protocols]]\ntokens = []",
-            'keeper.toml: [[protocols]] number 1: kind must be "morpho_blue", "aave_v3", "euler_v2" or "wallet".',
+            (
+                'keeper.toml: [[protocols]] number 1: kind must be "morpho_blue", "aave_v3", "euler_v2", "venus_pool" '
+                'or "wallet".'
+            ),
         ),
         (
             "[[protocols]]\nkind = 'wallet'\ntokens = []",

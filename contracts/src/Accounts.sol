@@ -7,6 +7,7 @@ import {AaveV3} from "./protocols/AaveV3.sol";
 import {EulerV2} from "./protocols/EulerV2.sol";
 import {MorphoBlue} from "./protocols/MorphoBlue.sol";
 import {Record} from "./Record.sol";
+import {Shares} from "./Shares.sol";
 
 /// @notice Which accounts the guard knows, the owner's limits for each, and whose holders take part.
 /// @dev A holder that joins trusts the owner: the owner may enrol its accounts and have their collateral moved to others.
@@ -161,10 +162,10 @@ abstract contract Accounts is IMarginGuard {
         _requireDistinctTokens(enrolment.assets);
         if (enrolment.protocol == Protocol.Wallet) {
             if (enrolment.target != address(0) || enrolment.key != 0) revert WalletHasNoTarget();
-        } else if (enrolment.protocol == Protocol.Aave) {
-            if (enrolment.key != 0) revert AaveHasNoKey();
-        } else {
+        } else if (enrolment.protocol == Protocol.Euler) {
             EulerV2.accountOf(enrolment.holder, enrolment.key);
+        } else if (enrolment.key != 0) {
+            revert KeyIsNotZero();
         }
         assets = new Asset[](enrolment.assets.length);
         for (uint256 i; i < assets.length; ++i) {
@@ -173,9 +174,9 @@ abstract contract Accounts is IMarginGuard {
     }
 
     function _asset(Protocol protocol, address target, address listed) private view returns (Asset memory) {
+        if (protocol == Protocol.Wallet) return Asset(listed, listed, address(0));
         if (protocol == Protocol.Aave) return AaveV3.assetOf(target, listed);
-        if (protocol == Protocol.Euler) return EulerV2.assetOf(target, listed);
-        return Asset(listed, listed, address(0));
+        return Shares.assetOf(protocol, target, listed);
     }
 
     /// @dev Another policy is another record; the one before stays behind as code that nothing leads to.

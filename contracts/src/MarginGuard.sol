@@ -2,7 +2,6 @@
 pragma solidity 0.8.34;
 
 import {Accounts} from "./Accounts.sol";
-import {IEulerVault} from "./interfaces/IEuler.sol";
 import {Asset} from "./interfaces/IMarginGuard.sol";
 import {IMorpho} from "./interfaces/IMorpho.sol";
 import {AaveV3} from "./protocols/AaveV3.sol";
@@ -10,6 +9,7 @@ import {EulerV2} from "./protocols/EulerV2.sol";
 import {MorphoBlue} from "./protocols/MorphoBlue.sol";
 import {Wallet} from "./protocols/Wallet.sol";
 import {RollingCap} from "./RollingCap.sol";
+import {Shares} from "./Shares.sol";
 import {Token} from "./Token.sol";
 
 /// @notice Lets a keeper move the owner's collateral between the owner's own accounts, within the owner's limits.
@@ -276,7 +276,7 @@ contract MarginGuard is Accounts {
             if (!_isNear(standing.booked + total, before, ROUNDING)) {
                 revert RepaymentDiffers(recipient.index, total, before, standing.booked);
             }
-        } else if (!_isNear(standing.booked, before + total, (next - first) * _rounding(recipient))) {
+        } else if (!_isNear(standing.booked, before + total, (next - first) * _rounding(recipient, standing.asset))) {
             revert CreditDiffers(recipient.index, total, before, standing.booked);
         }
     }
@@ -307,7 +307,7 @@ contract MarginGuard is Accounts {
         if (isGathered) _withdraw(donor, left.asset, transfer.amount);
         else _send(donor, left.asset, recipient, transfer.amount);
         _read(left, donor);
-        if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor))) {
+        if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor, left.asset))) {
             revert DebitDiffers(donor.index, transfer.amount, heldBefore, left.booked);
         }
         if (left.health < donor.policy.hardFloor) {
@@ -354,42 +354,37 @@ contract MarginGuard is Accounts {
         if (a.protocol == Protocol.Morpho) IMorpho(a.target).accrueInterest(a.market);
     }
 
-    /// @dev For accounts whose interest is accrued in this transaction: the recipient, and donors that gave.
-    function _read(Standing memory standing, Facts memory a) private view {
+    /// @dev For accounts of Morpho whose interest is accrued in this transaction: the recipient, and donors that gave.
+    function _read(Standing memory standing, Facts memory a) private {
         if (a.protocol == Protocol.Morpho) {
             uint256 debt;
             (standing.health, standing.booked, debt) = IMorpho(a.target).standing(a.key, a.market, a.holder);
             if (standing.isOwed) standing.booked = debt;
             standing.breakEven = a.market.lltv;
-            return;
-        }
-        if (a.protocol == Protocol.Wallet) {
+        } else if (a.protocol == Protocol.Wallet) {
             standing.health = NO_DEBT;
+            standing.booked = Token.balance(standing.asset.form, a.holder);
         } else if (a.protocol == Protocol.Aave) {
             (standing.health, standing.breakEven) = AaveV3.health(a.target, a.holder);
+            standing.booked = Token.balance(standing.isOwed ? standing.asset.debt : standing.asset.form, a.holder);
         } else {
-            (standing.health, standing.breakEven) = EulerV2.health(a.target, _account(a), a.assets);
+            (standing.health, standing.breakEven, standing.booked) =
+                Shares.standing(a.protocol, a.target, _account(a), a.assets, standing.asset, standing.isOwed);
         }
-        standing.booked = standing.isOwed ? _owed(a, standing.asset) : _held(a, standing.asset);
     }
 
     /// @return What the account has of an asset, in the underlying, by the books of the protocol or the token.
-    function _held(Facts memory a, Asset memory asset) private view returns (uint256) {
+    function _held(Facts memory a, Asset memory asset) private returns (uint256) {
         if (a.protocol == Protocol.Morpho) return IMorpho(a.target).held(a.key, a.holder);
-        if (a.protocol == Protocol.Euler) return EulerV2.held(asset, _account(a));
-        return Token.balance(asset.form, a.holder);
-    }
-
-    function _owed(Facts memory a, Asset memory asset) private view returns (uint256) {
-        if (a.protocol == Protocol.Euler) return IEulerVault(asset.debt).debtOf(_account(a));
-        return Token.balance(asset.debt, a.holder);
+        if (a.protocol == Protocol.Wallet || a.protocol == Protocol.Aave) return Token.balance(asset.form, a.holder);
+        return Shares.held(a.protocol, asset, _account(a));
     }
 
     function _withdraw(Facts memory a, Asset memory asset, uint256 amount) private {
         if (a.protocol == Protocol.Wallet) Wallet.withdraw(a.holder, asset.underlying, amount);
         else if (a.protocol == Protocol.Morpho) IMorpho(a.target).withdraw(a.market, a.holder, amount);
         else if (a.protocol == Protocol.Aave) AaveV3.withdraw(a.target, asset, a.holder, amount);
-        else EulerV2.withdraw(asset, _account(a), amount);
+        else Shares.withdraw(a.protocol, asset, _account(a), amount);
     }
 
     /// @dev In the form that both hold it in, without being withdrawn.
@@ -397,7 +392,7 @@ contract MarginGuard is Accounts {
         if (donor.protocol == Protocol.Aave) {
             AaveV3.transfer(donor.target, asset, donor.holder, recipient.holder, amount);
         } else {
-            EulerV2.transfer(asset, _account(donor), _account(recipient), amount);
+            Shares.transfer(donor.protocol, donor.target, asset, _account(donor), _account(recipient), amount);
         }
     }
 
@@ -405,20 +400,22 @@ contract MarginGuard is Accounts {
     function _supply(Facts memory a, Asset memory asset, uint256 amount) private {
         if (a.protocol == Protocol.Morpho) IMorpho(a.target).supply(a.market, a.holder, amount);
         else if (a.protocol == Protocol.Aave) AaveV3.supply(a.target, asset, a.holder, amount);
-        else EulerV2.supply(asset, _account(a), amount);
+        else Shares.supply(a.protocol, a.target, asset, _account(a), amount);
     }
 
     function _repay(Facts memory a, Asset memory asset, uint256 amount) private {
         if (a.protocol == Protocol.Morpho) IMorpho(a.target).repay(a.market, a.holder, amount);
         else if (a.protocol == Protocol.Aave) AaveV3.repay(a.target, asset, a.holder, amount);
-        else EulerV2.repay(asset, _account(a), amount);
+        else Shares.repay(a.protocol, asset, _account(a), amount);
     }
 
     /// @return By how much the protocol's own rounding may change what it books of one amount.
-    function _rounding(Facts memory a) private pure returns (uint256) {
-        return a.protocol == Protocol.Wallet || a.protocol == Protocol.Morpho ? 0 : ROUNDING;
+    function _rounding(Facts memory a, Asset memory asset) private view returns (uint256) {
+        if (a.protocol == Protocol.Wallet || a.protocol == Protocol.Morpho) return 0;
+        return a.protocol == Protocol.Venus ? ROUNDING + Shares.grain(asset.form) : ROUNDING;
     }
 
+    /// @dev Of a protocol with shares; only Euler's have keys.
     function _account(Facts memory a) private pure returns (address) {
         return EulerV2.accountOf(a.holder, a.key);
     }

@@ -245,7 +245,12 @@ abstract contract Setting is Test {
         return IMarginGuard.Transfer(IMarginGuard.Kind.Cross, from, 0, 0, amount);
     }
 
-    function _rescue(uint16 to, IMarginGuard.Transfer memory one) internal pure returns (IMarginGuard.Rescue memory) {
+    function _rescue(uint16 to, IMarginGuard.Transfer memory one)
+        internal
+        pure
+        virtual
+        returns (IMarginGuard.Rescue memory)
+    {
         IMarginGuard.Transfer[] memory list = new IMarginGuard.Transfer[](1);
         list[0] = one;
         return IMarginGuard.Rescue({to: to, minHealthAfter: 0, gas: RESCUE_GAS, transfers: list});
@@ -254,6 +259,7 @@ abstract contract Setting is Test {
     function _rescue(uint16 to, IMarginGuard.Transfer memory one, IMarginGuard.Transfer memory two)
         internal
         pure
+        virtual
         returns (IMarginGuard.Rescue memory)
     {
         IMarginGuard.Transfer[] memory list = new IMarginGuard.Transfer[](2);

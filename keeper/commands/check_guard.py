@@ -15,9 +15,10 @@ from keeper.protocols.aave.adapter import AaveV3
 from keeper.protocols.abi import ZERO_ADDRESS, interface
 from keeper.protocols.base import Call
 from keeper.protocols.euler.adapter import EulerV2
-from keeper.protocols.guard_setup import guard_address, guard_code_hash
+from keeper.protocols.guard_setup import guard_address, guard_code_hash, library_address, library_code_hash
 from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.permissions import Permission, decode_permissions, permission_calls, questions
+from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
 from keeper.report import amount_text, short, usd_text
 from keeper.session import Session
@@ -27,7 +28,8 @@ async def code_findings(session: Session, snapshot: Snapshot) -> list[Finding]:
     """Whether there is code at every address that is called, and the guard's is the one that was built with this."""
     guard = session.config.guard.address or guard_address(session.config.guard.owner)
     code = await session.rpc.code(guard, snapshot.block.hash)
-    findings = [_guard_code(session, snapshot, code, guard)]
+    library = await session.rpc.code(library_address(), snapshot.block.hash)
+    findings = [_guard_code(session, snapshot, code, guard), _library_code(library)]
     for adapter in session.portfolio.topology.adapters:
         match adapter:
             case MorphoBlue():
@@ -36,6 +38,8 @@ async def code_findings(session: Session, snapshot: Snapshot) -> list[Finding]:
                 check, name, address, key = "aave", f"Aave v{adapter.version.name}", adapter.pool.address, "pool"
             case EulerV2():
                 check, name, address, key = "euler", "Euler's connector", adapter.evc, "evc"
+            case VenusPool():
+                check, name, address, key = "venus", "Venus's pool", adapter.pool.comptroller, "comptroller"
             case Wallet():
                 continue
         code = await session.rpc.code(address, snapshot.block.hash)
@@ -63,6 +67,16 @@ def _guard_code(session: Session, snapshot: Snapshot, code: bytes, guard: Addres
         fix = "give it no permission, take back those that it has, and correct [guard]"
         return Finding(Grade.FAILURE, "guard", says, fix)
     return Finding(Grade.FINE, "guard", f"the code at {guard} is the guard's, hash 0x{found.hex()}")
+
+
+def _library_code(code: bytes) -> Finding:
+    address, found, expected = library_address(), keccak(code), library_code_hash()
+    if not code:
+        return Finding(Grade.FAILURE, "library", f"there is no code at {address}", "`keeper setup` deploys it")
+    if found != expected:
+        says = f"the code at {address} (hash 0x{found.hex()}) is not the guard's library (0x{expected.hex()})"
+        return Finding(Grade.FAILURE, "library", says, "take back every permission that the guard has")
+    return Finding(Grade.FINE, "library", f"the code at {address} is the guard's library, hash 0x{found.hex()}")
 
 
 def settings_findings(session: Session, snapshot: Snapshot) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.oracles import Feed
 from keeper.protocols.portfolio import AnyAdapter, Portfolio
+from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
 from keeper.protocols.whereabouts import SEQUENCER_FEEDS
 
@@ -75,6 +76,11 @@ def _protocol(adapter: AnyAdapter) -> str:
         case EulerV2():
             lines.append(f'evc = "{adapter.evc}"')
             lines += _list("vaults", {vault.address: vault.share.symbol for vault in adapter.topology.vaults})
+        case VenusPool():
+            lines.append(f'comptroller = "{adapter.pool.comptroller}"')
+            lines += _list("accounts", {account.address: account.label for account in adapter.pool.accounts})
+            symbols = {market.address: market.share.symbol for market in adapter.pool.markets}
+            lines += _list("markets", {market: symbols[market] for market in adapter.markets})
         case Wallet():
             lines += _list("tokens", {token.address: token.symbol for token in adapter.held})
     return "\n".join(lines)

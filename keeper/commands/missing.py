@@ -10,7 +10,7 @@ from eth_utils.crypto import keccak
 
 from keeper.commands.permitting import needed_places, permission_calls_missing, revocation_calls
 from keeper.commands.wanted import Wanted, by_token, raw_amount
-from keeper.core.snapshot import GuardAccount, GuardProtocol, Snapshot, Token
+from keeper.core.snapshot import GuardAccount, Snapshot, Token
 from keeper.core.units import Address
 from keeper.errors import ConfigError
 from keeper.protocols.abi import interface
@@ -20,15 +20,18 @@ from keeper.protocols.guard_setup import (
     Limits,
     OwnerCall,
     deploy_guard,
+    deploy_library,
     enrol,
     guard_address,
     guard_code_hash,
+    library_address,
     retire,
     set_caps,
     set_keeper,
     set_policy,
     unpause,
 )
+from keeper.protocols.permissions import LISTS_FORMS
 from keeper.session import Session
 
 DEFAULT_WINDOW_SECONDS = 86_400
@@ -54,14 +57,14 @@ async def missing_calls(session: Session, wanted: Wanted) -> list[OwnerCall]:
     code = await session.rpc.code(guard, snapshot.block.hash)
     if code:
         _require_own_guard(guard, owner, code, snapshot)
-        calls: list[OwnerCall] = []
+        calls = await _library_calls(session, snapshot)
     else:
         if guard != guard_address(owner):
             raise ConfigError(
                 f"There is nothing at [guard] address {guard}; leave it out to have the guard at "
                 f"{guard_address(owner)}."
             )
-        calls = [deploy_guard(owner)]
+        calls = [*await _library_calls(session, snapshot), deploy_guard(owner)]
     calls += _retirement_calls(snapshot, guard, wanted)
     enrolments = _kept_enrolments(session, snapshot, wanted)
     calls += _enrolment_calls(session, snapshot, guard, enrolments)
@@ -83,6 +86,14 @@ def _require_own_guard(guard: Address, owner: Address, code: bytes, snapshot: Sn
             f"The code at {guard} is not the guard that this keeper was built with; give it no permission, and "
             "correct [guard] address."
         )
+
+
+async def _library_calls(session: Session, snapshot: Snapshot) -> list[OwnerCall]:
+    """What the guard's code is linked with, where no guard of the chain needed it before.
+
+    Only one code can ever be at its address: the address is made of it.
+    """
+    return [] if await session.rpc.code(library_address(), snapshot.block.hash) else [deploy_library()]
 
 
 # Accounts -------------------------------------------------------------------------------------------------------------
@@ -144,8 +155,8 @@ def _enrolment_calls(
 
 
 def _has_all(known: GuardAccount, enrolment: Enrolment) -> bool:
-    """An enrolment on Euler lists vaults, every other one the tokens themselves."""
-    listed = known.forms if enrolment.protocol is GuardProtocol.EULER else known.assets
+    """An enrolment on Euler lists vaults, one on Venus markets, every other one the tokens themselves."""
+    listed = known.forms if enrolment.protocol in LISTS_FORMS else known.assets
     return set(enrolment.assets) <= set(listed)
 
 

@@ -20,6 +20,7 @@ from keeper.protocols.guard_setup import (
     approve_a_token,
     approve_on_aave,
     approve_shares,
+    approve_v_token,
     authorise_on_morpho,
 )
 from keeper.protocols.morpho.adapter import MorphoBlue
@@ -32,6 +33,7 @@ from keeper.protocols.permissions import (
     questions,
     shares_place,
 )
+from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
 from keeper.session import Session
 
@@ -87,6 +89,8 @@ async def permission_calls_missing(
                     calls.append(approve_on_aave(guard, adapter.pool.address))
             case EulerV2():
                 allowed += _of_sub_accounts(adapter, guard)
+            case VenusPool():
+                allowed += [_owners(owner, token, guard, approve_v_token) for token in adapter.shares()]
             case Wallet():
                 allowed += [_owners(owner, token, guard, approve) for token in adapter.held]
     # A wallet may list the shares of the first sub-account, which is the owner itself.
@@ -179,5 +183,5 @@ def _revocation(guard: Address, owner: Address, place: Place, tokens: Mapping[Ad
             return approve_on_aave(guard, place.contract, is_approved=False)
         case GuardProtocol.EULER:
             return approve_shares(guard, place, token, f"euler {number_of(owner, place.holder)}", 0)
-        case GuardProtocol.WALLET:
+        case GuardProtocol.WALLET | GuardProtocol.VENUS:
             return approve(guard, token, 0)

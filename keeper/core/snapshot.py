@@ -277,6 +277,7 @@ class GuardProtocol(IntEnum):
     MORPHO = 1
     AAVE = 2
     EULER = 3
+    VENUS = 4
 
 
 @dataclass(frozen=True, slots=True)

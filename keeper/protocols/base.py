@@ -44,6 +44,11 @@ class CallResult(NamedTuple):
     success: bool
     data: bytes
 
+    @property
+    def number(self) -> int | None:
+        """The number in a one-word answer; None when it failed or is something else."""
+        return int.from_bytes(self.data) if self.success and len(self.data) == 32 else None
+
     def problem(self, wanted: str) -> str:
         """Why this answer is of no use, where `wanted` (`a price`) was asked for."""
         return f"{len(self.data)} bytes instead of {wanted}" if self.success else explain_revert(self.data)

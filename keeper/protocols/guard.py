@@ -266,12 +266,19 @@ _SENTENCES = {
     "AssetHasNoCode": "there is no token at {token}",
     "WalletHasNoTarget": "a wallet has neither target nor key",
     "PositionUnreadable": "Morpho at {morpho} does not tell what its accounts hold",
-    "AaveHasNoKey": "an Aave account has no key",
+    "KeyIsNotZero": "an account on Aave or Venus has no key",
     "ReserveUnknown": "the Aave pool {pool} has no reserve {underlying}",
     "NotASubAccount": "{key} is not the number of one of Euler's 256 sub-accounts",
     "VaultOfAnotherEVC": "the vault {vault} does not belong to Euler's connector {evc}",
     "ChecksAreDeferred": "it was asked from within a batch of Euler's connector {evc}, where no health is final",
     "ControllerIsNotEnrolled": "its controller {controller} is not one of the vaults that it was enrolled with",
+    "MarketOfAnotherPool": "the market {market} does not belong to Venus's pool {comptroller}",
+    "MarketNotEntered": (
+        "{holder} did not enter Venus's market {market}, so what arrives there would back nothing: it has to send "
+        "enterMarkets"
+    ),
+    "PriceIsZero": "Venus has no price for its market {market}",
+    "AmountTooFine": "{amount} raw units are too few for Venus's market {market}, which rounds: at least {least}",
     "MarketUnknown": "Morpho at {morpho} has no market {id}",
     "RecordNotWritten": "the account's record could not be stored",
     "WindowIsZero": "the cap of {underlying} has a window of zero seconds",

@@ -129,9 +129,9 @@ def _asset_index(account: GuardAccount, token: Address, form: Address | None) ->
 # Of MarginGuard.sol.
 _FINISH_GAS = 30_000
 
-# Measured on the real Morpho: 170k for one transfer between two markets, up to 150k for each further one. For the
-# simulation too much costs nothing; it only has to stay within what a node grants an eth_call.
-_SIMULATED_BASE_GAS = 300_000
+# Measured: 170k for one transfer between two markets of Morpho, 850k from Aave to Venus, up to 270k for each further
+# one. For the simulation too much costs nothing; it only has to stay within what a node grants an eth_call.
+_SIMULATED_BASE_GAS = 700_000
 _SIMULATED_TRANSFER_GAS = 300_000
 
 # Before the first rescue: the dispatch, reading the keeper's slot and writing it, room for the results.

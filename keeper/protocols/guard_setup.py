@@ -40,9 +40,27 @@ class OwnerCall:
 # The code -------------------------------------------------------------------------------------------------------------
 
 
+LIBRARY = "Shares"
+"""The part of the guard that has no room in it, contracts/src/Shares.sol: one for all guards of a chain."""
+
+
 @cache
-def _artefact() -> Mapping[str, Any]:
-    return load_json(GUARD)
+def _artefact(name: str = GUARD) -> Mapping[str, Any]:
+    return load_json(name)
+
+
+def library_address() -> Address:
+    """Where the library is on every chain: written into the guard's code, so there is no choice."""
+    return Address(_artefact(LIBRARY)["address"])
+
+
+def library_init_code() -> bytes:
+    return bytes.fromhex(_artefact(LIBRARY)["bytecode"]["object"][2:])
+
+
+def library_code_hash() -> bytes:
+    """keccak of the code that must be at the library's address, what EXTCODEHASH answers."""
+    return keccak(bytes.fromhex(_artefact(LIBRARY)["deployedBytecode"]["object"][2:]))
 
 
 def guard_init_code(owner: Address) -> bytes:
@@ -100,6 +118,16 @@ def deploy_guard(owner: Address) -> OwnerCall:
         _SALT + guard_init_code(owner),
         0,
         f"Deploys the guard of {owner} at {guard_address(owner)}; by itself it may do nothing.",
+    )
+
+
+def deploy_library() -> OwnerCall:
+    return OwnerCall(
+        DEPLOYER,
+        _SALT + library_init_code(),
+        0,
+        f"Deploys the library that the guard's code is linked with at {library_address()}; it belongs to nobody, keeps "
+        "nothing, and every guard on the chain uses it.",
     )
 
 
@@ -182,6 +210,17 @@ def approve_a_token(guard: Address, a_token: Token, amount_raw: int) -> OwnerCal
         else f"Takes the guard's allowance of {a_token.symbol} back."
     )
     return OwnerCall(a_token.address, interface("ERC20")["approve"].encode(guard, amount_raw), 0, says)
+
+
+def approve_v_token(guard: Address, v_token: Token, amount_raw: int) -> OwnerCall:
+    """Counted in vTokens: the allowance shrinks by what is taken, and a vToken is worth more as interest accrues."""
+    says = (
+        f"Lets the guard take at most {_amount(amount_raw, v_token)} (vTokens) from this account on Venus, into the "
+        "enrolled accounts only, and as long as its pool finds the account healthy."
+        if amount_raw
+        else f"Takes the guard's allowance of {v_token.symbol} back."
+    )
+    return OwnerCall(v_token.address, interface("ERC20")["approve"].encode(guard, amount_raw), 0, says)
 
 
 def approve_shares(guard: Address, place: Place, share: Token, label: str, shares: int) -> OwnerCall:

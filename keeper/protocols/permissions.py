@@ -14,6 +14,9 @@ from keeper.protocols.base import Call, CallResult, Enrolment
 from keeper.protocols.euler.math import account as sub_account
 from keeper.protocols.euler.math import number_of
 
+LISTS_FORMS = frozenset((GuardProtocol.EULER, GuardProtocol.VENUS))
+"""Whose enrolments list what the tokens are held as; of the others the tokens themselves."""
+
 UNLIMITED_RAW = 1 << 128
 """An allowance from here on is none: no token has so many units."""
 
@@ -29,8 +32,8 @@ class Place:
 
     kind: GuardProtocol
     """MORPHO: an authorisation, AAVE: being a position manager, both all or nothing. WALLET: an allowance of one token,
-    also of an aToken or of an Euler vault's shares. EULER: such an allowance of shares by another sub-account than its
-    owner's own address."""
+    also of an aToken, a vToken or an Euler vault's shares. EULER: such an allowance of shares by another sub-account
+    than its owner's own address."""
     contract: Address
     holder: Address
     """Who has to permit it; a sub-account of Euler cannot itself."""
@@ -88,6 +91,9 @@ def _places(account: GuardAccount | Enrolment, a_tokens: ATokens) -> list[Place]
         case GuardProtocol.EULER:
             vaults = account.forms if isinstance(account, GuardAccount) else account.assets
             return [shares_place(account.target, vault, holder, int(account.key, 16)) for vault in vaults]
+        case GuardProtocol.VENUS:
+            markets = account.forms if isinstance(account, GuardAccount) else account.assets
+            return [Place(GuardProtocol.WALLET, market, holder) for market in markets]
         case GuardProtocol.WALLET:
             return [Place(GuardProtocol.WALLET, asset, holder) for asset in account.assets]
 

@@ -38,10 +38,12 @@ from keeper.protocols.second_prices import (
     second_calls,
 )
 from keeper.protocols.sequencer import Sequencer, sequencer_call, sequencer_problem
+from keeper.protocols.venus import adapter as venus_pool
+from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
 
 US_DOLLARS = frozenset((ZERO_ADDRESS, Address(f"0x{840:040x}")))
-"""Units of account that are the USD itself: Aave's, and Euler's, which has its ISO 4217 code."""
+"""Units of account that are the USD itself: that of Aave and Venus, and Euler's, which has its ISO 4217 code."""
 
 # What the owner says --------------------------------------------------------------------------------------------------
 
@@ -73,7 +75,16 @@ class WalletSettings:
     tokens: tuple[Address, ...]
 
 
-ProtocolSettings = MorphoSettings | AaveSettings | EulerSettings | WalletSettings
+@dataclass(frozen=True, slots=True)
+class VenusSettings:
+    comptroller: Address
+    accounts: tuple[Address, ...]
+    """Empty: the owner's alone."""
+    markets: tuple[Address, ...]
+    """The vTokens that may move."""
+
+
+ProtocolSettings = MorphoSettings | AaveSettings | EulerSettings | VenusSettings | WalletSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +109,7 @@ class PortfolioSettings:
 
 # What is found --------------------------------------------------------------------------------------------------------
 
-AnyAdapter = Annotated[MorphoBlue | AaveV3 | EulerV2 | Wallet, Field(discriminator="kind")]
+AnyAdapter = Annotated[MorphoBlue | AaveV3 | EulerV2 | VenusPool | Wallet, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +176,7 @@ def discover(settings: PortfolioSettings) -> "Discovery[Portfolio]":
 
 def _discover_protocol(
     settings: PortfolioSettings, protocol: ProtocolSettings
-) -> Discovery[MorphoBlue | AaveV3 | EulerV2 | Wallet]:
+) -> Discovery[MorphoBlue | AaveV3 | EulerV2 | VenusPool | Wallet]:
     match protocol:
         case MorphoSettings(address, markets):
             return (yield from morpho_blue.discover(address, settings.owner, settings.guard, markets))
@@ -173,6 +184,8 @@ def _discover_protocol(
             return (yield from aave_v3.discover(pool, accounts or (settings.owner,), settings.guard, assets))
         case EulerSettings(evc, vaults):
             return (yield from euler_v2.discover(evc, settings.owner, settings.guard, vaults))
+        case VenusSettings(comptroller, accounts, markets):
+            return (yield from venus_pool.discover(comptroller, accounts or (settings.owner,), settings.guard, markets))
         case WalletSettings(tokens):
             return (yield from wallet.discover(settings.owner, settings.guard, tokens, settings.native_symbol))
         case _:
@@ -264,13 +277,15 @@ class Portfolio:
         }
 
     def tokens(self) -> list[Token]:
-        """All that an allowance may be of: what is named, aTokens and shares of vaults."""
+        """All that an allowance may be of: what is named, aTokens, vTokens and shares of vaults."""
         named = (token for adapter in self.adapters for token in adapter.tokens())
         found = dict.fromkeys(token for token in named if not is_currency(token.address))
         found.update(dict.fromkeys(self.a_tokens().values()))
         for adapter in self.topology.adapters:
             if isinstance(adapter, EulerV2):
                 found.update(dict.fromkeys(vault.share for vault in adapter.topology.vaults))
+            elif isinstance(adapter, VenusPool):
+                found.update(dict.fromkeys(adapter.shares()))
         return list(found)
 
     def pairs(self) -> list[Pair]:

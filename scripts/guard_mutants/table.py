@@ -28,6 +28,8 @@ MORPHO: Final = "src/protocols/MorphoBlue.sol"
 WALLET: Final = "src/protocols/Wallet.sol"
 AAVE: Final = "src/protocols/AaveV3.sol"
 EULER: Final = "src/protocols/EulerV2.sol"
+VENUS: Final = "src/protocols/VenusPools.sol"
+SHARES: Final = "src/Shares.sol"
 
 NOBODY_ASKED: Final = "external onlyOwner"
 """The modifier goes with the function's own line, which is what makes `find` unique."""
@@ -198,7 +200,7 @@ MUTANTS: Final = (
         "P1",
         "the credit is not looked at",
         GUARD,
-        "if (!_isNear(standing.booked, before + total, (next - first) * _rounding(recipient)))",
+        "if (!_isNear(standing.booked, before + total, (next - first) * _rounding(recipient, standing.asset)))",
         "if (false)",
         safety="recipient was credited",
     ),
@@ -206,17 +208,17 @@ MUTANTS: Final = (
         "P1",
         "less may be credited",
         GUARD,
-        "if (!_isNear(standing.booked, before + total, (next - first) * _rounding(recipient)))",
+        "if (!_isNear(standing.booked, before + total, (next - first) * _rounding(recipient, standing.asset)))",
         "if (standing.booked > before + total)",
     ),
     Mutant(
         "P1",
         "more may be credited",
         GUARD,
-        "if (!_isNear(standing.booked, before + total, (next - first) * _rounding(recipient)))",
+        "if (!_isNear(standing.booked, before + total, (next - first) * _rounding(recipient, standing.asset)))",
         "if (standing.booked < before + total)",
     ),
-    Mutant("P1", "a rounding for each is refused", GUARD, "(next - first) * _rounding(recipient)", "0"),
+    Mutant("P1", "a rounding for each is refused", GUARD, "(next - first) * _rounding(recipient, standing.asset)", "0"),
     Mutant(
         "P1",
         "the repayment is not looked at",
@@ -277,7 +279,7 @@ MUTANTS: Final = (
         "P1",
         "the debit is not looked at",
         GUARD,
-        "if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor)))",
+        "if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor, left.asset)))",
         "if (false)",
         safety="donor was debited",
     ),
@@ -285,14 +287,14 @@ MUTANTS: Final = (
         "P1",
         "less may be debited",
         GUARD,
-        "if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor)))",
+        "if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor, left.asset)))",
         "if (left.booked + transfer.amount < heldBefore)",
     ),
     Mutant(
         "P1",
         "more may be debited",
         GUARD,
-        "if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor)))",
+        "if (!_isNear(left.booked + transfer.amount, heldBefore, _rounding(donor, left.asset)))",
         "if (left.booked + transfer.amount > heldBefore)",
     ),
     Mutant(
@@ -440,7 +442,7 @@ MUTANTS: Final = (
     Mutant("S", "a market of nothing", MORPHO, " && market.collateralToken != address(0)", ""),
     # Aave
     Mutant("S", "any reserve", AAVE, "if (reserve.aTokenAddress == address(0))", "if (false)"),
-    Mutant("S", "an Aave account with a key", ACCOUNTS, "if (enrolment.key != 0) revert AaveHasNoKey();", ""),
+    Mutant("S", "an Aave account with a key", ACCOUNTS, "} else if (enrolment.key != 0) {", "} else if (false) {", ""),
     Mutant(
         "P1", "aTokens to the guard", AAVE, "asset.form.pullTo(from, to, amount);", "asset.form.pull(from, amount);"
     ),
@@ -519,4 +521,64 @@ MUTANTS: Final = (
         "approve(asset.debt, amount);",
         "approve(asset.debt, amount + 1);",
     ),
+    # Venus
+    Mutant("P7", "a market of any pool", VENUS, "if (!isListed)", "if (false)"),
+    Mutant("P3", "as old as its markets' books", VENUS, "IVToken(markets[i]).accrueInterest();"),
+    Mutant("P3", "as old as its oracle's prices", VENUS, "IVenusComptroller(comptroller).updatePrices(holder);"),
+    Mutant("P3", "a price of zero", VENUS, "if (price == 0) revert PriceIsZero(market);"),
+    Mutant("P3", "judged at the collateral factor", VENUS, "(,, uint256 threshold) =", "(, uint256 threshold,) ="),
+    Mutant(
+        "P9",
+        "breaks even at nothing, on Venus",
+        VENUS,
+        "breakEven = worth.weighted * WAD / worth.collateral + 1;",
+        "breakEven = 0;",
+    ),
+    Mutant("P3", "health without an end", VENUS, "if (ratio > type(uint128).max) ratio = type(uint128).max;"),
+    Mutant("P1", "vTokens stay in the guard", VENUS, "asset.form.requireBalance(tokensBefore);"),
+    Mutant(
+        "P1",
+        "keeps what was redeemed beyond",
+        VENUS,
+        "if (received > amount) asset.underlying.send(holder, received - amount);",
+    ),
+    Mutant("P1", "vTokens worth less", VENUS, "(amount * WAD + (rate - 1)) / rate", "amount * WAD / rate"),
+    Mutant(
+        "P1",
+        "an amount that is rounded away",
+        VENUS,
+        "if (amount < least) revert AmountTooFine(market, amount, least);",
+    ),
+    Mutant(
+        "P1",
+        "a supply that is rounded away",
+        VENUS,
+        "form, holder);\n        _tokensFor(asset.form, amount);",
+        "form, holder);",
+    ),
+    Mutant("P1", "minted for the guard", VENUS, "mintBehalf(holder, amount);", "mintBehalf(address(this), amount);"),
+    Mutant(
+        "P1", "vTokens to the guard", VENUS, "asset.form.pullTo(from, to,", "asset.form.pullTo(from, address(this),"
+    ),
+    Mutant("P1", "sent where it backs nothing", VENUS, "_requireEntered(comptroller, asset.form, to);"),
+    Mutant("P1", "supplied where it backs nothing", VENUS, "_requireEntered(comptroller, asset.form, holder);"),
+    Mutant(
+        "P1",
+        "repays the guard's own loan",
+        VENUS,
+        "repayBorrowBehalf(holder, amount);",
+        "repayBorrowBehalf(address(this), amount);",
+    ),
+    Mutant(
+        "P1", "allows the market one more", VENUS, "approve(asset.form, amount);", "approve(asset.form, amount + 1);"
+    ),
+    Mutant(
+        "P1",
+        "allows the market more to repay",
+        VENUS,
+        "approve(asset.debt, amount);",
+        "approve(asset.debt, amount + 1);",
+    ),
+    Mutant("P1", "rounded by two vTokens", GUARD, "ROUNDING + Shares.grain", "ROUNDING + 2 * Shares.grain"),
+    Mutant("P1", "what is owed is not looked at", SHARES, "booked = isOwed ?", "booked = !isOwed ?"),
 )

@@ -78,6 +78,7 @@ def _halmos(folder: Path, function: str, *options: str) -> str:
         folder,
         *(str(halmos), "--root", ".", "--function", function, *options),
         *("--solver-timeout-assertion", f"{SOLVER_SECONDS_MAX}s", "--no-status", "--loop", str(LOOPS_MAX)),
+        FOUNDRY_PROFILE="proofs",
     )
     return printed
 

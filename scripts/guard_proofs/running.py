@@ -12,10 +12,11 @@ BINARIES = CONTRACTS / "node_modules" / ".bin"
 BUILT = "cache/prove"
 
 
-def run(folder: Path, *command: str) -> tuple[str, float]:
+def run(folder: Path, *command: str, **settings: str) -> tuple[str, float]:
     environment = os.environ | {"PATH": f"{BINARIES}{os.pathsep}{os.environ['PATH']}"}
     if folder == CONTRACTS:
         environment |= {"FOUNDRY_PROFILE": "prove", "FOUNDRY_OUT": BUILT, "FOUNDRY_CACHE_PATH": f"{BUILT}-cache"}
+    environment |= settings
     started = time.monotonic()
     done = subprocess.run(
         command,

@@ -48,14 +48,19 @@ def artefact(name: str) -> Artefact:
     content = json.loads(path.read_text())
     return Artefact(
         abi=content["abi"],
-        creation_code=bytes.fromhex(content["bytecode"]["object"][2:]),
-        runtime_code=bytes.fromhex(content["deployedBytecode"]["object"][2:]),
+        creation_code=_unlinked(content["bytecode"]["object"]),
+        runtime_code=_unlinked(content["deployedBytecode"]["object"]),
         libraries={
             library: tuple(reference["start"] for reference in references)
             for source in content["bytecode"]["linkReferences"].values()
             for library, references in source.items()
         },
     )
+
+
+def _unlinked(code: str) -> bytes:
+    """With zeros in the places of libraries, for which forge leaves names."""
+    return bytes.fromhex(re.sub(r"__\$[0-9a-f]{34}\$__", "0" * 40, code[2:]))
 
 
 def artefact_path(name: str) -> Path:

@@ -142,8 +142,14 @@ def _open_positions(
 
 
 def deploy_guard(node: Node, owner: str) -> str:
-    """Through the deterministic deployer, salt 0; the address that it returns depends on code and owner alone."""
-    code = artefact("MarginGuard").creation_code + encode_arguments(["address"], owner)
+    """With its library, if need be; its address depends on its code and the owner alone."""
+    library = _deploy_once(node, artefact("Shares").creation_code)
+    code = artefact("MarginGuard").linked({"Shares": library})
+    return _deploy_once(node, code + encode_arguments(["address"], owner))
+
+
+def _deploy_once(node: Node, code: bytes) -> str:
+    """Through the deterministic deployer, salt 0."""
     salt = bytes(32)
     seed = b"\xff" + bytes.fromhex(world.CREATE2_DEPLOYER[2:]) + salt + keccak(code)
     address = "0x" + keccak(seed)[12:].hex()

@@ -162,8 +162,8 @@ def test_a_rescues_budget_leaves_room_over_what_it_took(used: int, gas: int) -> 
 
 
 def test_the_simulation_gets_more_than_any_rescue_takes() -> None:
-    assert simulated_gas(a_rescue(1)) == 600_000
-    assert simulated_gas(a_rescue(*[1] * 8)) == 2_700_000
+    assert simulated_gas(a_rescue(1)) == 1_000_000
+    assert simulated_gas(a_rescue(*[1] * 8)) == 3_100_000
 
 
 def test_a_transactions_gas_covers_every_budget_in_full() -> None:

@@ -2,10 +2,11 @@ from decimal import Decimal
 
 import pytest
 from eth_abi.abi import decode
+from eth_utils.crypto import keccak
 
 from keeper.core.snapshot import GuardProtocol, SubaccountId, Token
 from keeper.core.units import WAD, Address
-from keeper.protocols.abi import ZERO_ADDRESS, interface
+from keeper.protocols.abi import ZERO_ADDRESS, address_bytes, interface
 from keeper.protocols.base import Enrolment
 from keeper.protocols.guard_setup import (
     DEPLOYER,
@@ -18,10 +19,13 @@ from keeper.protocols.guard_setup import (
     approve_shares,
     authorise_on_morpho,
     deploy_guard,
+    deploy_library,
     enrol,
     guard_address,
     guard_init_code,
     guard_runtime_code,
+    library_address,
+    library_init_code,
     retire,
     set_caps,
     set_keeper,
@@ -69,6 +73,16 @@ def test_the_guard_goes_through_the_deterministic_deployer() -> None:
     assert call.to == DEPLOYER == "0x4e59b44847b379578588920ca78fbf26c0b4956c"
     assert call.data == bytes(32) + guard_init_code(OWNER)
     assert guard_address(OWNER) in call.says
+
+
+def test_the_library_is_where_its_code_puts_it_and_the_guard_names_it() -> None:
+    call = deploy_library()
+    assert (call.to, call.data, call.value_wei) == (DEPLOYER, bytes(32) + library_init_code(), 0)
+    assert library_address() in call.says
+    hashed = keccak(b"\xff" + address_bytes(DEPLOYER) + bytes(32) + keccak(library_init_code()))
+    assert library_address() == "0x" + hashed[12:].hex()
+    for code in (guard_init_code(OWNER), guard_runtime_code(OWNER)):
+        assert address_bytes(library_address()) in code
 
 
 # The owner's transactions ---------------------------------------------------------------------------------------------

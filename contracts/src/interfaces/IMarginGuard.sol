@@ -3,9 +3,9 @@ pragma solidity 0.8.34;
 
 /// @notice One token in one account.
 /// @param underlying What moves, and what caps count: WETH, whatever it is held as.
-/// @param form Where it is collateral: Morpho itself, the aToken, the vault, a wallet's token. Zero: it cannot be given,
+/// @param form Where it is collateral: Morpho itself, the aToken, the vault, the vToken, a wallet's token. Zero: it cannot be given,
 /// nor be put in as collateral.
-/// @param debt Where it is owed: Morpho itself, the variable debt token, the vault. Zero: it cannot be repaid.
+/// @param debt Where it is owed: Morpho itself, the variable debt token, the vault, the vToken. Zero: it cannot be repaid.
 struct Asset {
     address underlying;
     address form;
@@ -21,7 +21,8 @@ interface IMarginGuard {
         Wallet,
         Morpho,
         Aave,
-        Euler
+        Euler,
+        Venus
     }
 
     /// @param Native both accounts hold the token in the same form.
@@ -75,10 +76,11 @@ interface IMarginGuard {
         uint64 hardFloor;
     }
 
-    /// @param target Wallet: zero. Morpho: the Morpho contract. Aave: the pool. Euler: the EVC.
+    /// @param target Wallet: zero. Morpho: the Morpho contract. Aave: the pool. Euler: the EVC. Venus: the comptroller.
     /// @param key Morpho: the market id. Euler: the number of the holder's sub-account. Else zero.
     /// @param assets Wallet: the tokens that may be taken. Morpho: empty, collateral and loan are derived. Aave: the
-    /// underlyings that may be taken, received or repaid. Euler: the vaults, likewise; the one that is owed to among them.
+    /// underlyings that may be taken, received or repaid. Euler: the vaults, likewise; the one that is owed to among them. Venus:
+    /// the markets, likewise.
     struct Enrolment {
         Protocol protocol;
         address holder;
@@ -178,7 +180,7 @@ interface IMarginGuard {
     error AssetListedTwice(address token);
     error AssetHasNoCode(address token);
     error WalletHasNoTarget();
-    error AaveHasNoKey();
+    error KeyIsNotZero();
     error WindowIsZero(address underlying);
 
     /* KEEPER */

@@ -106,7 +106,7 @@ contract AaveTest is Setting, AaveMarket {
         list[0] = _aaveAccount(makeAddr("third"));
         list[0].key = bytes32(uint256(1));
         vm.prank(owner);
-        vm.expectRevert(IMarginGuard.AaveHasNoKey.selector);
+        vm.expectRevert(IMarginGuard.KeyIsNotZero.selector);
         guard.enrol(list);
     }
 

@@ -1,0 +1,1 @@
+"""Venus: accounts in its isolated pools."""
