@@ -24,11 +24,16 @@ from keeper.errors import NodeRefused, NodeUnreachable
 from keeper.journal import Journal
 from keeper.protocols import portfolio
 from keeper.protocols.morpho.adapter import Market, MorphoBlue
+from scripts.simulation.endpoint import Fault, Spell
 from scripts.simulation.judge import Rule
 from scripts.simulation.trial import simulate
-from scripts.simulation.weather import Level
+from scripts.simulation.wallet import BLOCK_SECONDS
+from scripts.simulation.weather import NEVER, Kill, Level, Span, Weather
 
 Patches = Callable[[], Iterable[Any]]
+
+SEEDS = 20
+"""Within so many from 0 on each is found: on some of them no rescue is ever due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +44,15 @@ class Bug:
     level: Level
     rules: AbstractSet[Rule]
     """Which of them it breaks; one of them is enough to be found."""
-    seeds: int
-    """Within so many from 0 on it is found."""
-    sample: Sequence[int]
-    """Some of them, of which one finds it: for whoever has no time for all."""
+    day: Callable[[Weather], Weather]
+    """The day on which it shows, out of any."""
     patches: Patches
 
-    def first_found(self, seeds: Iterable[int] | None = None) -> int | None:
-        """The first of the seeds, all unless said, whose simulation breaks one of the rules; None when none does."""
+    def first_found(self) -> int | None:
+        """The first seed whose simulation breaks one of the rules; None when none within `SEEDS` does."""
         with in_place(self):
-            for seed in range(self.seeds) if seeds is None else seeds:
-                found = {violation.rule for violation in simulate(seed, level=self.level).violations}
+            for seed in range(SEEDS):
+                found = {violation.rule for violation in simulate(seed, level=self.level, turn=self.day).violations}
                 if found & self.rules:
                     return seed
         return None
@@ -238,32 +241,100 @@ def _quorum_of_one() -> Iterable[Any]:
     """The first endpoint that answers is believed, whatever the others say."""
 
     def make(quorum_rpc: Any) -> Callable[..., Any]:
-        def of_one(pool: Any, _quorum: int, **more: Any) -> Any:
+        def trusting(pool: Any, _quorum: int, **more: Any) -> Any:
             return quorum_rpc(pool, 1, **more)
 
-        return of_one
+        return trusting
 
     yield _instead(connect, "QuorumRpc", make)
 
 
-def _never_ready() -> Iterable[Any]:
-    """Whatever is planned waits for a batch in flight that there is not."""
-    yield _instead(Dispatcher, "takes", _always(False))
+def _sent_to_nobody() -> Iterable[Any]:
+    """What is signed counts as sent and reaches no node."""
 
+    async def offer(_self: Outlet, _raw: bytes, **_more: Any) -> None:
+        return None
+
+    yield patch.object(Outlet, "offer", offer)
+
+
+# The days on which they show ----------------------------------------------------------------------------------------
+
+QUIET = {"frozen": NEVER, "mute": NEVER, "censored": NEVER, "daily_budget_wei": 10**18}
+"""What could keep a rescue from being due or sent, left out."""
+LONG = 10_000.0
+
+
+def _any_day(weather: Weather) -> Weather:
+    return weather
+
+
+def _stubborn_builders(weather: Weather) -> Weather:
+    """Four of six slots are without ours, and the others have the first bytes only."""
+    every = range(weather.slots)
+    closed = frozenset(slot for slot in every if slot % 6 < 4)
+    return replace(weather, **{**QUIET, "passed_over": closed, "behind": frozenset(every)})
+
+
+def _death_after_sending(weather: Weather) -> Weather:
+    """Both endpoints have what was sent and nobody was told; no block has it before the next process begins."""
+    kills = {2: Kill("eth_sendRawTransaction", 3, 20.0)}
+    spells: list[Sequence[Spell]] = [[], []]
+    return replace(_stubborn_builders(weather), behind=frozenset[int](), kills=kills, spells=spells)
+
+
+def _restless_chain(weather: Weather) -> Weather:
+    """Every fifth block takes the place of three."""
+    return replace(weather, **{**QUIET, "reorgs": dict.fromkeys(range(8, weather.slots, 5), 3)})
+
+
+def _mute_oracle(weather: Weather) -> Weather:
+    return replace(weather, **{**QUIET, "mute": Span(20, 30)})
+
+
+def _frozen_feed(weather: Weather) -> Weather:
+    return replace(weather, **{**QUIET, "frozen": Span(5, weather.slots)})
+
+
+def _shut_out(weather: Weather) -> Weather:
+    """No block ever has ours."""
+    return replace(weather, **{**QUIET, "censored": Span(0, weather.slots)})
+
+
+def _poor_day(weather: Weather) -> Weather:
+    """A budget that no rescue fits into."""
+    return replace(weather, **{**QUIET, "daily_budget_wei": 10**15})
+
+
+def _one_endpoint(fault: Fault, since: float = 0.0, until: float = LONG) -> Callable[[Weather], Weather]:
+    def turn(weather: Weather) -> Weather:
+        spells = [[Spell(fault, since, min(until, weather.slots * float(BLOCK_SECONDS)))]]
+        return replace(weather, endpoints=1, quorum=1, spells=spells)
+
+    return turn
+
+
+LOSES_ANSWERS = _one_endpoint(Fault.LOSES_SENDS)
+STANDS_STILL = _one_endpoint(Fault.STALE, 100, 400)
+CATCHES_UP = _one_endpoint(Fault.LAGS)
 
 BUGS = (
-    Bug("restart forgets", Level.KILLS, {Rule.BUMP, Rule.FORGOTTEN, Rule.TWICE}, 40, (22,), _restart_forgets),
-    Bug("only the latest hash", Level.CHAIN, {Rule.FORGOTTEN}, 40, (15,), _only_the_latest_hash),
-    Bug("unknown is as before", Level.CHAIN, {Rule.UNKNOWN}, 40, (17,), _unknown_is_as_before),
-    Bug("cheap bump", Level.CHAIN, {Rule.BUMP}, 20, (0,), _cheap_bump),
-    Bug("sent before written", Level.KILLS, {Rule.FORGOTTEN, Rule.BUMP}, 40, (2,), _sent_before_written),
-    Bug("reorganisation ignored", Level.CHAIN, {Rule.BELIEVED, Rule.FORGOTTEN}, 20, (0,), _reorganisation_ignored),
-    Bug("old head", Level.NETWORK, {Rule.OLD_HEAD}, 60, (59,), _old_head),
-    Bug("no deadline", Level.CHAIN, {Rule.DEADLINE}, 60, (32,), _no_deadline),
-    Bug("no budget", Level.CHAIN, {Rule.BUDGET}, 40, (8,), _no_budget),
-    Bug("stale is fresh", Level.CHAIN, {Rule.UNKNOWN}, 60, (39,), _stale_is_fresh),
-    Bug("lost answer is a refusal", Level.NETWORK, {Rule.FORGOTTEN, Rule.BUMP}, 120, (101,), _lost_answer_is_a_refusal),
-    Bug("quorum of one", Level.LIARS, {Rule.TRUTH, Rule.BELIEVED}, 20, (1,), _quorum_of_one),
-    Bug("never ready", Level.CALM, {Rule.LEFT_TO_DIE}, 20, (13,), _never_ready),
-    Bug("silent silence", Level.NETWORK, {Rule.SILENCE}, 60, (43,), _silent_silence),
+    Bug("restart forgets", Level.KILLS, {Rule.BUMP, Rule.FORGOTTEN}, _death_after_sending, _restart_forgets),
+    Bug("only the latest hash", Level.CHAIN, {Rule.FORGOTTEN}, _stubborn_builders, _only_the_latest_hash),
+    Bug("unknown is as before", Level.CHAIN, {Rule.UNKNOWN}, _mute_oracle, _unknown_is_as_before),
+    Bug("cheap bump", Level.CHAIN, {Rule.BUMP}, _stubborn_builders, _cheap_bump),
+    Bug("sent before written", Level.KILLS, {Rule.BUMP, Rule.FORGOTTEN}, _death_after_sending, _sent_before_written),
+    Bug(
+        "reorganisation ignored", Level.CHAIN, {Rule.BELIEVED, Rule.FORGOTTEN}, _restless_chain, _reorganisation_ignored
+    ),
+    Bug("old head", Level.NETWORK, {Rule.OLD_HEAD}, CATCHES_UP, _old_head),
+    Bug("no deadline", Level.CHAIN, {Rule.DEADLINE}, _shut_out, _no_deadline),
+    Bug("no budget", Level.CHAIN, {Rule.BUDGET}, _poor_day, _no_budget),
+    Bug("stale is fresh", Level.CHAIN, {Rule.UNKNOWN}, _frozen_feed, _stale_is_fresh),
+    Bug(
+        "lost answer is a refusal", Level.NETWORK, {Rule.FORGOTTEN, Rule.BUMP}, LOSES_ANSWERS, _lost_answer_is_a_refusal
+    ),
+    Bug("quorum of one", Level.LIARS, {Rule.TRUTH, Rule.BELIEVED}, _any_day, _quorum_of_one),
+    Bug("sent to nobody", Level.CALM, {Rule.LEFT_TO_DIE}, _any_day, _sent_to_nobody),
+    Bug("silent silence", Level.NETWORK, {Rule.SILENCE}, STANDS_STILL, _silent_silence),
 )

@@ -26,7 +26,7 @@ from scripts.simulation.paths import DEVIATION_BPS, a_path
 from scripts.simulation.process import Process
 from scripts.simulation.timeline import GENESIS, run, virtual_time
 from scripts.simulation.wallet import BLOCK_SECONDS, HEARTBEAT_SECONDS, a_wallet, write_files
-from scripts.simulation.weather import Level, weather_of
+from scripts.simulation.weather import Level, Weather, weather_of
 
 LEVELS = tuple(Level)
 FIRST_BLOCK = 20_000_000
@@ -82,9 +82,9 @@ class Diary:
 class Trial:
     """One world, its keeper and its judge."""
 
-    def __init__(self, seed: int, level: Level, folder: Path, diary: Diary, *, is_short: bool) -> None:
+    def __init__(self, seed: int, weather: Weather, folder: Path, diary: Diary) -> None:
         self._diary = diary
-        self._weather = weather = weather_of(level, Random(f"weather {seed}"), is_short=is_short)
+        self._weather = weather
         self._blocks = Random(f"blocks {seed}")
         self._wallet = a_wallet(Random(f"wallet {seed}"))
         state = self._wallet.state
@@ -93,7 +93,7 @@ class Trial:
         self.chain = Chain(self._wallet.guard, first, self._feeds)
         self._pool = Pool()
         self._finalized = first
-        self.judge = Judge(self.chain, level, weather.daily_budget_wei)
+        self.judge = Judge(self.chain, weather.level, weather.daily_budget_wei)
         self._folder = folder / "life-0"
         self._seed = seed
         self._at: Callable[[], float] = lambda: 0.0
@@ -127,7 +127,9 @@ class Trial:
         calm = slot - self._weather.slots
         newest = max((block.number for block in self.chain.with_transactions()), default=0)
         is_over = not self._pool.waiting() and newest <= self.chain.head.number - SETTLING_BLOCKS
-        return calm >= QUIET_SLOTS or (calm >= BREATHING_SLOTS and is_over)
+        was_stalled = self._weather.stalled.end > self._weather.slots - SETTLING_BLOCKS
+        least = SETTLING_BLOCKS if was_stalled else BREATHING_SLOTS
+        return calm >= QUIET_SLOTS or (calm >= least and is_over)
 
     # Each slot --------------------------------------------------------------------------------------------------------
 
@@ -254,15 +256,21 @@ class Trial:
 
 
 def simulate(
-    seed: int, tell: Callable[[str], None] | None = None, level: Level | None = None, *, is_short: bool = False
+    seed: int,
+    tell: Callable[[str], None] | None = None,
+    level: Level | None = None,
+    *,
+    is_short: bool = False,
+    turn: Callable[[Weather], Weather] = lambda weather: weather,
 ) -> Outcome:
-    """Plays one seed; `tell` hears of everything that happens, line by line."""
+    """Plays one seed; `tell` hears of everything that happens, line by line, and `turn` may change the day."""
     level = level or LEVELS[seed % len(LEVELS)]
+    weather = turn(weather_of(level, Random(f"weather {seed}"), is_short=is_short))
     began, diary = time.process_time(), Diary(tell)
     folder = Path(tempfile.mkdtemp(prefix="keeper-simulation-", dir=_memory()))
     try:
         with virtual_time() as loop:
-            trial = Trial(seed, level, folder, diary, is_short=is_short)
+            trial = Trial(seed, weather, folder, diary)
             with _listening(trial):
                 run(loop, trial.play())
     finally:
