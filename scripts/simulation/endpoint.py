@@ -13,8 +13,9 @@ from typing import Any, cast
 from eth_utils.crypto import keccak
 
 from keeper.errors import BadAnswer, NodeUnreachable, RateLimited
+from keeper.protocols.abi import load_json
 from keeper.protocols.base import Log
-from keeper.protocols.guard_setup import guard_runtime_code
+from keeper.protocols.guard_setup import LIBRARY, guard_runtime_code, library_address
 from keeper.protocols.multicall import MULTICALL3
 from scripts.simulation.chain import GAS_LIMIT, Block, Chain, Included, Pool, RefusedBySendError, Sent, next_base_fee
 from scripts.simulation.contracts import GUARD, OWNER, Contracts
@@ -24,6 +25,11 @@ CHAIN_ID = 31_337
 TIP_WEI = 10**9
 HANG_SECONDS = 3_600
 LAG_BLOCKS = 10
+CODE = {
+    GUARD: f"0x{guard_runtime_code(OWNER).hex()}",
+    library_address(): load_json(LIBRARY)["deployedBytecode"]["object"],
+}
+"""Of the contracts whose code is looked at."""
 
 
 class Fault(Enum):
@@ -117,7 +123,7 @@ class Endpoint:
                 return self._called(params[0], self._pinned(params[1]))
             case "eth_getCode":
                 self._pinned(params[1])
-                return f"0x{guard_runtime_code(OWNER).hex()}" if params[0] == GUARD else "0x"
+                return CODE.get(params[0], "0x")
             case "eth_getTransactionCount":
                 return hex(self.head().state.nonce)
             case "eth_getTransactionReceipt":

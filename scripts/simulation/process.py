@@ -20,7 +20,7 @@ from keeper.chain.heads import Heads
 from keeper.config import load_config
 from keeper.core.snapshot import Block
 from keeper.daemon import CycleReport, Keeper
-from keeper.errors import KeeperError
+from keeper.errors import ConfigError, KeeperError
 from keeper.journal_files import RESERVE_BYTES
 from keeper.service import run_cycles
 from keeper.upkeep import kept_up
@@ -83,7 +83,8 @@ class Process:
             await asyncio.wait((task, ended), return_when=asyncio.FIRST_COMPLETED)
             self.is_running, self._running = False, None
             fault = task.exception() if task.done() and not task.cancelled() else None
-            if fault is not None and not isinstance(fault, KeeperError):
+            # Its own files are in order here, so a ConfigError is no day's fault either.
+            if fault is not None and (isinstance(fault, ConfigError) or not isinstance(fault, KeeperError)):
                 raise fault
             ended.cancel()
             self._others.discard(ended)
