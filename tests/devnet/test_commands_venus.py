@@ -104,6 +104,6 @@ def test_the_daemon_does_not_start_without_the_guards_library(devnet: Devnet, pr
     devnet.node.set_code(library_address(), b"\x00")
     ran = keeper_process("run --once", config=protected)
     assert ran.code != 0
-    assert f"the code at {library_address()} is not the library that the guard is linked with" in ran.err
+    assert f"code at {library_address()} is not the library that the guard is linked with" in ran.err
     checked = keeper("check", config=protected)
     assert f"the code at {library_address()} (hash 0x" in checked.out
