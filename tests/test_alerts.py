@@ -266,8 +266,10 @@ async def test_without_a_webhook_alarms_are_logged() -> None:
 def test_the_names_that_people_write_rules_against_stay() -> None:
     assert {alarm.label for alarm in Alarm} == {
         "blocked",
+        "budget_low",
         "cycle_failed",
         "disk_full",
+        "endpoint_dissents",
         "gas_low",
         "guard_problem",
         "heartbeat",
@@ -284,6 +286,7 @@ def test_the_names_that_people_write_rules_against_stay() -> None:
         "stale_price",
         "price_disputed",
         "price_unchecked",
+        "quorum_lost",
         "sequencer_down",
         "started",
         "stopped",

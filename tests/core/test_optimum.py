@@ -22,14 +22,12 @@ def ordered(seed: int, order: DonorsOrder, *, has_several_ways: bool = False) ->
 
 
 @pytest.mark.parametrize("part", range(PARTS))
-@pytest.mark.parametrize("order", DonorsOrder)
-@pytest.mark.parametrize("has_several_ways", [False, True])
-def test_a_plan_avoids_all_loss_that_can_be_avoided_and_its_sources_cost_no_more_than_that_needs(
-    part: int, order: DonorsOrder, has_several_ways: bool
-) -> None:
+def test_a_plan_avoids_all_loss_that_can_be_avoided_and_its_sources_cost_no_more_than_that_needs(part: int) -> None:
     compared = 0
     for seed in BOOKS[part::PARTS]:
-        book = ordered(seed, order, has_several_ways=has_several_ways)
+        # Both orders of donors, with one way to help and with several, in turns.
+        order = (DonorsOrder.DEBT_FREE_FIRST, DonorsOrder.LEAST_GAS)[seed % 2]
+        book = ordered(seed, order, has_several_ways=seed // 2 % 2 == 1)
         plan = make_plan(book.snapshot, book.policy, History())
         best = least_loss(book)
         assert best is not None, seed

@@ -303,7 +303,7 @@ def test_check_says_that_everything_is_in_order_and_what_it_looked_at(devnet: De
     assert grades.count("warning") == 1
     subjects = {finding["subject"] for finding in keeper("check --json", config=devnet.config).document["findings"]}
     assert subjects == {
-        "config", "signer", "journal", "daemon", "node", "guard", "morpho", "gas",
+        "config", "signer", "journal", "daemon", "node", "guard", "library", "morpho", "gas",
         "wallet", "wallet WETH", "wallet WBTC", "cap WETH", "cap WBTC", "cap wstETH",
         *(position.market for position in world.POSITIONS),
         *(f"feed {feed.name}" for feed in world.FEEDS),
