@@ -1,4 +1,4 @@
-"""The Venus adapter against the real isolated pools, whose interest runs by the second or by the block."""
+"""The Venus adapter against the real isolated pools, whose interest runs by the second here, as on most chains."""
 
 from dataclasses import replace
 from random import Random
@@ -41,9 +41,9 @@ class VenusSubject:
     Multicall3 may take their vTokens, so that a change and its effect fit into one call.
     """
 
-    def __init__(self, devnet: Devnet, *, is_by_block: bool) -> None:
+    def __init__(self, devnet: Devnet) -> None:
         self.devnet, node, deployment = devnet, devnet.node, devnet.deployment
-        self.venus = venus.deploy(node, deployment.tokens, deployment.feeds, is_by_block=is_by_block)
+        self.venus = venus.deploy(node, deployment.tokens, deployment.feeds)
         venus.open_account(
             node, self.venus, OWNER, {"WETH": 20 * 10**18, "WBTC": 5 * 10**7}, {"USDC": 40_000 * 10**6}
         )  # fmt: skip
@@ -178,16 +178,16 @@ def holder_of(account: SubaccountId) -> Address:
     return Address(account.key.rpartition("/")[2])
 
 
-@pytest.fixture(params=[False, True], ids=["by the second", "by the block"])
-def subject(request: pytest.FixtureRequest, devnet: Devnet) -> VenusSubject:
-    return VenusSubject(devnet, is_by_block=request.param)
+@pytest.fixture
+def subject(devnet: Devnet) -> VenusSubject:
+    return VenusSubject(devnet)
 
 
 # To the wei -----------------------------------------------------------------------------------------------------------
 
 
 def test_health_and_movable_amounts_are_the_contracts_in_random_states(subject: VenusSubject) -> None:
-    conformance.check_arithmetic_in_random_states(subject, Random(20_261_101), STATES // 2)
+    conformance.check_arithmetic_in_random_states(subject, Random(20_261_101), STATES)
 
 
 def test_health_at_inclusion_bounds_what_the_contract_then_says(subject: VenusSubject) -> None:
@@ -232,11 +232,6 @@ def test_what_is_supplied_brings_at_least_what_was_foretold(subject: VenusSubjec
 # What does not count, and what may not move ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def by_second(devnet: Devnet) -> VenusSubject:
-    return VenusSubject(devnet, is_by_block=False)
-
-
 def line_of(subject: VenusSubject, person: Person, symbol: str) -> tuple[int, int | None, int, int | None]:
     """Movable, withdrawable, receivable and suppliable."""
     line = subject.snapshot().subaccount(subject.id_of(person)).line(as_address(subject.venus.tokens[symbol]))
@@ -249,8 +244,8 @@ def allow(subject: VenusSubject, person: Person, symbol: str, tokens: int) -> No
     subject.devnet.chain.send(person, subject.venus.markets[symbol], "approve(address,uint256)", guard, tokens)
 
 
-def test_an_account_is_described_with_its_pool_in_its_name(by_second: VenusSubject) -> None:
-    subaccount = by_second.snapshot().subaccount(by_second.id_of(OWNER))
+def test_an_account_is_described_with_its_pool_in_its_name(subject: VenusSubject) -> None:
+    subaccount = subject.snapshot().subaccount(subject.id_of(OWNER))
     assert isinstance(subaccount.reading, Fresh)
     assert subaccount.label.endswith("WETH+WBTC/USDC")
     assert [debt.token.symbol for debt in subaccount.debts] == ["USDC"]
@@ -258,19 +253,19 @@ def test_an_account_is_described_with_its_pool_in_its_name(by_second: VenusSubje
     assert subaccount.margin.risk().health_factor == pytest.approx(1_677_500_000_000_000_000, rel=1e-6)
 
 
-def test_only_what_the_guard_is_allowed_may_leave(by_second: VenusSubject) -> None:
-    assert line_of(by_second, OWNER, "WETH")[0] == 0
-    allow(by_second, OWNER, "WETH", 3 * 10**8)
-    movable, withdrawable, _, _ = line_of(by_second, OWNER, "WETH")
+def test_only_what_the_guard_is_allowed_may_leave(subject: VenusSubject) -> None:
+    assert line_of(subject, OWNER, "WETH")[0] == 0
+    allow(subject, OWNER, "WETH", 3 * 10**8)
+    movable, withdrawable, _, _ = line_of(subject, OWNER, "WETH")
     assert movable == withdrawable == pytest.approx(3 * 10**18, rel=1e-4)
     assert movable >= 3 * 10**18
 
 
-def test_what_arrives_in_a_market_that_was_not_entered_would_not_count(by_second: VenusSubject) -> None:
-    node, weth = by_second.devnet.node, as_address(by_second.venus.tokens["WETH"])
-    venus.repay(node, by_second.venus, OWNER, "USDC", 41_000 * 10**6)
-    venus.leave(node, by_second.venus, OWNER, "WETH")
-    subaccount = by_second.snapshot().subaccount(by_second.id_of(OWNER))
+def test_what_arrives_in_a_market_that_was_not_entered_would_not_count(subject: VenusSubject) -> None:
+    node, weth = subject.devnet.node, as_address(subject.venus.tokens["WETH"])
+    venus.repay(node, subject.venus, OWNER, "USDC", 41_000 * 10**6)
+    venus.leave(node, subject.venus, OWNER, "WETH")
+    subaccount = subject.snapshot().subaccount(subject.id_of(OWNER))
     line = subaccount.line(weth)
     assert line is not None
     assert (line.maintenance_weight, line.receivable_raw_max) == (0, 0)
@@ -286,87 +281,87 @@ def test_what_arrives_in_a_market_that_was_not_entered_would_not_count(by_second
     ],
 )
 def test_a_paused_action_is_stated(
-    by_second: VenusSubject, action: Action, expected: tuple[bool, bool, bool, bool]
+    subject: VenusSubject, action: Action, expected: tuple[bool, bool, bool, bool]
 ) -> None:
-    allow(by_second, OWNER, "WETH", 10**10)
-    venus.set_paused(by_second.devnet.node, by_second.venus, "WETH", action)
-    assert tuple(map(bool, line_of(by_second, OWNER, "WETH"))) == expected
+    allow(subject, OWNER, "WETH", 10**10)
+    venus.set_paused(subject.devnet.node, subject.venus, "WETH", action)
+    assert tuple(map(bool, line_of(subject, OWNER, "WETH"))) == expected
 
 
-def test_a_supply_cap_leaves_room_for_transfers_alone(by_second: VenusSubject) -> None:
-    node, market = by_second.devnet.node, as_address(by_second.venus.markets["WETH"])
-    venus.set_supply_cap(node, by_second.venus, "WETH", 2_300 * 10**18)
-    _, _, receivable, suppliable = line_of(by_second, OWNER, "WETH")
+def test_a_supply_cap_leaves_room_for_transfers_alone(subject: VenusSubject) -> None:
+    node, market = subject.devnet.node, as_address(subject.venus.markets["WETH"])
+    venus.set_supply_cap(node, subject.venus, "WETH", 2_300 * 10**18)
+    _, _, receivable, suppliable = line_of(subject, OWNER, "WETH")
     assert receivable > 10**30
     assert suppliable is not None
     assert 74 * 10**18 < suppliable <= 75 * 10**18  # 2000, 20, 5 and 200 and a little interest were supplied
-    token = as_address(by_second.venus.tokens["WETH"])
+    token = as_address(subject.venus.tokens["WETH"])
     for amount, passes in ((suppliable, True), (suppliable + 1, False)):
         changes = [
             Call(token, encode_call("mint(address,uint256)", MULTICALL3, amount)),
             Call(token, interface("ERC20")["approve"].encode(market, amount)),
         ]
         supply = Call(market, encode_call("mintBehalf(address,uint256)", OWNER.address, amount))
-        assert by_second.after(changes, [supply])[0].success is passes
+        assert subject.after(changes, [supply])[0].success is passes
 
 
-def test_what_is_lent_out_moves_but_is_not_withdrawn(by_second: VenusSubject) -> None:
-    node = by_second.devnet.node
-    allow(by_second, OWNER, "WETH", 10**10)
-    venus.supply(node, by_second.venus, DEPLOYER, "USDC", 20_000_000 * 10**6)
-    venus.borrow(node, by_second.venus, DEPLOYER, "WETH", 1_824 * 10**18)
-    movable, withdrawable, _, _ = line_of(by_second, OWNER, "WETH")
+def test_what_is_lent_out_moves_but_is_not_withdrawn(subject: VenusSubject) -> None:
+    node = subject.devnet.node
+    allow(subject, OWNER, "WETH", 10**10)
+    venus.supply(node, subject.venus, DEPLOYER, "USDC", 20_000_000 * 10**6)
+    venus.borrow(node, subject.venus, DEPLOYER, "WETH", 1_824 * 10**18)
+    movable, withdrawable, _, _ = line_of(subject, OWNER, "WETH")
     assert movable > 20 * 10**18
     assert withdrawable is not None
     assert 0 < withdrawable < 2 * 10**18
 
 
-def test_a_debt_that_anybody_may_liquidate_is_not_helped_by_collateral(by_second: VenusSubject) -> None:
-    venus.force_liquidation(by_second.devnet.node, by_second.venus, "USDC")
-    cannot_receive = by_second.snapshot().subaccount(by_second.id_of(OWNER)).cannot_receive
+def test_a_debt_that_anybody_may_liquidate_is_not_helped_by_collateral(subject: VenusSubject) -> None:
+    venus.force_liquidation(subject.devnet.node, subject.venus, "USDC")
+    cannot_receive = subject.snapshot().subaccount(subject.id_of(OWNER)).cannot_receive
     assert cannot_receive is not None
     assert "whatever the health" in cannot_receive
-    assert by_second.snapshot().subaccount(by_second.id_of(UNPROTECTED)).cannot_receive is None
+    assert subject.snapshot().subaccount(subject.id_of(UNPROTECTED)).cannot_receive is None
 
 
 # Failures -------------------------------------------------------------------------------------------------------------
 
 
-def test_a_price_that_is_too_old_makes_its_accounts_unknown(by_second: VenusSubject) -> None:
-    node = by_second.devnet.node
+def test_a_price_that_is_too_old_makes_its_accounts_unknown(subject: VenusSubject) -> None:
+    node = subject.devnet.node
     node.warp(venus.MAX_STALENESS_SECONDS + 60)
     for symbol in ("WETH", "USDC"):
-        by_second.devnet.chain.set_round(symbol, PRICED[symbol][0] * 10**8, node.timestamp())
-    snapshot = by_second.snapshot()
-    for account in by_second.accounts():
+        subject.devnet.chain.set_round(symbol, PRICED[symbol][0] * 10**8, node.timestamp())
+    snapshot = subject.snapshot()
+    for account in subject.accounts():
         conformance.check_is_unknown(snapshot, account, "Venus's oracle has no price of WBTC")
 
 
-def test_another_oracle_has_the_pool_found_out_anew(by_second: VenusSubject) -> None:
-    chain = by_second.devnet.chain
-    chain.send(DEPLOYER, by_second.venus.comptroller, "setPriceOracle(address)", by_second.venus.chainlink)
-    snapshot = by_second.snapshot()
-    conformance.check_is_unknown(snapshot, by_second.id_of(OWNER), "asks another oracle")
+def test_another_oracle_has_the_pool_found_out_anew(subject: VenusSubject) -> None:
+    chain = subject.devnet.chain
+    chain.send(DEPLOYER, subject.venus.comptroller, "setPriceOracle(address)", subject.venus.chainlink)
+    snapshot = subject.snapshot()
+    conformance.check_is_unknown(snapshot, subject.id_of(OWNER), "asks another oracle")
     assert snapshot.is_outdated
 
 
-def test_a_market_that_was_entered_later_has_the_pool_found_out_anew(by_second: VenusSubject) -> None:
-    markets = (as_address(by_second.venus.markets["WETH"]),)
+def test_a_market_that_was_entered_later_has_the_pool_found_out_anew(subject: VenusSubject) -> None:
+    markets = (as_address(subject.venus.markets["WETH"]),)
     account = (as_address(STRANGER.address),)
     settings = replace(
-        settings_of(by_second.devnet),
-        protocols=(VenusSettings(as_address(by_second.venus.comptroller), account, markets),),
+        settings_of(subject.devnet),
+        protocols=(VenusSettings(as_address(subject.venus.comptroller), account, markets),),
     )
-    node = by_second.devnet.node
+    node = subject.devnet.node
     portfolio = run_discovery(node, discover(settings))
-    venus.enter(node, by_second.venus, STRANGER, "USDC")
+    venus.enter(node, subject.venus, STRANGER, "USDC")
     snapshot = read_snapshot(node, portfolio)
-    conformance.check_is_unknown(snapshot, by_second.id_of(STRANGER), "entered a market")
+    conformance.check_is_unknown(snapshot, subject.id_of(STRANGER), "entered a market")
     assert snapshot.is_outdated
 
 
-def test_interest_until_inclusion_only_lowers_health(by_second: VenusSubject) -> None:
-    margin = by_second.snapshot().subaccount(by_second.id_of(OWNER)).margin
+def test_interest_until_inclusion_only_lowers_health(subject: VenusSubject) -> None:
+    margin = subject.snapshot().subaccount(subject.id_of(OWNER)).margin
     healths = [margin.risk(horizon=Horizon(seconds)).health_factor for seconds in (0, 1, 60, 3_600)]
     assert healths == sorted(healths, reverse=True)
     assert len(set(healths)) == 4
