@@ -209,7 +209,9 @@ def subject(request: pytest.FixtureRequest, devnet: Devnet) -> AaveSubject:
 
 
 def test_health_and_movable_amounts_are_the_contracts_in_random_states(subject: AaveSubject) -> None:
-    conformance.check_arithmetic_in_random_states(subject, Random(20_260_201), STATES)
+    # In 3.0 two amounts next to each other may be booked as one: which, hangs on the second in which the index was read.
+    grain_raw = 2 if subject.market.version == V30 else 1
+    conformance.check_arithmetic_in_random_states(subject, Random(20_260_201), STATES, grain_raw)
 
 
 def test_health_at_inclusion_bounds_what_the_contract_then_says(subject: AaveSubject) -> None:

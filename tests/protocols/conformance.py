@@ -67,11 +67,11 @@ def largest_movable(subaccount: Subaccount, token: Address) -> int:
     return low
 
 
-def check_arithmetic_in_random_states(subject: Subject, random: Random, states: int) -> None:
+def check_arithmetic_in_random_states(subject: Subject, random: Random, states: int, grain_raw: int = 1) -> None:
     """The adapter's numbers are the contracts' to the wei, in every account of every state.
 
     Health as it is and after collateral moved; who may be liquidated; and the largest amount that may leave: it passes
-    at the same block, one more wei is refused. Both sides of the liquidation line must be seen, or nothing was tested.
+    at the same block, `grain_raw` more (the least that is booked as more) is refused. Both sides of the liquidation line must be seen, or nothing was tested.
     """
     seen: set[bool] = set()
     for _ in range(states):
@@ -83,7 +83,7 @@ def check_arithmetic_in_random_states(subject: Subject, random: Random, states: 
             seen.add(risk.is_liquidatable)
             if largest > 0:
                 assert subject.lets_leave(subaccount.id, largest)
-            assert not subject.lets_leave(subaccount.id, max(largest, 0) + 1)
+            assert not subject.lets_leave(subaccount.id, max(largest, 0) + grain_raw)
             delta = random.choice((random.randint(1, 10**20), -random.randint(0, max(largest, 0))))
             assert subaccount.margin.risk({token: delta}).health_factor == subject.health(subaccount.id, delta)
     assert seen == {True, False}
