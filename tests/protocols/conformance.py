@@ -71,7 +71,8 @@ def check_arithmetic_in_random_states(subject: Subject, random: Random, states: 
     """The adapter's numbers are the contracts' to the wei, in every account of every state.
 
     Health as it is and after collateral moved; who may be liquidated; and the largest amount that may leave: it passes
-    at the same block, `grain_raw` more (the least that is booked as more) is refused. Both sides of the liquidation line must be seen, or nothing was tested.
+    at the same block, `grain_raw` more (the least that is booked as more) is refused. Both sides of the liquidation
+    line must be seen, or nothing was tested.
     """
     seen: set[bool] = set()
     for _ in range(states):
