@@ -209,7 +209,7 @@ def subject(request: pytest.FixtureRequest, devnet: Devnet) -> AaveSubject:
 
 
 def test_health_and_movable_amounts_are_the_contracts_in_random_states(subject: AaveSubject) -> None:
-    # In 3.0 two amounts next to each other may be booked as one: which, hangs on the second in which the index was read.
+    # In 3.0 two neighbouring amounts may be booked as one: which, hangs on the second in which the index was read.
     grain_raw = 2 if subject.market.version == V30 else 1
     conformance.check_arithmetic_in_random_states(subject, Random(20_260_201), STATES, grain_raw)
 
