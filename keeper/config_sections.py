@@ -5,18 +5,14 @@ The commented file that `keeper init` writes and the table in the README come fr
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.fields import FieldInfo
 
 from keeper.config_values import (
     Bps,
     ChainAddress,
     ConfigPath,
-    Form,
     Health,
     HttpEndpoint,
     HttpEndpoints,
@@ -414,63 +410,3 @@ def order_problem(policy: AccountPolicy) -> str | None:
             relation = "above" if is_strict else "at or above"
             return f"{high} = {render_health(high_value)} must be {relation} {low} = {render_health(low_value)}"
     return None
-
-
-# What there is to configure -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One key, for the commented file that `init` writes and for the documentation."""
-
-    section: str
-    """As it stands in the file: `[chain]`; `[[protocols]] kind = "wallet"` where a kind decides the keys."""
-    name: str
-    description: str
-    default: str | None
-    """As TOML; None when there is no default."""
-    is_required: bool
-
-
-TABLES: tuple[tuple[str, type[Section]], ...] = (
-    ("[chain]", ChainSection),
-    ("[signer]", SignerSection),
-    ("[guard]", GuardSection),
-    ('[[protocols]] kind = "morpho_blue"', MorphoBlueSection),
-    ('[[protocols]] kind = "aave_v3"', AaveV3Section),
-    ('[[protocols]] kind = "euler_v2"', EulerV2Section),
-    ('[[protocols]] kind = "venus_pool"', VenusPoolSection),
-    ('[[protocols]] kind = "wallet"', WalletSection),
-    ("[prices]", PricesSection),
-    ("[[prices.feeds]]", FeedSection),
-    ("[[prices.second]]", SecondSection),
-    ("[policy]", PolicySection),
-    ("[fees]", FeesSection),
-    ("[journal]", JournalSection),
-    ("[telemetry]", TelemetrySection),
-    ("[alerts]", AlertsSection),
-)
-
-
-def all_keys() -> tuple[Key, ...]:
-    """Every key of the file, in the order in which a person writes them."""
-    return tuple(
-        Key(section, name, field.description or "", _default_as_toml(field), field.is_required())
-        for section, model in TABLES
-        for name, field in model.model_fields.items()
-    )
-
-
-def _default_as_toml(field: FieldInfo) -> str | None:
-    token = config_folder.set(Path())
-    try:
-        value = None if field.is_required() else field.get_default(call_default_factory=True, validated_data={})
-    finally:
-        config_folder.reset(token)
-    form = next((item for item in field.metadata if isinstance(item, Form)), None)
-    if value is None or value == {} or value == ():
-        return None
-    if form:
-        text = form.render(value)
-        return text if field.annotation is int and text.replace(".", "").isdigit() else f'"{text}"'
-    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int) else f'"{value}"'

@@ -392,19 +392,18 @@ class Keeper:
             {str(id): health for id, health in _healths(snapshot).items() if health is not None},
         )
         self._metrics.head_block.set(snapshot.block.number)
+        raised = [*_contested(reading), *self._alarms_of(report)]
         if self._dispatcher is not None:
-            market = self._dispatcher.market(snapshot.block)
-            self._metrics.set_gas(snapshot.keeper_balance_wei, market, self._dispatcher.budget_left(snapshot.block))
-        self._alerts.raise_held([*_contested(reading), *self._alarms_of(report)])
+            market, left = self._dispatcher.market(snapshot.block), self._dispatcher.budget_left(snapshot.block)
+            self._metrics.set_gas(snapshot.keeper_balance_wei, market, left)
+            raised += budget_alarms(left, market)
+        self._alerts.raise_held(raised)
 
     def _alarms_of(self, report: CycleReport) -> Iterator[Raised]:
         hot_key = self._session.portfolio.topology.keeper
         yield from alarms_in(report.snapshot, report.plan, report.policy, hot_key)
         in_flight = None if self._dispatcher is None else self._dispatcher.in_flight
-        block = report.snapshot.block
-        yield from self._notes.overdue(in_flight, report.waiting, block)
-        if self._dispatcher is not None:
-            yield from budget_alarms(self._dispatcher.budget_left(block), self._dispatcher.market(block))
+        yield from self._notes.overdue(in_flight, report.waiting, report.snapshot.block)
         if self._journal.is_out_of_space:
             yield Alarm.DISK_FULL, "journal", "The journal's disk is full; nothing new is sent until it has space."
 

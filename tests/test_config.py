@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from keeper.config import Config, load_config
-from keeper.config_sections import AaveV3Section, EulerV2Section, MorphoBlueSection, WalletSection, all_keys
+from keeper.config_keys import all_keys
+from keeper.config_sections import AaveV3Section, EulerV2Section, MorphoBlueSection, WalletSection
 from keeper.config_values import (
     Listen,
     parse_bps,

@@ -9,7 +9,7 @@ from typer.main import get_command
 
 from keeper.alerts import Alarm
 from keeper.cli import app
-from keeper.config_sections import Key, all_keys
+from keeper.config_keys import Key, all_keys
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 

@@ -5,6 +5,7 @@ import {IMarginGuard} from "../src/interfaces/IMarginGuard.sol";
 import {MarketParams} from "../src/interfaces/IMorpho.sol";
 import {MorphoBlue} from "../src/protocols/MorphoBlue.sol";
 import {HostileProtocol} from "./hostile/HostileProtocol.sol";
+import {Turning} from "./hostile/Turning.sol";
 import {Setting} from "./Setting.sol";
 import {AbstractProtocol, AbstractToken} from "./symbolic/AbstractProtocol.sol";
 
@@ -49,11 +50,11 @@ contract HostileProtocolTest is Setting {
 
     function test_EveryWayAtEveryCallFailsAlone() public {
         token.set(address(guard), 5 ether); // and a donation changes nothing about that
-        for (uint8 way = 1; way <= uint8(HostileProtocol.Way.BurnsAllGas); ++way) {
-            for (uint8 at; at <= uint8(HostileProtocol.At.Supplying); ++at) {
-                protocol.turn(HostileProtocol.Way(way), HostileProtocol.At(at));
+        for (uint8 way = 1; way <= uint8(Turning.Way.BurnsAllGas); ++way) {
+            for (uint8 at; at <= uint8(Turning.At.Supplying); ++at) {
+                protocol.turn(Turning.Way(way), Turning.At(at));
                 // Where nothing is expected of it, an answer of zeros is none of the guard's business.
-                bool harmless = way == uint8(HostileProtocol.Way.AnswersABomb) && at == 0;
+                bool harmless = way == uint8(Turning.Way.AnswersABomb) && at == uint8(Turning.At.Accruing);
                 _assertFailsAlone(harmless);
             }
         }
@@ -106,7 +107,7 @@ contract HostileProtocolTest is Setting {
     }
 
     function test_AProtocolThatCannotBeReadIsRefused() public {
-        protocol.turn(HostileProtocol.Way.Reverts, HostileProtocol.At.Reading);
+        protocol.turn(Turning.Way.Reverts, Turning.At.Reading);
         assertEq(
             _refusal(_rescue(X, _native(Y, 1 ether))),
             abi.encodeWithSelector(MorphoBlue.PositionUnreadable.selector, address(protocol))
@@ -139,9 +140,9 @@ contract HostileProtocolTest is Setting {
         ];
         weth.mint(address(guard), 1 ether);
         for (uint256 i; i < 5; ++i) {
-            for (uint8 at; at <= uint8(HostileProtocol.At.Supplying); ++at) {
-                if (at == uint8(HostileProtocol.At.Reading)) continue; // a static call
-                protocol.turnReentrant(HostileProtocol.At(at), address(guard), calls[i]);
+            for (uint8 at; at <= uint8(Turning.At.Supplying); ++at) {
+                if (at == uint8(Turning.At.Reading)) continue; // a static call
+                protocol.turnReentrant(Turning.At(at), address(guard), calls[i]);
                 uint256 state = vm.snapshotState();
                 uint64 sequence = guard.lastSequence();
                 _rebalance(_batch(_rescue(X, _native(Y, 1 ether))));
@@ -158,7 +159,7 @@ contract HostileProtocolTest is Setting {
         vm.prank(owner);
         guard.setKeeper(address(protocol));
         keeper = address(protocol);
-        protocol.turnReentrant(HostileProtocol.At.Supplying, address(guard), abi.encodeCall(guard.pause, ()));
+        protocol.turnReentrant(Turning.At.Supplying, address(guard), abi.encodeCall(guard.pause, ()));
         IMarginGuard.Result[] memory results =
             _rebalance(_batch(_rescue(X, _native(Y, 1 ether)), _rescue(A, _native(D, 1 ether))));
         assertTrue(results[0].ok && results[1].ok, "what was begun in time is finished");
@@ -169,7 +170,7 @@ contract HostileProtocolTest is Setting {
     }
 
     function test_ReadingHealthFromWithinIsFine() public {
-        protocol.turnReentrant(HostileProtocol.At.Withdrawing, address(guard), abi.encodeCall(guard.health, (A)));
+        protocol.turnReentrant(Turning.At.Withdrawing, address(guard), abi.encodeCall(guard.health, (A)));
         _rebalance(_batch(_rescue(X, _native(Y, 1 ether))));
         assertTrue(protocol.letIn());
         assertEq(abi.decode(protocol.reentryAnswer(), (uint256)), guard.health(A));

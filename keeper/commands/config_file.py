@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 
 from keeper.commands.measure import pair_volatility
-from keeper.config_sections import Key, all_keys
+from keeper.config_keys import Key, all_keys
 from keeper.config_values import render_bps, render_health
 from keeper.core.policy import Pair, Thresholds, default_thresholds
 from keeper.core.snapshot import Snapshot, Subaccount, Token, Unknown

@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from scripts.guard_mutants.table import MUTANTS, Mutant
+from scripts.guard_mutants.mutant import Mutant
+from scripts.guard_mutants.table import MUTANTS
 from scripts.guard_mutants.workshop import TableIsStale, Workshop
 
 SINGLE = "one rescue, donor with debt"

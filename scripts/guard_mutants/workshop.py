@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from scripts.guard_mutants.table import Mutant
+from scripts.guard_mutants.mutant import Mutant
 
 CONTRACTS = Path(__file__).resolve().parents[2] / "contracts"
 COPIED = ("src", "test", "devnet", "snapshots", "foundry.toml", "solc")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.guard_mutants.table import MUTANTS, Mutant
+from scripts.guard_mutants.mutant import Mutant
+from scripts.guard_mutants.table import MUTANTS
 from scripts.guard_proofs.table import PROOFS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -3,6 +3,8 @@ pragma solidity 0.8.34;
 
 import {IMarginGuard} from "../../src/interfaces/IMarginGuard.sol";
 import {HostilePool} from "../hostile/HostilePool.sol";
+import {Moody} from "../hostile/Moody.sol";
+import {Turning} from "../hostile/Turning.sol";
 import {Setting} from "../Setting.sol";
 import {AbstractToken} from "../symbolic/AbstractProtocol.sol";
 
@@ -62,11 +64,11 @@ contract HostileAaveTest is Setting {
     function test_EveryWayAtEveryCallFailsAlone() public {
         token.set(address(guard), 5 ether); // and donations change nothing about that
         aToken.set(address(guard), 5 ether);
-        for (uint8 way = 1; way <= uint8(HostilePool.Way.BurnsAllGas); ++way) {
-            for (uint8 at; at <= uint8(HostilePool.At.Repaying); ++at) {
-                pool.turn(HostilePool.Way(way), HostilePool.At(at));
-                _assertFailsAlone(at == uint8(HostilePool.At.Supplying) ? _supplied() : _repaid());
-                if (at == uint8(HostilePool.At.Reading)) _assertFailsAlone(_sent());
+        for (uint8 way = 1; way <= uint8(Turning.Way.BurnsAllGas); ++way) {
+            for (uint8 at = uint8(Turning.At.Reading); at <= uint8(Turning.At.Repaying); ++at) {
+                pool.turn(Turning.Way(way), Turning.At(at));
+                _assertFailsAlone(at == uint8(Turning.At.Supplying) ? _supplied() : _repaid());
+                if (at == uint8(Turning.At.Reading)) _assertFailsAlone(_sent());
             }
         }
     }
@@ -75,14 +77,14 @@ contract HostileAaveTest is Setting {
         token.set(address(guard), 5 ether);
         aToken.set(address(guard), 5 ether);
         uint256 a = AMOUNT;
-        HostilePool.Mood[7] memory moods = [
-            HostilePool.Mood(a, a - 1, a, 0, a), // gives less
-            HostilePool.Mood(a, a + 1, a, 0, a), // gives more
-            HostilePool.Mood(a - 1, a, a, 0, a), // leaves an aToken in the guard
-            HostilePool.Mood(a + 1, a, a, 0, a), // takes one that lay there
-            HostilePool.Mood(a, a, a - 1, 0, a), // takes less
-            HostilePool.Mood(a, a, a + 1, 0, a), // takes more
-            HostilePool.Mood(a, a, a, 1, a) // leaves some of the allowance
+        Moody.Mood[7] memory moods = [
+            Moody.Mood(a, a - 1, a, 0, a), // gives less
+            Moody.Mood(a, a + 1, a, 0, a), // gives more
+            Moody.Mood(a - 1, a, a, 0, a), // leaves an aToken in the guard
+            Moody.Mood(a + 1, a, a, 0, a), // takes one that lay there
+            Moody.Mood(a, a, a - 1, 0, a), // takes less
+            Moody.Mood(a, a, a + 1, 0, a), // takes more
+            Moody.Mood(a, a, a, 1, a) // leaves some of the allowance
         ];
         for (uint256 i; i < 7; ++i) {
             pool.doAsYouPlease(moods[i]);
@@ -92,7 +94,7 @@ contract HostileAaveTest is Setting {
     }
 
     function test_RevertIf_ATokensStayInTheGuard() public {
-        pool.doAsYouPlease(HostilePool.Mood(0.9 ether, AMOUNT, AMOUNT, 0, AMOUNT));
+        pool.doAsYouPlease(Moody.Mood(0.9 ether, AMOUNT, AMOUNT, 0, AMOUNT));
         assertEq(
             _refusal(_repaid()),
             abi.encodeWithSelector(IMarginGuard.BalanceChanged.selector, address(aToken), 0, 0.1 ether)
@@ -164,9 +166,9 @@ contract HostileAaveTest is Setting {
             abi.encodeCall(guard.setKeeper, (thief))
         ];
         for (uint256 i; i < 3; ++i) {
-            for (uint8 at = 1; at <= uint8(HostilePool.At.Repaying); ++at) {
+            for (uint8 at = uint8(Turning.At.Withdrawing); at <= uint8(Turning.At.Repaying); ++at) {
                 uint256 state = vm.snapshotState();
-                pool.turnReentrant(HostilePool.At(at), address(guard), calls[i]);
+                pool.turnReentrant(Turning.At(at), address(guard), calls[i]);
                 _rebalance(_batch(_supplied(), _repaid()));
                 assertFalse(pool.letIn());
                 assertEq(guard.lastSequence(), 1);
@@ -178,11 +180,11 @@ contract HostileAaveTest is Setting {
 
     /* HELPERS */
 
-    function _crediting(uint256 amount) private pure returns (HostilePool.Mood memory) {
-        return HostilePool.Mood(AMOUNT, AMOUNT, AMOUNT, 0, amount);
+    function _crediting(uint256 amount) private pure returns (Moody.Mood memory) {
+        return Moody.Mood(AMOUNT, AMOUNT, AMOUNT, 0, amount);
     }
 
-    function _expect(IMarginGuard.Rescue memory rescue, HostilePool.Mood memory mood, bool ok, bytes4 refusal) private {
+    function _expect(IMarginGuard.Rescue memory rescue, Moody.Mood memory mood, bool ok, bytes4 refusal) private {
         uint256 state = vm.snapshotState();
         pool.doAsYouPlease(mood);
         if (ok) assertTrue(_rebalance(_batch(rescue))[0].ok);

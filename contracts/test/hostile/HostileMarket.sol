@@ -2,6 +2,7 @@
 pragma solidity 0.8.34;
 
 import {AbstractToken} from "../symbolic/AbstractProtocol.sol";
+import {Moody} from "./Moody.sol";
 
 /// @notice A token that the guard can send, too.
 contract SendableToken is AbstractToken {
@@ -12,33 +13,8 @@ contract SendableToken is AbstractToken {
     }
 }
 
-/// @notice A pool of Venus with one market, comptroller, market and oracle in one, which was fit to be enrolled and then turns,
-/// in one way, at one of the guard's calls, or takes, gives and books as it pleases. A token is worth one, a vToken as much.
-contract HostileMarket is AbstractToken {
-    enum Way {
-        Honest,
-        Reverts,
-        RevertsWithABomb,
-        AnswersABomb,
-        BurnsAllGas,
-        Reenters
-    }
-
-    enum At {
-        Reading,
-        Redeeming,
-        Minting,
-        Repaying
-    }
-
-    struct Mood {
-        uint256 burns; // of vTokens, for a redemption of any amount
-        uint256 gives;
-        uint256 takes; // for a supply or a repayment
-        uint256 leaves; // of the allowance
-        uint256 credits; // more collateral, or less debt
-    }
-
+/// @notice A pool of Venus with one market: comptroller, market and oracle in one. A token is worth one, a vToken as much.
+contract HostileMarket is AbstractToken, Moody {
     uint256 public constant THRESHOLD = 0.85e18;
 
     SendableToken public immutable token = new SendableToken();
@@ -46,27 +22,7 @@ contract HostileMarket is AbstractToken {
     uint256 public exchangeRateStored = 1e18;
     uint256 public price = 1e18;
 
-    Way private _way;
-    At private _at;
-    address private _reentered;
-    bytes private _reentry;
-    bool public letIn;
-    bool private _isMoody;
-    Mood private _mood;
-
     /* WHAT THE TESTS ASK OF IT */
-
-    function turn(Way way, At at) external {
-        (_way, _at) = (way, at);
-    }
-
-    function turnReentrant(At at, address target, bytes calldata data) external {
-        (_way, _at, _reentered, _reentry) = (Way.Reenters, at, target, data);
-    }
-
-    function doAsYouPlease(Mood calldata mood) external {
-        (_isMoody, _mood) = (true, mood);
-    }
 
     function setDebt(address holder, uint256 debt) external {
         borrowBalanceCurrent[holder] = debt;
@@ -91,7 +47,7 @@ contract HostileMarket is AbstractToken {
     }
 
     function getAssetsIn(address) external view returns (address[] memory markets_) {
-        if (_at == At.Reading) _force();
+        _misread();
         markets_ = new address[](1);
         markets_[0] = address(this);
     }
@@ -127,54 +83,23 @@ contract HostileMarket is AbstractToken {
     }
 
     function redeem(uint256 tokens) external returns (uint256) {
-        _misbehave(At.Redeeming);
+        _misbehave(At.Withdrawing);
         balanceOf[msg.sender] -= _isMoody ? _mood.burns : tokens;
         token.set(msg.sender, token.balanceOf(msg.sender) + (_isMoody ? _mood.gives : tokens));
         return 0;
     }
 
     function mintBehalf(address holder, uint256 amount) external returns (uint256) {
-        _misbehave(At.Minting);
-        _collect(amount);
+        _misbehave(At.Supplying);
+        _collect(token, amount);
         balanceOf[holder] += _isMoody ? _mood.credits : amount * 1e18 / exchangeRateStored;
         return 0;
     }
 
     function repayBorrowBehalf(address holder, uint256 amount) external returns (uint256) {
         _misbehave(At.Repaying);
-        _collect(amount);
+        _collect(token, amount);
         borrowBalanceCurrent[holder] -= _isMoody ? _mood.credits : amount;
         return 0;
-    }
-
-    function _collect(uint256 amount) private {
-        token.set(msg.sender, token.balanceOf(msg.sender) - (_isMoody ? _mood.takes : amount));
-        uint256 left = token.allowance(msg.sender, address(this)) - amount;
-        token.setAllowance(msg.sender, address(this), _isMoody ? _mood.leaves : left);
-    }
-
-    function _misbehave(At at) private {
-        if (_at != at) return;
-        if (_way == Way.Reenters) (letIn,) = _reentered.call(_reentry);
-        else _force();
-    }
-
-    function _force() private view {
-        if (_way == Way.Reverts) revert("no");
-        if (_way == Way.RevertsWithABomb) {
-            assembly {
-                revert(0, 200000)
-            }
-        }
-        if (_way == Way.AnswersABomb) {
-            assembly {
-                return(0, 200000)
-            }
-        }
-        if (_way == Way.BurnsAllGas) {
-            assembly {
-                invalid()
-            }
-        }
     }
 }

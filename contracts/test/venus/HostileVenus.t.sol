@@ -4,6 +4,8 @@ pragma solidity 0.8.34;
 import {IMarginGuard} from "../../src/interfaces/IMarginGuard.sol";
 import {VenusPools} from "../../src/protocols/VenusPools.sol";
 import {HostileMarket} from "../hostile/HostileMarket.sol";
+import {Moody} from "../hostile/Moody.sol";
+import {Turning} from "../hostile/Turning.sol";
 import {Setting} from "../Setting.sol";
 import {AbstractToken} from "../symbolic/AbstractProtocol.sol";
 
@@ -64,11 +66,11 @@ contract HostileVenusTest is Setting {
     function test_EveryWayAtEveryCallFailsAlone() public {
         token.set(address(guard), 5 ether); // and donations change nothing about that
         market.set(address(guard), 5 ether);
-        for (uint8 way = 1; way <= uint8(HostileMarket.Way.BurnsAllGas); ++way) {
-            for (uint8 at; at <= uint8(HostileMarket.At.Repaying); ++at) {
-                market.turn(HostileMarket.Way(way), HostileMarket.At(at));
-                _assertFailsAlone(at == uint8(HostileMarket.At.Minting) ? _supplied() : _repaid());
-                if (at == uint8(HostileMarket.At.Reading)) _assertFailsAlone(_sent());
+        for (uint8 way = 1; way <= uint8(Turning.Way.BurnsAllGas); ++way) {
+            for (uint8 at = uint8(Turning.At.Reading); at <= uint8(Turning.At.Repaying); ++at) {
+                market.turn(Turning.Way(way), Turning.At(at));
+                _assertFailsAlone(at == uint8(Turning.At.Supplying) ? _supplied() : _repaid());
+                if (at == uint8(Turning.At.Reading)) _assertFailsAlone(_sent());
             }
         }
     }
@@ -77,13 +79,13 @@ contract HostileVenusTest is Setting {
         token.set(address(guard), 5 ether);
         market.set(address(guard), 5 ether);
         uint256 a = AMOUNT;
-        HostileMarket.Mood[6] memory moods = [
-            HostileMarket.Mood(a, a - 1, a, 0, a), // gives less
-            HostileMarket.Mood(a - 1, a, a, 0, a), // leaves a vToken in the guard
-            HostileMarket.Mood(a + 1, a, a, 0, a), // takes one that lay there
-            HostileMarket.Mood(a, a, a - 1, 0, a), // takes less
-            HostileMarket.Mood(a, a, a + 1, 0, a), // takes more
-            HostileMarket.Mood(a, a, a, 1, a) // leaves some of the allowance
+        Moody.Mood[6] memory moods = [
+            Moody.Mood(a, a - 1, a, 0, a), // gives less
+            Moody.Mood(a - 1, a, a, 0, a), // leaves a vToken in the guard
+            Moody.Mood(a + 1, a, a, 0, a), // takes one that lay there
+            Moody.Mood(a, a, a - 1, 0, a), // takes less
+            Moody.Mood(a, a, a + 1, 0, a), // takes more
+            Moody.Mood(a, a, a, 1, a) // leaves some of the allowance
         ];
         for (uint256 i; i < 6; ++i) {
             market.doAsYouPlease(moods[i]);
@@ -95,14 +97,14 @@ contract HostileVenusTest is Setting {
     /// @dev Neither the recipient's, nor the guard's.
     function test_WhatIsGivenBeyondTheAmountIsTheHolders() public {
         token.set(address(guard), 5 ether);
-        market.doAsYouPlease(HostileMarket.Mood(AMOUNT, AMOUNT + 3, AMOUNT, 0, AMOUNT));
+        market.doAsYouPlease(Moody.Mood(AMOUNT, AMOUNT + 3, AMOUNT, 0, AMOUNT));
         assertTrue(_rebalance(_batch(_repaid()))[0].ok);
         assertEq(token.balanceOf(other), 5 ether + 3);
         assertEq(token.balanceOf(address(guard)), 5 ether);
     }
 
     function test_RevertIf_VTokensStayInTheGuard() public {
-        market.doAsYouPlease(HostileMarket.Mood(0.9 ether, AMOUNT, AMOUNT, 0, AMOUNT));
+        market.doAsYouPlease(Moody.Mood(0.9 ether, AMOUNT, AMOUNT, 0, AMOUNT));
         assertEq(
             _refusal(_repaid()),
             abi.encodeWithSelector(IMarginGuard.BalanceChanged.selector, address(market), 0, 0.1 ether)
@@ -187,9 +189,9 @@ contract HostileVenusTest is Setting {
             abi.encodeCall(guard.setKeeper, (thief))
         ];
         for (uint256 i; i < 3; ++i) {
-            for (uint8 at = 1; at <= uint8(HostileMarket.At.Repaying); ++at) {
+            for (uint8 at = uint8(Turning.At.Withdrawing); at <= uint8(Turning.At.Repaying); ++at) {
                 uint256 state = vm.snapshotState();
-                market.turnReentrant(HostileMarket.At(at), address(guard), calls[i]);
+                market.turnReentrant(Turning.At(at), address(guard), calls[i]);
                 _rebalance(_batch(_supplied(), _repaid()));
                 assertFalse(market.letIn());
                 assertEq(guard.lastSequence(), 1);
@@ -201,13 +203,11 @@ contract HostileVenusTest is Setting {
 
     /* HELPERS */
 
-    function _crediting(uint256 amount) private pure returns (HostileMarket.Mood memory) {
-        return HostileMarket.Mood(AMOUNT, AMOUNT, AMOUNT, 0, amount);
+    function _crediting(uint256 amount) private pure returns (Moody.Mood memory) {
+        return Moody.Mood(AMOUNT, AMOUNT, AMOUNT, 0, amount);
     }
 
-    function _expect(IMarginGuard.Rescue memory rescue, HostileMarket.Mood memory mood, bool ok, bytes4 refusal)
-        private
-    {
+    function _expect(IMarginGuard.Rescue memory rescue, Moody.Mood memory mood, bool ok, bytes4 refusal) private {
         uint256 state = vm.snapshotState();
         market.doAsYouPlease(mood);
         if (ok) assertTrue(_rebalance(_batch(rescue))[0].ok);
