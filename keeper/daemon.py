@@ -154,7 +154,7 @@ class Keeper:
         self._blocks_may_be_gone |= blocks_may_be_gone
         settling = asyncio.create_task(self._look_after_sent(head))
         try:
-            reading = await self._session.reader.read(self._session.portfolio.calldata, head)
+            reading = await self._session.reader.read(self._session.portfolio, head)
         except ChainError:
             await settling
             await self._reprice_blindly(head)

@@ -8,6 +8,7 @@ KeeperError
 │   ├── RateLimited       the node asked us to slow down
 │   ├── WrongChain        the node answers for another chain than the one configured
 │   ├── BadAnswer         what came back is no answer to the question: not JSON, cut short, another id
+│   │   └── UnreadableResult  it is an answer, and its result is not what was asked for: cut, shifted, of another block
 │   ├── EndpointsDisagree  fewer endpoints say the same than have to
 │   ├── NodeRefused       the node answered with an error; carries its code and data
 │   │   └── BlockGone     the block that was asked for is not in the node's chain (any more, or yet)
@@ -61,6 +62,10 @@ class WrongChain(ChainError):
 
 class BadAnswer(ChainError):
     """What came back is no answer to the question: not JSON, cut short, too large, or with another id."""
+
+
+class UnreadableResult(BadAnswer):
+    """An answer to the question whose result cannot be what was asked for: cut, shifted, or of another block."""
 
 
 class EndpointsDisagree(ChainError):

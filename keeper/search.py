@@ -87,4 +87,4 @@ async def held_tokens(reader: Reader, head: Block, owner: Address, tokens: Seque
 async def look(reader: Reader, head: Block, settings: PortfolioSettings) -> tuple[Portfolio, Snapshot]:
     """All of it, discovered and read at one block."""
     portfolio = await reader.discover(discover(settings), head)
-    return portfolio, portfolio.decode(head, (await reader.read(portfolio.calldata, head)).answer)
+    return portfolio, portfolio.decode(head, (await reader.read(portfolio, head)).answer)

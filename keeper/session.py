@@ -61,7 +61,7 @@ class Session:
     async def see(self, block: Block | None = None) -> tuple[Snapshot, Reading]:
         """The same with what was read; several endpoints may not agree on it."""
         block = block or await self.rpc.head()
-        reading = await self.reader.read(self.portfolio.calldata, block)
+        reading = await self.reader.read(self.portfolio, block)
         return self.portfolio.decode(block, reading.answer), reading
 
     async def found_out_anew(self) -> "Session":

@@ -15,7 +15,7 @@ from keeper.core.fees import Fees
 from keeper.core.intent import Receipt
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
-from keeper.errors import BlockGone, ChainError, NodeRefused, NodeUnreachable
+from keeper.errors import BadAnswer, BlockGone, ChainError, NodeRefused, NodeUnreachable
 
 
 def a_block(
@@ -109,6 +109,18 @@ class FakeHints:
         self._hints.clear()
         self.arrived.clear()
         return taken
+
+
+@dataclass(frozen=True, slots=True)
+class FakeWanted:
+    """A read of whatever a node says; of a `length` only what is as long."""
+
+    calldata: bytes = b""
+    length: int | None = None
+
+    def check(self, block: Block, answer: bytes) -> None:
+        if self.length is not None and len(answer) != self.length:
+            raise BadAnswer(f"It has {len(answer)} bytes in block {block.number}.")
 
 
 class FakeProvider:

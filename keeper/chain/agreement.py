@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from keeper.errors import BlockGone, CallReverted, EndpointsDisagree, KeeperError
+from keeper.errors import BlockGone, CallReverted, EndpointsDisagree, KeeperError, UnreadableResult
 
 T = TypeVar("T")
 
@@ -52,11 +52,17 @@ class Ballot(Generic[T]):
         """What so many endpoints say, or None."""
         return next((key for key, group in self._groups.items() if len(group.labels) >= quorum), None)
 
-    def against(self, winner: Hashable) -> Iterator[str]:
-        """The endpoints that said something else."""
+    def against(self, winner: Hashable) -> Iterator[tuple[str, T | KeeperError]]:
+        """The endpoints that said something else, or nothing that can be read, with what they said."""
         for key, group in self._groups.items():
             if key != winner:
-                yield from group.labels
+                yield from ((label, group.outcome) for label in group.labels)
+        yield from ((label, fault) for label, fault in self._faults.items() if isinstance(fault, UnreadableResult))
+
+    def is_against(self, winner: Hashable, label: str, outcome: T | KeeperError) -> bool:
+        """Whether what the endpoint of that label gave is as in `against`; counts it."""
+        key = self.count(label, outcome)
+        return isinstance(outcome, UnreadableResult) if key is None else key != winner
 
     def agreement(self, quorum: int, about: str) -> Agreement[T]:
         """Raises CallReverted when that is what is said, and a fault when nobody gave an answer."""

@@ -81,11 +81,11 @@ class StateOverride:
 # Answers ------------------------------------------------------------------------------------------------------------
 
 
-def block_from_json(answer: object, label: str) -> Block:
-    """A header as nodes write it, from a request or a subscription. Raises BadAnswer naming `label`."""
+def block_from_json(answer: object) -> Block:
+    """A header as nodes write it, from a request or a subscription."""
     fields = as_object(answer)
     if fields.get("baseFeePerGas") is None:
-        raise BadAnswer(f"{label} answered with a block without a base fee; the keeper needs a chain with EIP-1559.")
+        raise BadAnswer("The block has no base fee; the keeper needs a chain with EIP-1559.")
     return Block(
         number=_as_uint64(fields.get("number")),
         hash=as_hex(fields.get("hash")).lower(),
@@ -111,7 +111,7 @@ def mined_from_json(answer: object, hash: str) -> MinedTransaction:
         # The OP stack names what it took for the bytes; on Arbitrum that is part of the gas.
         data_fee_wei=0 if fields.get("l1Fee") is None else as_int(fields.get("l1Fee")),
     )
-    return MinedTransaction(receipt, tuple(log_from_json(item) for item in as_list(fields.get("logs"))))
+    return MinedTransaction(receipt, logs_from_json(fields.get("logs")))
 
 
 def known_from_json(answer: object, hash: str) -> KnownTransaction:
@@ -131,6 +131,10 @@ def fee_history_from_json(answer: object, percentiles: int) -> FeeHistory:
     return FeeHistory(base_fees, tips)
 
 
+def logs_from_json(answer: object) -> tuple[Log, ...]:
+    return tuple(log_from_json(item) for item in as_list(answer))
+
+
 def log_from_json(item: object) -> Log:
     fields = as_object(item)
     return Log(
@@ -138,6 +142,15 @@ def log_from_json(item: object) -> Log:
         topics=tuple(as_bytes(topic) for topic in as_list(fields.get("topics"))),
         data=as_bytes(fields.get("data")),
     )
+
+
+def simulation_from_json(answer: object, calls: int) -> tuple[SimulatedResult, ...]:
+    """The one block of `eth_simulateV1` with so many calls."""
+    blocks = as_list(answer)
+    results = as_list(as_object(blocks[0]).get("calls")) if len(blocks) == 1 else []
+    if len(results) != calls:
+        raise BadAnswer(f"The node simulated {len(results)} of {calls} calls.")
+    return tuple(simulated_from_json(result) for result in results)
 
 
 def simulated_from_json(answer: object) -> SimulatedResult:

@@ -151,7 +151,7 @@ class _Subscription:
         params = fields.get("params")
         try:
             result = cast(Mapping[str, Any], params).get("result") if isinstance(params, dict) else None
-            return block_from_json(result, self._redact.label)
+            return block_from_json(result)
         except BadAnswer:
             return None
 

@@ -1,12 +1,12 @@
 """All endpoints of the chain behind one `request`.
 
 The best endpoint is asked; when it fails, or has had its share of the time, the next one is asked as well, and the
-first answer counts. What is sent goes to all of them. The pool is itself a web3 provider, so that web3 code can run
-over the same limits.
+first answer counts. What cannot be read is no answer, so whoever asks says how it is read. What is sent goes to all of
+them. The pool is itself a web3 provider, so that web3 code can run over the same limits.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeAlias
 
@@ -17,8 +17,19 @@ from keeper.chain.clock import SYSTEM_CLOCK, Clock
 from keeper.chain.node import Node
 from keeper.chain.pace import Limits, Traffic
 from keeper.chain.provider import HttpProvider
-from keeper.errors import CallReverted, ChainError, NodeRefused, NodeUnreachable, RateLimited
+from keeper.errors import (
+    BadAnswer,
+    CallReverted,
+    ChainError,
+    NodeRefused,
+    NodeUnreachable,
+    ProtocolError,
+    RateLimited,
+    UnreadableResult,
+)
 
+CALL = "eth_call"
+"""What decisions rest on: whoever garbles it where another endpoint does not is quarantined for it."""
 SEND = "eth_sendRawTransaction"
 CLEARLY_BETTER = 2
 NOTICEABLE_SECONDS = 0.25
@@ -40,11 +51,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """An endpoint contradicted a quorum of the others and is not asked for its word for a while."""
+    """An endpoint contradicted a quorum, or garbled what another one told: for a while it is not asked for its word."""
 
     node: Node
     says: str
-    """What it contradicted them in, as a sentence."""
+    """What it did, as a sentence."""
     seconds: float
 
 
@@ -58,10 +69,16 @@ class Behind:
 
 Event: TypeAlias = Asked | Quarantined | Behind
 Observer: TypeAlias = Callable[[Event], None]
+Read: TypeAlias = Callable[[Any], Any]
+"""What to make of a result. Raises BadAnswer or ProtocolError for one that cannot be what was asked for."""
 
 
 def ignore(_event: Event) -> None:
     pass
+
+
+def as_it_is(result: Any) -> Any:
+    return result
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +89,8 @@ class Told:
     answer: RPCResponse
     fault: ChainError | None
     """The error in it."""
+    value: Any
+    """What was made of its result; None where there is an error instead."""
 
     @property
     def is_of_the_chain(self) -> bool:
@@ -112,18 +131,19 @@ class EndpointPool(AsyncJSONBaseProvider):
         """web3's way in."""
         return await self.request(method, params, Traffic.SEND if method == SEND else Traffic.READ)
 
-    async def told(self, method: str, params: Any, traffic: Traffic = Traffic.READ) -> Told:
+    async def told(self, method: str, params: Any, traffic: Traffic = Traffic.READ, read: Read = as_it_is) -> Told:
         """An endpoint's answer, an error of its own included.
 
-        Raises what `Node.request` raises, of the endpoint that was asked first, when none answered.
+        Raises what `Node.request` raises and UnreadableResult, of the endpoint that was asked first, when none
+        answered.
         """
         if method == SEND:
             return await self._send(params)
-        return await self._ask_in_turn(self._ranked(), method, params, traffic)
+        return await self._ask_in_turn(self._ranked(), method, params, traffic, read)
 
-    async def each(self, method: str, params: Any) -> list[Told]:
+    async def each(self, method: str, params: Any, read: Read = as_it_is) -> list[Told]:
         """What every endpoint says that answers."""
-        asked = (self._ask(node, method, params, Traffic.READ) for node in self.nodes)
+        asked = (self._ask(node, method, params, Traffic.READ, read) for node in self.nodes)
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not isinstance(outcome, ChainError):
@@ -151,26 +171,28 @@ class EndpointPool(AsyncJSONBaseProvider):
 
     def _ranked(self) -> list[Node]:
         """The endpoints, the best one first."""
-        ranked = sorted(self.nodes, key=lambda node: (node.pace.rest_seconds > 0, node.expected_seconds))
+        ranked = sorted(self.nodes, key=lambda node: (not _is_at_hand(node), node.expected_seconds))
         best, first = ranked[0], self._first
         enough = CLEARLY_BETTER * best.expected_seconds + NOTICEABLE_SECONDS
-        if not first.pace.rest_seconds and first.expected_seconds <= enough:
+        if _is_at_hand(first) and first.expected_seconds <= enough:
             best = first
         return [best, *(node for node in ranked if node is not best)]
 
-    async def _ask(self, node: Node, method: str, params: Any, traffic: Traffic) -> Told:
+    async def _ask(self, node: Node, method: str, params: Any, traffic: Traffic, read: Read = as_it_is) -> Told:
         try:
             answer = await node.request(method, params, traffic)
+            fault = node.fault_in(answer, method)
+            value = None if fault is not None else _value(node, method, answer.get("result"), read)
         except ChainError as fault:
             self.observe(Asked(node, method, type(fault).__name__, fault))
             raise
-        fault = node.fault_in(answer, method)
         self.observe(Asked(node, method, "answered" if fault is None else "refused"))
-        return Told(node, answer, fault)
+        return Told(node, answer, fault, value)
 
-    async def _ask_in_turn(self, order: Sequence[Node], method: str, params: Any, traffic: Traffic) -> Told:
+    async def _ask_in_turn(self, order: Sequence[Node], method: str, params: Any, traffic: Traffic, read: Read) -> Told:
         if len(order) == 1:
-            return await self._ask(order[0], method, params, traffic)
+            return await self._ask(order[0], method, params, traffic, read)
+        garbled: dict[Node, UnreadableResult] = {}
         asked: dict[asyncio.Task[Told], Node] = {}
         refusal: Told | None = None
         fault: ChainError | None = None
@@ -181,20 +203,23 @@ class EndpointPool(AsyncJSONBaseProvider):
             while left or asked:
                 if left:
                     node = left.pop(0)
-                    asked[asyncio.create_task(self._ask(node, method, params, traffic))] = node
+                    asked[asyncio.create_task(self._ask(node, method, params, traffic, read))] = node
                 seconds = ends_at - asyncio.get_running_loop().time()
                 done, late = await asyncio.wait(
                     asked, timeout=min(patience, seconds) if left else seconds, return_when=asyncio.FIRST_COMPLETED
                 )
                 for task in [task for task in asked if task in done]:
-                    del asked[task]
+                    node = asked.pop(task)
                     try:
                         told = task.result()
                     except ChainError as problem:
                         fault = fault or problem
+                        if isinstance(problem, UnreadableResult):
+                            garbled[node] = problem
                         continue
                     if told.is_of_the_chain:
                         self._first = told.node
+                        self._quarantine(garbled, method)
                         return told
                     refusal = refusal or told
                 if not done:
@@ -209,6 +234,12 @@ class EndpointPool(AsyncJSONBaseProvider):
         if refusal is not None:
             return refusal
         raise fault or NodeUnreachable(f"{self.label} did not answer {method} within {self._timeout_seconds:g} s.")
+
+    def _quarantine(self, garbled: Mapping[Node, UnreadableResult], method: str) -> None:
+        """Those that garbled what another one told."""
+        for node, fault in garbled.items():
+            if method == CALL:
+                self.observe(Quarantined(node, str(fault).rstrip(". "), node.quarantine()))
 
     async def _send(self, params: Any) -> Told:
         """To all endpoints: taken by one is taken, and refused is only what all refuse.
@@ -237,6 +268,21 @@ class EndpointPool(AsyncJSONBaseProvider):
         if refusal is not None and unknown is None:
             return refusal
         raise unknown or faults[0]
+
+
+def _is_at_hand(node: Node) -> bool:
+    """Whether it may be asked now, and may be believed."""
+    return not node.pace.rest_seconds and not node.is_quarantined
+
+
+def _value(node: Node, method: str, result: Any, read: Read) -> Any:
+    """What is made of a result; one that cannot be read is the endpoint's failure as much as none at all."""
+    try:
+        return read(result)
+    except (BadAnswer, ProtocolError) as problem:
+        node.disappoints()
+        reason = str(problem).rstrip(". ")
+    raise UnreadableResult(f"{node.label} answered {method} with what cannot be read: {reason}.")
 
 
 def _was_turned_away(fault: ChainError) -> bool:

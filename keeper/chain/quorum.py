@@ -23,10 +23,10 @@ from keeper.chain.headvotes import STRAYS_MAX, HeadVotes, Witness
 from keeper.chain.node import DOWN
 from keeper.chain.pace import Traffic
 from keeper.chain.pool import Behind, EndpointPool, Quarantined
-from keeper.chain.rpc import BLOCK_SECONDS, Question, Rpc
+from keeper.chain.rpc import BLOCK_SECONDS, Check, Question, Rpc, anything
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
-from keeper.errors import EndpointsDisagree, KeeperError, NodeRefused, NodeUnreachable
+from keeper.errors import EndpointsDisagree, KeeperError, NodeRefused, NodeUnreachable, UnreadableResult
 from keeper.protocols.base import Log
 
 T = TypeVar("T")
@@ -64,16 +64,17 @@ class QuorumRpc(Rpc):
     ) -> Agreement[T]:
         """What a quorum says of something that all have to say the same of; `about` names it for people.
 
-        Whoever contradicts a quorum is quarantined. Raises what the question raises when nobody gives an answer.
+        Whoever contradicts a quorum, or garbles what it tells, is quarantined. Raises what the question raises when
+        nobody gives an answer.
         """
         ballot, winner, late = await self._ballot(question, same)
         if winner is not None:
-            for label in ballot.against(winner):
-                self._quarantine(label, about)
+            for label, outcome in ballot.against(winner):
+                self._quarantine(label, _dissent(label, outcome, about))
 
             def compare(label: str, task: "asyncio.Task[T | KeeperError]") -> None:
-                if not task.cancelled() and ballot.count(label, task.result()) not in (winner, None):
-                    self._quarantine(label, about)
+                if not task.cancelled() and ballot.is_against(winner, label, task.result()):
+                    self._quarantine(label, _dissent(label, task.result(), about))
 
             for task, label in late.items():
                 task.add_done_callback(lambda task, label=label: compare(label, task))
@@ -118,9 +119,8 @@ class QuorumRpc(Rpc):
             task.add_done_callback(self._under_way.discard)
         return asked
 
-    def _quarantine(self, label: str, about: str) -> None:
+    def _quarantine(self, label: str, says: str) -> None:
         node = self._witnesses[label].node
-        says = f"{label} contradicts a quorum of the endpoints about {about}"
         self._observe(Quarantined(node, says, node.quarantine()))
 
     # Blocks -----------------------------------------------------------------------------------------------------------
@@ -157,7 +157,7 @@ class QuorumRpc(Rpc):
             if not witness.strays_from(head):
                 return
             if witness.contradicts(head):
-                self._quarantine(label, f"block {head.number}")
+                self._quarantine(label, _contradicts(label, f"block {head.number}"))
             else:
                 says = f"{label} has not told of a block near {head.number}, which a quorum of the endpoints knows, for"
                 self._observe(Behind(witness.node, f"{says} {STRAYS_MAX} heads; it is behind, or stands still."))
@@ -213,9 +213,12 @@ class QuorumRpc(Rpc):
         sender: Address | None = None,
         overrides: Mapping[Address, StateOverride] | None = None,
         traffic: Traffic = Traffic.READ,
+        check: Check = anything,
     ) -> bytes:
         def question(rpc: Rpc) -> Any:
-            return rpc.call(to, data, block_hash, gas=gas, sender=sender, overrides=overrides, traffic=traffic)
+            return rpc.call(
+                to, data, block_hash, gas=gas, sender=sender, overrides=overrides, traffic=traffic, check=check
+            )
 
         # Not a reason for a quarantine: nodes differ in how much gas they grant and in what they take over.
         return _tried_out(await self._said(question, f"a call to {to}", lambda answer: answer))
@@ -289,6 +292,15 @@ async def _outcome(witness: Witness, question: Question[T]) -> T | KeeperError:
         return NodeUnreachable(f"{node.label} did not answer within {seconds:g} s, and not before either.")
     except KeeperError as fault:
         return fault
+
+
+def _dissent(label: str, outcome: object, about: str) -> str:
+    """How an endpoint differs from a quorum, as a sentence."""
+    return str(outcome).rstrip(". ") if isinstance(outcome, UnreadableResult) else _contradicts(label, about)
+
+
+def _contradicts(label: str, about: str) -> str:
+    return f"{label} contradicts a quorum of the endpoints about {about}"
 
 
 def _tried_out(said: Agreement[T]) -> T:

@@ -6,10 +6,10 @@ needed; where, is remembered. A cut never parts a call that changes state from t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from keeper.chain.clock import SYSTEM_CLOCK, Clock
-from keeper.chain.rpc import Rpc
+from keeper.chain.rpc import Check, Rpc
 from keeper.core.snapshot import Block
 from keeper.errors import BadAnswer, BlockGone, ChainError, NodeRefused
 from keeper.protocols.abi import interface
@@ -36,6 +36,19 @@ READS_REMEMBERED = 4
 """For so many different reads it is remembered where they are cut; a keeper has one, and a new one now and then."""
 
 
+class Wanted(Protocol):
+    """What is to be read in every cycle."""
+
+    @property
+    def calldata(self) -> bytes:
+        """Of `aggregate3`."""
+        ...
+
+    def check(self, block: Block, answer: bytes) -> None:
+        """Raises BadAnswer or ProtocolError for an answer that cannot be that of this block."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """What was read at a block."""
@@ -59,21 +72,29 @@ class Reader:
         self._hopeless: dict[bytes, frozenset[int]] = {}
         """By calldata, which calls fail without a word wherever it is cut."""
 
-    async def read(self, calldata: bytes, block: Block) -> Reading:
-        """What `aggregate3` answers at that very block.
+    async def read(self, wanted: Wanted, block: Block) -> Reading:
+        """What `aggregate3` answers at that very block; an endpoint whose answer cannot be that has given none.
 
         Raises BlockGone when the block was reorganised away, and ChainError when the node does not grant what it takes.
         """
+
+        def check(answer: bytes) -> None:
+            wanted.check(block, answer)
+
         about = f"the state at block {block.number}"
-        agreement = await self._rpc.agreed(lambda rpc: self._read(rpc, calldata, block), about)
+        agreement = await self._rpc.agreed(lambda rpc: self._read(rpc, wanted.calldata, block, check), about)
         return Reading(join_answers(agreement.answers), agreement.problem)
 
     async def aggregate(self, calls: Sequence[Call], block: Block) -> list[CallResult]:
-        """The results of calls that are asked rarely, in their order; as `read`, and ProtocolError for a bad answer."""
+        """The results of calls that are asked rarely, in their order; as `read`."""
         if not calls:
             return []
+
+        def check(answer: bytes) -> None:
+            decode_aggregate3(answer, len(calls))
+
         about = f"the state at block {block.number}"
-        agreement = await self._rpc.agreed(lambda rpc: self._read(rpc, encode_aggregate3(calls), block), about)
+        agreement = await self._rpc.agreed(lambda rpc: self._read(rpc, encode_aggregate3(calls), block, check), about)
         return decode_aggregate3(agreement.single(), len(calls))
 
     async def discover(self, discovery: Discovery[T], block: Block) -> T:
@@ -85,31 +106,34 @@ class Reader:
             except StopIteration as found:
                 return found.value
 
-    async def _read(self, rpc: Rpc, calldata: bytes, block: Block) -> bytes:
+    async def _read(self, rpc: Rpc, calldata: bytes, block: Block, check: Check) -> bytes:
         """At one endpoint, or at whichever answers."""
         cuts = self._cuts.get(calldata)
         if cuts is not None:
             return await self._in_pieces(rpc, calldata, block, cuts)
         try:
-            answer = await self._ask(rpc, calldata, block)
+            answer = await self._ask(rpc, calldata, block, check)
         except NodeRefused as refusal:
             seam = _middle(decode_calls(calldata)) if _is_too_much(refusal) else None
             if seam is None:
                 raise _not_granted(rpc, calldata, refusal) if _is_too_much(refusal) else refusal from None
             return await self._in_pieces(rpc, calldata, block, (seam,))
-        if not answer:
-            raise ChainError(f"There is no Multicall3 at {MULTICALL3} in block {block.number} of this chain.")
         if answer.count(FAILED_WITHOUT_A_WORD) > 1:
             return await self._without_starving(rpc, calldata, block, answer)
         return answer
 
-    async def _ask(self, rpc: Rpc, calldata: bytes, block: Block) -> bytes:
+    async def _ask(self, rpc: Rpc, calldata: bytes, block: Block, check: Check) -> bytes:
+        def check_code(answer: bytes) -> None:
+            if not answer:
+                raise BadAnswer(f"There is no Multicall3 at {MULTICALL3} in block {block.number} of this chain.")
+            check(answer)
+
         for seconds in BEHIND_SECONDS:
             try:
-                return await rpc.call(MULTICALL3, calldata, block.hash, gas=self._gas)
+                return await rpc.call(MULTICALL3, calldata, block.hash, gas=self._gas, check=check_code)
             except BlockGone:
                 await self._clock.sleep(seconds)
-        return await rpc.call(MULTICALL3, calldata, block.hash, gas=self._gas)
+        return await rpc.call(MULTICALL3, calldata, block.hash, gas=self._gas, check=check_code)
 
     # In several pieces ------------------------------------------------------------------------------------------------
 
@@ -142,11 +166,14 @@ class Reader:
     async def _piece(self, rpc: Rpc, calls: Sequence[Call], block: Block) -> list[CallResult]:
         """With the block's time in front, so that each piece is known to be of this block."""
         clock = Call(MULTICALL3, interface("Multicall3")["getCurrentBlockTimestamp"].encode())
-        answer = await self._ask(rpc, encode_aggregate3([clock, *calls]), block)
-        time, *results = decode_aggregate3(answer, len(calls) + 1)
-        if not time.success or int.from_bytes(time.data) != block.timestamp:
-            raise BadAnswer(f"{rpc.label} answered a part of a read for another block than {block.number}; ask again.")
-        return results
+
+        def check(answer: bytes) -> None:
+            time = decode_aggregate3(answer, len(calls) + 1)[0]
+            if not time.success or int.from_bytes(time.data) != block.timestamp:
+                raise BadAnswer(f"It is a part of a read for another block than {block.number}.")
+
+        answer = await self._ask(rpc, encode_aggregate3([clock, *calls]), block, check)
+        return decode_aggregate3(answer, len(calls) + 1)[1:]
 
     async def _without_starving(self, rpc: Rpc, calldata: bytes, block: Block, answer: bytes) -> bytes:
         """The answer, or a better one when a call that fails burnt the gas that the calls after it need.

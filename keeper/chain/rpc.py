@@ -19,22 +19,20 @@ from keeper.chain.answers import (
     as_bytes,
     as_hex,
     as_int,
-    as_list,
-    as_object,
     block_from_json,
     fee_history_from_json,
     known_from_json,
-    log_from_json,
+    logs_from_json,
     mined_from_json,
-    simulated_from_json,
+    simulation_from_json,
     to_hex,
 )
 from keeper.chain.clock import SYSTEM_CLOCK, Clock
 from keeper.chain.pace import Traffic
-from keeper.chain.pool import EndpointPool
+from keeper.chain.pool import CALL, SEND, EndpointPool, as_it_is
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
-from keeper.errors import BadAnswer, BlockGone, NodeRefused
+from keeper.errors import BlockGone, NodeRefused
 from keeper.protocols.base import Log
 
 LOG_RANGE_MAX = 2_000
@@ -49,6 +47,12 @@ STALE_BLOCKS = 2.5
 
 Question: TypeAlias = Callable[["Rpc"], Awaitable[T]]
 """Something to ask the chain, or one endpoint of several."""
+Check: TypeAlias = Callable[[bytes], None]
+"""Raises BadAnswer or ProtocolError for what a call cannot have returned."""
+
+
+def anything(_returned: bytes) -> None:
+    """For a call of which nothing is known beforehand."""
 
 
 class Rpc:
@@ -86,20 +90,17 @@ class Rpc:
         return Agreement((await question(self),))
 
     async def chain_id(self) -> int:
-        return as_int(await self._ask("eth_chainId", []))
+        return await self._ask("eth_chainId", [], as_int)
 
     # Blocks -----------------------------------------------------------------------------------------------------------
 
     async def head(self) -> Block:
         """The newest block. When an endpoint's is old, the others are asked as well, and the furthest is believed."""
         method, params = "eth_getBlockByNumber", ["latest", False]
-        block = block_from_json(await self._ask(method, params), self.label)
+        block = await self._ask(method, params, block_from_json)
         if len(self._pool.nodes) == 1 or self._clock.now() - block.timestamp <= self._stale_seconds:
             return block
-        told = [
-            (block_from_json(one.answer.get("result"), one.node.label), one.node)
-            for one in await self._pool.each(method, params)
-        ]
+        told = [(one.value, one.node) for one in await self._pool.each(method, params, block_from_json)]
         newest, node = max(told, key=lambda one: one[0].number, default=(block, self._pool.nodes[0]))
         for other, behind in told:
             if other.number < newest.number:
@@ -110,12 +111,13 @@ class Rpc:
     async def block(self, which: int | str) -> Block:
         """By number, tag (`latest`, `finalized`, …) or hash. Raises BlockGone when there is none."""
         if isinstance(which, str) and which.startswith("0x"):
-            answer = await self._ask("eth_getBlockByHash", [which, False])
+            method, params = "eth_getBlockByHash", [which, False]
         else:
-            answer = await self._ask("eth_getBlockByNumber", [hex(which) if isinstance(which, int) else which, False])
-        if answer is None:
+            method, params = "eth_getBlockByNumber", [hex(which) if isinstance(which, int) else which, False]
+        block = await self._ask(method, params, _or_none(block_from_json))
+        if block is None:
             raise BlockGone(f"{self.label} has no block {which}.", reason="block not found")
-        return block_from_json(answer, self.label)
+        return block
 
     async def finalized_number(self) -> int | None:
         """The newest block that cannot be reorganised away; None where the node does not know of any such."""
@@ -136,8 +138,10 @@ class Rpc:
         sender: Address | None = None,
         overrides: Mapping[Address, StateOverride] | None = None,
         traffic: Traffic = Traffic.READ,
+        check: Check = anything,
     ) -> bytes:
-        """What a call returns at that block. Raises CallReverted, with the revert data."""
+        """What a call returns at that block; what `check` refuses is nothing that it returned, and another endpoint is
+        asked. Raises CallReverted, with the revert data."""
         call = {"to": to, "data": to_hex(data)}
         if gas is not None:
             call["gas"] = hex(gas)
@@ -146,20 +150,26 @@ class Rpc:
         params: list[Any] = [call, pinned(block_hash)]
         if overrides:
             params.append({account: override.as_json() for account, override in overrides.items()})
-        return as_bytes(await self._ask("eth_call", params, traffic))
+
+        def read(result: object) -> bytes:
+            returned = as_bytes(result)
+            check(returned)
+            return returned
+
+        return await self._ask(CALL, params, read, traffic)
 
     async def code(self, account: Address, block_hash: str) -> bytes:
-        return as_bytes(await self._ask("eth_getCode", [account, pinned(block_hash)]))
+        return await self._ask("eth_getCode", [account, pinned(block_hash)], as_bytes)
 
     async def balance(self, account: Address, block_hash: str) -> int:
-        return as_int(await self._ask("eth_getBalance", [account, pinned(block_hash)]))
+        return await self._ask("eth_getBalance", [account, pinned(block_hash)], as_int)
 
     async def storage(self, account: Address, slot: int, block_hash: str) -> int:
-        return as_int(await self._ask("eth_getStorageAt", [account, hex(slot), pinned(block_hash)]))
+        return await self._ask("eth_getStorageAt", [account, hex(slot), pinned(block_hash)], as_int)
 
     async def transaction_count(self, account: Address, *, pending: bool = False) -> int:
         """The next nonce that the chain takes from `account`; `pending` counts what waits in the node's pool."""
-        return as_int(await self._ask("eth_getTransactionCount", [account, "pending" if pending else "latest"]))
+        return await self._ask("eth_getTransactionCount", [account, "pending" if pending else "latest"], as_int)
 
     async def logs(self, address: Address, topics: Sequence[bytes | None], first: int, last: int) -> tuple[Log, ...]:
         """Events of `address` in a range of blocks, both ends included, asked for in bounded pieces."""
@@ -174,50 +184,54 @@ class Rpc:
                 "toBlock": hex(end),
             }
             try:
-                answer = as_list(await self._ask("eth_getLogs", [query]))
+                found += await self._ask("eth_getLogs", [query], logs_from_json)
             except NodeRefused:
                 # Limits differ between providers and are announced in prose only; a single block must pass.
                 if span == 1:
                     raise
                 span = max(1, span // 4)
                 continue
-            found += [log_from_json(item) for item in answer]
             first = end + 1
         return tuple(found)
 
     # Transactions -----------------------------------------------------------------------------------------------------
 
     async def fee_history(self, blocks: int, percentiles: Sequence[int]) -> FeeHistory:
-        answer = await self._ask("eth_feeHistory", [hex(blocks), "latest", list(percentiles)])
-        return fee_history_from_json(answer, len(percentiles))
+        params = [hex(blocks), "latest", list(percentiles)]
+        return await self._ask("eth_feeHistory", params, lambda answer: fee_history_from_json(answer, len(percentiles)))
 
     async def send_raw(self, raw: bytes) -> str:
         """The transaction's hash as the node computed it. Raises NodeRefused with the node's reason."""
-        return as_hex(await self._ask("eth_sendRawTransaction", [to_hex(raw)], Traffic.SEND)).lower()
+        told = await self._pool.told(SEND, [to_hex(raw)], Traffic.SEND)
+        if told.fault is not None:
+            raise told.fault
+        return as_hex(told.value).lower()
 
     async def receipt(self, hash: str) -> MinedTransaction | None:
         """None while no block has it."""
-        answer = await self._ask("eth_getTransactionReceipt", [hash])
-        return None if answer is None else mined_from_json(answer, hash)
+        return await self._ask(
+            "eth_getTransactionReceipt", [hash], _or_none(lambda answer: mined_from_json(answer, hash))
+        )
 
     async def transaction(self, hash: str) -> KnownTransaction | None:
         """None when the node has never heard of it, or forgot it."""
-        answer = await self._ask("eth_getTransactionByHash", [hash])
-        return None if answer is None else known_from_json(answer, hash)
+        return await self._ask(
+            "eth_getTransactionByHash", [hash], _or_none(lambda answer: known_from_json(answer, hash))
+        )
 
     async def estimate_gas(self, sender: Address, to: Address, data: bytes, value_wei: int = 0) -> int:
         """For single calls only: with the guard's isolated rescues an estimate starves one of them."""
         call = {"from": sender, "to": to, "data": to_hex(data), "value": hex(value_wei)}
-        return as_int(await self._ask("eth_estimateGas", [call]))
+        return await self._ask("eth_estimateGas", [call], as_int)
 
     async def impersonate(self, account: Address) -> None:
         """Lets a local chain or a fork take unsigned transactions of `account`; any other node refuses."""
-        await self._ask("anvil_impersonateAccount", [account])
+        await self._ask("anvil_impersonateAccount", [account], as_it_is)
 
     async def send_unsigned(self, sender: Address, to: Address, data: bytes, value_wei: int = 0) -> str:
         """The hash of a transaction that the node itself signs for."""
         call = {"from": sender, "to": to, "data": to_hex(data), "value": hex(value_wei)}
-        return as_hex(await self._ask("eth_sendTransaction", [call], Traffic.SEND)).lower()
+        return (await self._ask("eth_sendTransaction", [call], as_hex, Traffic.SEND)).lower()
 
     async def simulate_v1(
         self, calls: Sequence[SimulatedCall], block_hash: str, timestamp: int
@@ -230,19 +244,28 @@ class Rpc:
             ],
         }
         query = {"blockStateCalls": [block], "validation": False}
-        answer = as_list(await self._ask("eth_simulateV1", [query, pinned(block_hash)], Traffic.SEND))
-        results = as_list(as_object(answer[0]).get("calls")) if len(answer) == 1 else []
-        if len(results) != len(calls):
-            raise BadAnswer(f"{self.label} simulated {len(results)} of {len(calls)} calls.")
-        return tuple(simulated_from_json(result) for result in results)
+        return await self._ask(
+            "eth_simulateV1",
+            [query, pinned(block_hash)],
+            lambda answer: simulation_from_json(answer, len(calls)),
+            Traffic.SEND,
+        )
 
     # --------------------------------------------------------------------------------------------------------------
 
-    async def _ask(self, method: str, params: Sequence[Any], traffic: Traffic = Traffic.READ) -> Any:
-        told = await self._pool.told(method, params, traffic)
+    async def _ask(
+        self, method: str, params: Sequence[Any], read: Callable[[object], T], traffic: Traffic = Traffic.READ
+    ) -> T:
+        """What `read` makes of a result; of one that it refuses nothing, and another endpoint is asked."""
+        told = await self._pool.told(method, params, traffic, read)
         if told.fault is not None:
             raise told.fault
-        return told.answer.get("result")
+        return told.value
+
+
+def _or_none(read: Callable[[object], T]) -> Callable[[object], T | None]:
+    """For what is null where there is none."""
+    return lambda answer: None if answer is None else read(answer)
 
 
 def pinned(block_hash: str) -> dict[str, Any]:

@@ -248,6 +248,8 @@ class Portfolio:
         self._lengths = [len(part) for part in parts]
         self.calls: tuple[Call, ...] = tuple(call for part in parts for call in part)
         self.calldata = encode_aggregate3(self.calls)
+        self._cut: tuple[bytes, list[CallResult]] = b"", []
+        """The last answer and its results: what is checked when it arrives is decoded a moment later."""
 
     def to_json(self) -> str:
         """The topology, for the journal."""
@@ -292,6 +294,15 @@ class Portfolio:
         """What the default thresholds of each subaccount depend on, in the order of a snapshot's subaccounts."""
         return [pair for adapter in self.adapters for pair in adapter.pairs()]
 
+    def check(self, block: Block, answer: bytes) -> None:
+        """Raises ProtocolError for an answer that is not Multicall3's, and BadAnswer for one of another block."""
+        answered_at = _word(self._results(answer)[0])
+        if answered_at != block.timestamp:
+            raise BadAnswer(
+                f"the node was asked for block {block.number} of time {block.timestamp} and answered for one of time "
+                f"{answered_at}; ask again, or another node"
+            )
+
     def decode(self, block: Block, answer: bytes) -> Snapshot:
         """The snapshot in an answer of `aggregate3`; in several that contradict each other the worst of each account.
 
@@ -310,14 +321,9 @@ class Portfolio:
         return worst_of(snapshots)
 
     def _decode(self, block: Block, answer: bytes) -> Snapshot:
-        results = decode_aggregate3(answer, len(self.calls))
-        parts = _cut(results, self._lengths)
-        (clock,), of_keeper, of_guard, of_feeds, of_seconds, of_sequencer, *of_adapters = parts
-        if (answered_at := _word(clock)) != block.timestamp:
-            raise BadAnswer(
-                f"the node was asked for block {block.number} of time {block.timestamp} and answered for one of time "
-                f"{answered_at}; ask again, or another node"
-            )
+        self.check(block, answer)
+        parts = _cut(self._results(answer), self._lengths)
+        _, of_keeper, of_guard, of_feeds, of_seconds, of_sequencer, *of_adapters = parts
         guard, guard_problem = self._decode_guard(of_guard)
         rounds, readings = self._decode_feeds(of_feeds, block.timestamp)
         around = Around(block, guard, enrolled(guard.accounts) if guard else {}, readings)
@@ -342,6 +348,11 @@ class Portfolio:
             decode_seconds(self.topology.seconds, of_seconds, rounds, readings),
             self._sequencer_problem(of_sequencer, block.timestamp),
         )
+
+    def _results(self, answer: bytes) -> list[CallResult]:
+        if answer != self._cut[0]:
+            self._cut = answer, decode_aggregate3(answer, len(self.calls))
+        return self._cut[1]
 
     def _sequencer_problem(self, results: Sequence[CallResult], now: int) -> str | None:
         sequencer = self.topology.sequencer

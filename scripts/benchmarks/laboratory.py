@@ -136,7 +136,7 @@ class Laboratory:
     async def parts(self, raw: bytes, repetitions: int) -> Parts:
         """The steps one by one, on the block's own answer and on the transaction of an earlier cycle."""
         session, block = self.session, self.block
-        answer = (await session.reader.read(session.portfolio.calldata, block)).answer
+        answer = (await session.reader.read(session.portfolio, block)).answer
         snapshot = session.portfolio.decode(block, answer)
         history = History(gas_price_wei=block.base_fee_wei)
         plan = make_plan(snapshot, session.policy, history)

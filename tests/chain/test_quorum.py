@@ -16,7 +16,7 @@ from keeper.core.snapshot import Block
 from keeper.core.units import Address
 from keeper.errors import BlockGone, CallReverted, ChainError, EndpointsDisagree, NodeUnreachable
 from keeper.protocols.multicall import join_answers
-from tests.fakes import FakeClock, FakeProvider, a_block
+from tests.fakes import FakeClock, FakeProvider, FakeWanted, a_block
 
 SOMEBODY = Address("0x" + "11" * 20)
 HASH = "0x" + "ab" * 32
@@ -75,8 +75,9 @@ def telling(method: str, *answers: Any, quorum: int = 2) -> Endpoints:
 # The read -------------------------------------------------------------------------------------------------------------
 
 
-async def read(endpoints: Endpoints, number: int = 100) -> tuple[bytes, str | None]:
-    reading = await Reader(endpoints.rpc, clock=endpoints.clock).read(b"", a_block(number))
+async def read(endpoints: Endpoints, number: int = 100, length: int | None = None) -> tuple[bytes, str | None]:
+    """`length`: of an answer that can be one; None: any."""
+    reading = await Reader(endpoints.rpc, clock=endpoints.clock).read(FakeWanted(length=length), a_block(number))
     return reading.answer, reading.problem
 
 
@@ -116,6 +117,30 @@ async def test_an_endpoint_that_contradicts_late_is_quarantined_as_well() -> Non
     for _ in range(10):
         await asyncio.sleep(0)
     assert [label for label, _, _ in endpoints.quarantines] == ["a"]
+
+
+async def test_endpoints_that_garble_the_same_do_not_outvote_one_that_can_be_read() -> None:
+    endpoints = telling("eth_call", "0x2a2b", "0x2a", "0x2a")
+    answer, problem = await read(endpoints, length=2)
+    assert answer == b"\x2a\x2b"
+    assert problem == (
+        "Only a told the state at block 100, and 2 endpoints have to agree: b answered eth_call with what cannot be "
+        "read: It has 1 bytes in block 100."
+    )
+    assert endpoints.quarantines == []
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+async def test_an_endpoint_that_garbles_what_a_quorum_reads_is_quarantined_and_named(is_late: bool) -> None:
+    endpoints = telling("eth_call", "0x2a", "0x2a2b", "0x2a2b")
+    if is_late:
+        endpoints.providers[0].held.clear()
+    assert await read(endpoints, length=2) == (b"\x2a\x2b", None)
+    endpoints.providers[0].held.set()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    says = "a answered eth_call with what cannot be read: It has 1 bytes in block 100"
+    assert endpoints.quarantines == [("a", says, 60.0)]
 
 
 async def test_a_quarantined_endpoint_is_not_asked_until_its_time_is_over_and_longer_the_next_time() -> None:

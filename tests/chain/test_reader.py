@@ -7,13 +7,20 @@ import pytest
 
 from keeper.chain.node import Node
 from keeper.chain.pace import Limits
-from keeper.chain.pool import EndpointPool
+from keeper.chain.pool import EndpointPool, Event, Quarantined
 from keeper.chain.reader import Reader
 from keeper.chain.rpc import Rpc
+from keeper.core.snapshot import Block
 from keeper.core.units import Address
-from keeper.errors import BadAnswer, ChainError, NodeRefused
+from keeper.errors import BadAnswer, ChainError, NodeRefused, UnreadableResult
 from keeper.protocols.base import Call, CallResult
-from keeper.protocols.multicall import MULTICALL3, decode_calls, encode_results
+from keeper.protocols.multicall import (
+    MULTICALL3,
+    decode_aggregate3,
+    decode_calls,
+    encode_aggregate3,
+    encode_results,
+)
 from tests.fakes import FakeClock, FakeProvider, a_block
 
 BLOCK = a_block()
@@ -132,8 +139,90 @@ async def test_another_refusal_is_no_reason_to_cut() -> None:
 async def test_a_part_of_another_block_is_no_answer() -> None:
     node = Multicall(calls_max=4)
     node.time += 1
-    with pytest.raises(BadAnswer, match="answered a part of a read for another block than 100"):
+    with pytest.raises(UnreadableResult, match="It is a part of a read for another block than 100"):
         await node.read(EIGHT)
+
+
+# Answers that cannot be read ------------------------------------------------------------------------------------------
+
+
+class OfTheBlock:
+    """A read of `EIGHT` with the block's time in front, as a cycle's is."""
+
+    calldata = encode_aggregate3([Call(MULTICALL3, b""), *EIGHT])
+
+    def check(self, block: Block, answer: bytes) -> None:
+        if int.from_bytes(decode_aggregate3(answer, 9)[0].data) != block.timestamp:
+            raise BadAnswer("It is of another block.")
+
+
+GOOD = encode_results([CallResult(True, BLOCK.timestamp.to_bytes(32)), *given(EIGHT)])
+GARBLED = {
+    "truncated by a word": GOOD[:-32],
+    "truncated inside a word": GOOD[:-1],
+    "misaligned": GOOD[32:],
+    "a word too many": GOOD + bytes(32),
+    "a result missing": encode_results([CallResult(True, BLOCK.timestamp.to_bytes(32)), *given(EIGHT[1:])]),
+    "no results": encode_results([]),
+    "empty": b"",
+    "of another block": encode_results([CallResult(True, (BLOCK.timestamp + 12).to_bytes(32)), *given(EIGHT)]),
+}
+
+
+class Pair:
+    """Endpoints a and b, of which a is asked first; what happens to them is heard."""
+
+    def __init__(self, *answers: bytes) -> None:
+        self.clock, self.heard = FakeClock(), list[Event]()
+        self.providers = [
+            FakeProvider("ab"[place], {"eth_call": f"0x{answer.hex()}"}) for place, answer in enumerate(answers)
+        ]
+        self.nodes = [Node(each, 1, Limits(requests_per_second=10_000), self.clock) for each in self.providers]
+        self.reader = Reader(Rpc(EndpointPool(self.nodes, self.heard.append)), clock=self.clock)
+
+    async def read(self) -> bytes:
+        return (await self.reader.read(OfTheBlock(), BLOCK)).answer
+
+    @property
+    def asked(self) -> list[int]:
+        return [each.asked.count("eth_call") for each in self.providers]
+
+    @property
+    def quarantined(self) -> list[tuple[str, float]]:
+        return [(each.node.label, each.seconds) for each in self.heard if isinstance(each, Quarantined)]
+
+
+@pytest.mark.parametrize("garbled", GARBLED.values(), ids=GARBLED)
+async def test_an_endpoint_that_garbles_the_read_is_passed_over_and_quarantined(garbled: bytes) -> None:
+    pair = Pair(garbled, GOOD)
+    assert await pair.read() == GOOD
+    assert pair.asked == [1, 1]
+    assert pair.quarantined == [("a", 60.0)]
+    assert await pair.read() == GOOD
+    assert pair.asked == [1, 2], "in quarantine it is not asked"
+
+
+async def test_a_result_that_is_no_bytes_is_garbled_as_well() -> None:
+    pair = Pair(GOOD, GOOD)
+    pair.providers[0].answers["eth_call"] = "0x2"
+    assert await pair.read() == GOOD
+    assert pair.quarantined == [("a", 60.0)]
+
+
+async def test_who_garbled_it_is_asked_again_when_nobody_else_answers() -> None:
+    pair = Pair(GARBLED["empty"], GOOD)
+    await pair.read()
+    for provider, answer in zip(pair.providers, (GOOD, GARBLED["misaligned"]), strict=True):
+        provider.answers["eth_call"] = f"0x{answer.hex()}"
+    assert await pair.read() == GOOD
+
+
+async def test_what_all_garble_is_a_fault_that_names_the_first_and_quarantines_nobody() -> None:
+    pair = Pair(GARBLED["a result missing"], GARBLED["empty"])
+    with pytest.raises(UnreadableResult, match=r"^a answered eth_call with what cannot be read: Multicall3 did not "):
+        await pair.read()
+    assert pair.quarantined == []
+    assert [node.failing for node in pair.nodes] == [0.125, 0.125], "and counts as failing, all the same"
 
 
 async def test_a_call_that_burns_the_gas_starves_no_other() -> None:

@@ -10,10 +10,10 @@ from keeper.chain.pool import open_pool
 from keeper.chain.reader import Reader, Reading
 from keeper.chain.rpc import Rpc
 from keeper.core.units import Address
-from keeper.errors import BadAnswer, BlockGone, CallReverted, ChainError, NodeRefused, ProtocolError, RateLimited
+from keeper.errors import BadAnswer, BlockGone, CallReverted, NodeRefused, RateLimited, UnreadableResult
 from keeper.protocols.base import Call
 from scripts.storms.wire import Fault, Refusal, Wire, wire
-from tests.fakes import FakeClock, a_block
+from tests.fakes import FakeClock, FakeWanted, a_block
 
 pytestmark = pytest.mark.loopback
 
@@ -192,7 +192,7 @@ async def test_a_single_block_of_logs_that_is_refused_is_a_fault(node: Wire, rpc
 @pytest.mark.parametrize("answer", ["0x", "0x00", "no hex", None, 7])
 async def test_a_read_whose_answer_is_no_bytes_of_multicall_is_a_fault(node: Wire, rpc: Rpc, answer: Any) -> None:
     node.answers["eth_call"] = answer
-    with pytest.raises((ChainError, ProtocolError), match=r"Multicall3|bytes|hexadecimal"):
+    with pytest.raises(UnreadableResult, match=r"Multicall3|bytes|hexadecimal"):
         await Reader(rpc).aggregate([Call(SOMEBODY, b"")], a_block())
 
 
@@ -201,14 +201,14 @@ async def test_a_node_that_is_a_moment_behind_is_waited_for(node: Wire, rpc: Rpc
     clock = FakeClock()
     node.answers["eth_call"] = "0x2a"
     node.inject("eth_call", *[Refusal(-32000, "header not found")] * refusals)
-    assert await Reader(rpc, clock=clock).read(b"", a_block()) == Reading(b"\x2a")
+    assert await Reader(rpc, clock=clock).read(FakeWanted(), a_block()) == Reading(b"\x2a")
     assert clock.monotonic() == pytest.approx(waited)
 
 
 async def test_a_block_that_does_not_come_back_is_given_up(node: Wire, rpc: Rpc) -> None:
     node.inject("eth_call", *[Refusal(-32000, "header not found")] * 9)
     with pytest.raises(BlockGone):
-        await Reader(rpc, clock=FakeClock()).read(b"", a_block())
+        await Reader(rpc, clock=FakeClock()).read(FakeWanted(), a_block())
     assert node.count("eth_call") == 3
 
 
