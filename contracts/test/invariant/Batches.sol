@@ -10,13 +10,14 @@ abstract contract Batches is Measures {
     function _anyBatch(Books memory books) internal returns (IMarginGuard.Rescue[] memory batch) {
         batch = new IMarginGuard.Rescue[](1 + _draw(3));
         for (uint256 i; i < batch.length; ++i) {
-            uint256 to = _onceIn(3) ? _draw(PLACES) : _onceIn(4) ? OWNER_AAVE + _draw(6) : _neediest(books);
+            uint256 to =
+                _onceIn(3) ? _draw(PLACES) : _onceIn(4) ? OWNER_AAVE + _draw(PLACES - OWNER_AAVE) : _neediest(books);
             IMarginGuard.Transfer[] memory transfers = new IMarginGuard.Transfer[](1 + _draw(3));
             for (uint256 j; j < transfers.length; ++j) {
                 transfers[j] = _anyTransfer(books, to, transfers.length);
             }
             uint128 wanted = uint128(_onceIn(4) ? 1e18 + _draw(0.5e18) : 0);
-            batch[i] = IMarginGuard.Rescue(_indexOf(to), wanted, 2 * RESCUE_GAS, transfers);
+            batch[i] = IMarginGuard.Rescue(_indexOf(to), wanted, 5 * RESCUE_GAS, transfers);
         }
     }
 

@@ -8,12 +8,13 @@ import {StandInVault} from "../../devnet/euler/StandInVault.sol";
 import {AaveMarket} from "../aave/AaveMarket.sol";
 import {EulerVaults} from "../euler/EulerVaults.sol";
 import {Setting} from "../Setting.sol";
+import {IComptrollerInFull, IVTokenInFull, VenusMarkets} from "../venus/VenusMarkets.sol";
 
-/// @notice The world of the campaign: a book of sixteen accounts of four holders on the real Morpho, the real Aave v3.6 and
-/// our stand-in for Euler, four underlyings, and a thief who holds the keeper's key, lends in all three and liquidates in
-/// all three.
-abstract contract Campaign is EulerVaults, AaveMarket {
-    uint256 internal constant PLACES = 16;
+/// @notice The world of the campaign: a book of nineteen accounts of four holders on the real Morpho, the real Aave v3.6, a
+/// real pool of Venus and our stand-in for Euler, four underlyings, and a thief who holds the keeper's key, lends in all four
+/// and liquidates in all four.
+abstract contract Campaign is EulerVaults, AaveMarket, VenusMarkets {
+    uint256 internal constant PLACES = 19;
     uint256 internal constant OWNER_WALLET = 4;
     uint256 internal constant STRANGER = 8;
     uint256 internal constant FRIEND_WALLET = 9;
@@ -23,6 +24,9 @@ abstract contract Campaign is EulerVaults, AaveMarket {
     uint256 internal constant OWNER_EULER = 13; // sub-account 1: ether for dollars
     uint256 internal constant OWNER_EULER_TOO = 14; // sub-account 2: dollars for ether
     uint256 internal constant FRIEND_EULER = 15; // sub-account 3: ether for dollars, once it borrows
+    uint256 internal constant OWNER_VENUS = 16; // ether for dollars
+    uint256 internal constant FRIEND_VENUS = 17; // ether, and dollars while it has entered their market, for dollars
+    uint256 internal constant SISTER_VENUS = 18; // dollars for ether
 
     /// @dev Underlyings by number.
     uint256 internal constant TOKENS = 4;
@@ -31,10 +35,11 @@ abstract contract Campaign is EulerVaults, AaveMarket {
     uint256 internal constant USDC = 2;
     uint256 internal constant DAI = 3;
 
-    /// @dev Of Aave's listings and of Euler's vaults, in basis points.
+    /// @dev Of Aave's listings, of Euler's vaults and of Venus's markets, in basis points.
     uint16 internal constant WETH_THRESHOLD = 8_300;
     uint16 internal constant USDC_THRESHOLD = 7_800;
     uint16 internal constant EULER_LTV = 8_500;
+    uint16 internal constant VENUS_THRESHOLD = 8_500;
 
     address internal friend = makeAddr("friend"); // joins and leaves
     address internal sister = makeAddr("sister"); // joined
@@ -44,6 +49,8 @@ abstract contract Campaign is EulerVaults, AaveMarket {
     TestToken[TOKENS] internal aTokens; // of those that Aave lists
     TestToken[TOKENS] internal debtTokens;
     StandInVault[TOKENS] internal vaults; // of those that Euler lends
+    IComptrollerInFull internal comptroller;
+    IVTokenInFull[TOKENS] internal markets; // of those that Venus lends
 
     /// @dev A place in the book; its enrolment index changes when the owner retires it and enrols it again.
     struct Place {
@@ -75,9 +82,15 @@ abstract contract Campaign is EulerVaults, AaveMarket {
         _deployEuler();
         (vaults[WETH], vaults[USDC]) = (eWeth, eUsdc);
 
+        _deployVenus();
+        comptroller = _pool();
+        markets[WETH] = _market(comptroller, weth, ethFeed, 15_000);
+        markets[USDC] = _market(comptroller, usdc, usdcFeed, 1_000_000);
+
         _openOnMorpho();
         _openOnAave();
         _openOnEuler();
+        _openOnVenus();
         _fillWallets();
         _setCap(address(weth), 20 ether, 1 days);
         _setCap(address(wsteth), 10 ether, 6 hours);
@@ -141,7 +154,7 @@ abstract contract Campaign is EulerVaults, AaveMarket {
         _openSubOf(owner, 1, eWeth, 10 ether, eUsdc, 12_000e6); // 1.4167
         _openSubOf(owner, 2, eUsdc, 40_000e6, eWeth, 12 ether); // 1.4167
         _openSubOf(friend, 3, eWeth, 10 ether, eUsdc, 0);
-        for (uint256 place = OWNER_EULER; place < PLACES; ++place) {
+        for (uint256 place = OWNER_EULER; place <= FRIEND_EULER; ++place) {
             Place storage p = places[place];
             (p.protocol, p.policy) = (IMarginGuard.Protocol.Euler, _policy());
             p.holder = place == FRIEND_EULER ? friend : owner;
@@ -151,6 +164,30 @@ abstract contract Campaign is EulerVaults, AaveMarket {
             _permitOf(p.holder, _number(place), eUsdc, 30_000e6);
             p.index = _enrol(_enrolment(place));
         }
+    }
+
+    function _openOnVenus() private {
+        address[3] memory holders = [owner, friend, sister];
+        for (uint256 i; i < 3; ++i) {
+            Place storage p = places[OWNER_VENUS + i];
+            (p.protocol, p.holder, p.policy) = (IMarginGuard.Protocol.Venus, holders[i], _policy());
+            p.tokens.push(uint8(WETH));
+            p.tokens.push(uint8(USDC));
+            _enter(p.holder, comptroller, markets[p.holder == sister ? USDC : WETH]);
+            vm.startPrank(p.holder);
+            markets[WETH].approve(address(guard), 20e8);
+            markets[USDC].approve(address(guard), 30_000e8);
+            vm.stopPrank();
+            p.index = _enrol(_enrolment(OWNER_VENUS + i));
+        }
+        _mintFor(owner, markets[WETH], 10 ether);
+        _borrowFrom(markets[USDC], owner, 12_000e6); // 1.4167
+        _mintFor(friend, markets[WETH], 10 ether);
+        _mintFor(friend, markets[USDC], 20_000e6);
+        _mintFor(sister, markets[USDC], 40_000e6);
+        _borrowFrom(markets[WETH], sister, 12 ether); // 1.4167
+        _mintFor(lender, markets[WETH], 1_000 ether);
+        _mintFor(lender, markets[USDC], 1_000_000e6);
     }
 
     /// @dev They hold what may be put in, and what is owed.
@@ -180,6 +217,8 @@ abstract contract Campaign is EulerVaults, AaveMarket {
         usdc.approve(address(pool), type(uint256).max);
         weth.approve(address(eWeth), type(uint256).max);
         usdc.approve(address(eUsdc), type(uint256).max);
+        weth.approve(address(markets[WETH]), type(uint256).max);
+        usdc.approve(address(markets[USDC]), type(uint256).max);
         usdc.approve(address(morpho), type(uint256).max);
         dai.approve(address(morpho), type(uint256).max);
         for (uint256 i; i < lentTo.length; ++i) {
@@ -192,6 +231,8 @@ abstract contract Campaign is EulerVaults, AaveMarket {
         // His sub-accounts 1 and 2 take over the debts of whom he liquidates: dollars the first, ether the second.
         _openSubOf(thief, 1, eWeth, 1_000 ether, eUsdc, 0);
         _openSubOf(thief, 2, eUsdc, 1_000_000e6, eWeth, 0);
+        _mintFor(thief, markets[WETH], 1_000 ether);
+        _mintFor(thief, markets[USDC], 1_000_000e6);
         vm.prank(owner);
         guard.setKeeper(thief);
         keeper = thief;
@@ -211,13 +252,20 @@ abstract contract Campaign is EulerVaults, AaveMarket {
         } else {
             address[] memory assets = new address[](p.tokens.length);
             for (uint256 i; i < assets.length; ++i) {
-                assets[i] = _isOnEuler(place) ? address(vaults[p.tokens[i]]) : address(tokens[p.tokens[i]]);
+                assets[i] = _formOf(place, p.tokens[i]);
             }
             address target = _isOnAave(place) ? address(pool) : _isOnEuler(place) ? address(evc) : address(0);
+            if (_isOnVenus(place)) target = address(comptroller);
             bytes32 key = _isOnEuler(place) ? bytes32(uint256(_number(place))) : bytes32(0);
             enrolment = IMarginGuard.Enrolment(p.protocol, p.holder, target, key, assets, p.policy);
         }
         enrolment.policy = p.policy;
+    }
+
+    /// @return What the enrolment names an asset by.
+    function _formOf(uint256 place, uint256 token) private view returns (address) {
+        if (_isOnEuler(place)) return address(vaults[token]);
+        return _isOnVenus(place) ? address(markets[token]) : address(tokens[token]);
     }
 
     function _isWallet(uint256 place) internal pure returns (bool) {
@@ -229,7 +277,11 @@ abstract contract Campaign is EulerVaults, AaveMarket {
     }
 
     function _isOnEuler(uint256 place) internal pure returns (bool) {
-        return place >= OWNER_EULER;
+        return place >= OWNER_EULER && place <= FRIEND_EULER;
+    }
+
+    function _isOnVenus(uint256 place) internal pure returns (bool) {
+        return place >= OWNER_VENUS;
     }
 
     /// @return Of the sub-account on Euler.
@@ -243,7 +295,7 @@ abstract contract Campaign is EulerVaults, AaveMarket {
 
     /// @dev Against dollars; the others owe dollars.
     function _owesEther(uint256 place) internal pure returns (bool) {
-        return place == SISTER_AAVE || place == OWNER_EULER_TOO;
+        return place == SISTER_AAVE || place == OWNER_EULER_TOO || place == SISTER_VENUS;
     }
 
     function _isOnMorpho(uint256 place) internal pure returns (bool) {

@@ -5,68 +5,11 @@ import {IMarginGuard} from "../../src/interfaces/IMarginGuard.sol";
 import {MarketParams} from "../../src/interfaces/IMorpho.sol";
 import {StandInVault} from "../../devnet/euler/StandInVault.sol";
 import {TestToken} from "../../devnet/TestToken.sol";
-import {Liquidations} from "./Liquidations.sol";
+import {Checks} from "./Checks.sol";
 
 /// @notice What can happen, one function each. Whoever calls the guard is checked on the spot: a broken promise reverts
 /// here, and the campaign counts every revert as a failure.
-contract Handler is Liquidations {
-    struct Outflow {
-        uint256 time;
-        uint256 amount;
-    }
-
-    struct Window {
-        uint256 amount;
-        uint256 length;
-        Outflow[] ledger; // what has left accounts, in order
-        uint256 first; // entries before this one are older than any window that was in force since
-    }
-
-    /// @dev At this price the account had this health, or more.
-    struct Safe {
-        uint256 price;
-        uint256 health;
-    }
-
-    /// @dev What a batch leads one to expect. `least`: the health that the last that gave to a place, or took from it, must
-    /// have left it; 0: nothing did. `touched`: by how many transfers.
-    struct Expected {
-        bool[PLACES] received;
-        uint256[PLACES] least;
-        uint256[TOKENS] moved;
-        uint256[TOKENS][PLACES] touched;
-    }
-
-    /// @dev At most, in one batch.
-    uint256 private constant TRANSFERS = 9;
-    /// @dev In dollars, 18 decimals: a vault may round each of a batch's transfers by a unit of the dollar, as it goes out
-    /// and as it comes in, for the good of all who have shares in it.
-    uint256 private constant ROUNDINGS = (2 * TRANSFERS + 1) * 1e12;
-
-    Window[TOKENS] private _windows;
-    bytes32[] private _carriedOut;
-    uint64 public lastSequence;
-    bool public paused;
-
-    // What the campaign has seen, so that a test can tell that it is no empty one.
-    uint256 public batches;
-    uint256 public rescues;
-    uint256 public rescuesOnAave;
-    uint256 public rescuesOnEuler;
-    uint256[3] public transfersOfKind;
-    uint256 public refusedBatches;
-    uint256 public raidsWithBoth;
-    uint256 public raidsWithAll;
-    uint256 public raidsCompared;
-
-    function setUp() public override {
-        super.setUp();
-        (_windows[WETH].amount, _windows[WETH].length) = (20 ether, 1 days);
-        (_windows[WSTETH].amount, _windows[WSTETH].length) = (10 ether, 6 hours);
-        (_windows[USDC].amount, _windows[USDC].length) = (40_000e6, 1 days);
-        (_windows[DAI].amount, _windows[DAI].length) = (20_000e18, 12 hours);
-    }
-
+contract Handler is Checks {
     function guardIsPaused() external view returns (bool) {
         return guard.paused();
     }
@@ -98,7 +41,7 @@ contract Handler is Liquidations {
                 uint256 worth = _thiefsWorth(books);
                 if (!_rebalanceOnce(safe, true, books)) continue;
                 did[0] = true;
-                assertApproxEqAbs(_thiefsWorth(_books()), worth, ROUNDINGS, "P9: a rebalance alone earned something");
+                assertApproxEqAbs(_thiefsWorth(_books()), worth, GRAINS, "P9: a rebalance alone earned something");
             } else if (choice < 8) {
                 uint256 place = _onceIn(2) ? _draw(PLACES) : _neediest(_books());
                 if (!_liquidates(place)) continue;
@@ -115,8 +58,8 @@ contract Handler is Liquidations {
                 did[2] = true;
             }
         }
-        // Each liquidation rounds by a unit of the loan token, and here there are up to sixteen for one.
-        if (isCalm) assertLe(_thiefsWorth(_books()), worthWithoutKey + 16 * ROUNDINGS, "P9: the key earned something");
+        // Each liquidation rounds by a unit of the loan token or a vToken, and here there are up to sixteen for one.
+        if (isCalm) assertLe(_thiefsWorth(_books()), worthWithoutKey + 16 * GRAINS, "P9: the key earned something");
         if (did[0] && did[1]) ++raidsWithBoth;
         if (did[0] && did[1] && isCalm) ++raidsCompared;
         if (did[0] && did[1] && did[2]) ++raidsWithAll;
@@ -258,18 +201,29 @@ contract Handler is Liquidations {
         tokens[token].approve(address(guard), _draw(_fromDollars(token, 20_000e18)));
     }
 
-    /// @dev aTokens, or shares.
+    /// @dev aTokens, shares or vTokens.
     function holdersAllowWhatTheyHold(uint256 seed) external {
         _begin(seed);
-        uint256 place = OWNER_AAVE + _draw(6);
+        uint256 place = OWNER_AAVE + _draw(PLACES - OWNER_AAVE);
         uint256 token = _onceIn(2) ? WETH : USDC;
         if (_onceIn(2)) _puts(place, uint8(token), 2 + _draw(_fromDollars(token, 10_000e18)));
         uint256 allowed = _draw(_fromDollars(token, 40_000e18));
         if (_isOnEuler(place)) return _permitOf(places[place].holder, _number(place), vaults[token], allowed);
+        if (_isOnVenus(place)) return _allowsOnVenus(place, token, allowed);
         vm.startPrank(places[place].holder);
         aTokens[token].approve(address(guard), allowed);
         if (_onceIn(4)) pool.approvePositionManager(address(guard), _onceIn(2));
         vm.stopPrank();
+    }
+
+    /// @dev What it holds of the other token backs its debt while it has entered that market too.
+    function _allowsOnVenus(uint256 place, uint256 token, uint256 allowed) private {
+        address holder = places[place].holder;
+        vm.prank(holder);
+        markets[token].approve(address(guard), allowed * 1e18 / markets[token].exchangeRateStored());
+        if (_onceIn(2)) return _enter(holder, comptroller, markets[token]);
+        vm.prank(holder);
+        try comptroller.exitMarket(address(markets[_owesEther(place) ? WETH : USDC])) {} catch {}
     }
 
     function friendJoinsOrLeaves(uint256 seed) external {
@@ -298,6 +252,7 @@ contract Handler is Liquidations {
         bool lends = _onceIn(2);
         if (_onceIn(3)) return _othersOnAave(_onceIn(2) ? WETH : USDC, lends);
         if (_onceIn(3)) return _othersOnEuler(_onceIn(2), lends);
+        if (_onceIn(3)) return _othersOnVenus(_onceIn(2) ? WETH : USDC, lends);
         uint256 place = [0, 1, 2, 5, 6][_draw(5)];
         MarketParams memory market = places[place].market;
         uint256 loan = places[place].tokens[1];
@@ -332,6 +287,16 @@ contract Handler is Liquidations {
         );
     }
 
+    function _othersOnVenus(uint256 token, bool lends) private {
+        uint256 amount = _fromDollars(token, (1 + _draw(100_000)) * 1e18);
+        if (lends) return _mintFor(lender, markets[token], amount);
+        (address somebody, uint256 backing) = (makeAddr("somebody on Venus"), WETH + USDC - token);
+        if (amount > markets[token].getCash() / 2) return;
+        _mintFor(somebody, markets[backing], _fromDollars(backing, 300_000e18));
+        _enter(somebody, comptroller, markets[backing]);
+        _borrowFrom(markets[token], somebody, amount);
+    }
+
     function somebodyDonates(uint256 seed) external {
         _begin(seed);
         tokens[_draw(TOKENS)].mint(address(guard), 1 + _draw(1 ether));
@@ -339,146 +304,8 @@ contract Handler is Liquidations {
         vm.startPrank(lender);
         aTokens[token].transfer(address(guard), 1 + _draw(1e9));
         vaults[token].transfer(address(guard), 1 + _draw(1e9));
+        markets[token].transfer(address(guard), 1 + _draw(1e3));
         vm.stopPrank();
-    }
-
-    /* A BATCH, AND WHAT IT MAY DO */
-
-    /// @param accrued Whether all interest is accrued, so that the healths in the books are those of this block.
-    /// @return Whether it rescued somebody.
-    function _rebalanceOnce(Safe[PLACES] memory safe, bool accrued, Books memory before) private returns (bool) {
-        IMarginGuard.Rescue[] memory batch = _anyBatch(before);
-        bytes32 planId = _planId(lastSequence + 1);
-        bytes32 permitted = _permissions();
-        ++batches;
-        vm.prank(thief);
-        try guard.rebalance(planId, block.timestamp + _draw(2), batch) returns (IMarginGuard.Result[] memory results) {
-            assertFalse(paused, "P6: rebalanced while paused");
-            _carriedOut.push(planId);
-            ++lastSequence;
-            _check(batch, results, before, safe, accrued);
-            assertEq(_permissions(), permitted, "P2: a permission");
-            return true;
-        } catch (bytes memory why) {
-            ++refusedBatches;
-            assertEq(bytes4(why), paused ? IMarginGuard.GuardIsPaused.selector : IMarginGuard.NothingRescued.selector);
-            return false;
-        }
-    }
-
-    function _check(
-        IMarginGuard.Rescue[] memory batch,
-        IMarginGuard.Result[] memory results,
-        Books memory before,
-        Safe[PLACES] memory safe,
-        bool accrued
-    ) private {
-        _accrueAll();
-        Books memory now_ = _books();
-        Expected memory expected;
-        for (uint256 i; i < batch.length; ++i) {
-            if (!results[i].ok) continue;
-            ++rescues;
-            uint256 to = _placeOf(batch[i].to);
-            if (_isOnAave(to)) ++rescuesOnAave;
-            if (_isOnEuler(to)) ++rescuesOnEuler;
-            assertLt(results[i].healthBefore, places[to].policy.rescueCeiling, "above the ceiling");
-            if (accrued && expected.least[to] == 0) {
-                uint256 within = _flutter(before, to);
-                assertApproxEqAbs(results[i].healthBefore, before.healths[to], within, "P4: another health than it had");
-                assertGt(_backing(before, to), _owes(before, to), "P9: paid for the lenders' loss");
-            }
-            expected.received[to] = true;
-            expected.least[to] = _largest(places[to].policy.minAfter, batch[i].minHealthAfter, results[i].healthBefore);
-            assertGe(results[i].healthAfter, expected.least[to], "P4");
-            for (uint256 j; j < batch[i].transfers.length; ++j) {
-                _expect(expected, before, batch[i].transfers[j], to);
-            }
-        }
-        for (uint256 place; place < PLACES; ++place) {
-            _checkPlace(expected, before, now_, place, accrued);
-            if (expected.least[place] != 0) safe[place] = Safe(_price(), expected.least[place]);
-        }
-        for (uint256 i; i < 8; ++i) {
-            assertEq(now_.guardBalances[i], before.guardBalances[i], "P1: the guard's balance");
-            assertEq(now_.thiefBalances[i], before.thiefBalances[i], "P9: the thief's balance");
-        }
-        for (uint256 i; i < TOKENS; ++i) {
-            assertEq(tokens[i].allowance(address(guard), address(morpho)), 0, "P1: an allowance left to Morpho");
-            assertEq(tokens[i].allowance(address(guard), address(pool)), 0, "P1: an allowance left to Aave");
-            assertEq(tokens[i].allowance(address(guard), address(vaults[i])), 0, "P1: an allowance left to a vault");
-            if (expected.moved[i] != 0) _book(_windows[i], expected.moved[i]);
-        }
-    }
-
-    /// @dev What P1 says must be there afterwards: written into the books of before.
-    function _expect(Expected memory expected, Books memory before, IMarginGuard.Transfer memory transfer, uint256 to)
-        private
-    {
-        uint256 from = _placeOf(transfer.from);
-        uint256 token = places[from].tokens[transfer.fromAsset];
-        assertEq(token, places[to].tokens[transfer.toAsset], "P1: another token");
-        ++transfersOfKind[uint8(transfer.kind)];
-        expected.least[from] = places[from].policy.hardFloor;
-        expected.moved[token] += transfer.amount;
-        ++expected.touched[to][token];
-        ++expected.touched[from][token];
-        if (transfer.kind == IMarginGuard.Kind.Repay) before.debts[to][token] -= transfer.amount;
-        else before.holdings[to][token] += transfer.amount;
-        before.holdings[from][token] -= transfer.amount;
-        uint256 taken = _isOnEuler(from) ? vaults[token].previewWithdraw(transfer.amount) : transfer.amount;
-        if (!_isOnMorpho(from)) before.allowances[from][token] -= taken;
-    }
-
-    function _checkPlace(Expected memory expected, Books memory before, Books memory now_, uint256 place, bool accrued)
-        private
-        view
-    {
-        for (uint256 i; i < TOKENS; ++i) {
-            // Aave's index rounds each movement; Morpho rounds what is owed. What a share of a vault is worth changes by a
-            // hair with every movement, whoever's it is.
-            uint256 rounding = 2 * expected.touched[place][i];
-            if (_isOnEuler(place)) rounding += TRANSFERS;
-            else if (!_isOnAave(place)) rounding = 0;
-            assertApproxEqAbs(
-                now_.holdings[place][i], before.holdings[place][i], rounding, "P1: not what the transfers say"
-            );
-            assertApproxEqAbs(now_.allowances[place][i], before.allowances[place][i], rounding, "P2: an allowance");
-            assertLe(now_.allowances[place][i], before.allowances[place][i], "P2: an allowance more");
-            // Shares tell it also where Morpho's interest was not accrued before.
-            if (accrued || !_isOnMorpho(place)) {
-                uint256 roundings = 2 * expected.touched[place][i];
-                assertApproxEqAbs(now_.debts[place][i], before.debts[place][i], roundings, "P1: not repaid");
-            }
-            assertLe(now_.debtShares[place][i], before.debtShares[place][i], "P2: a debt");
-        }
-        assertEq(now_.supplyShares[place], before.supplyShares[place], "P2: a loan given");
-        if (expected.received[place]) {
-            assertLe(now_.healths[place], places[place].policy.maxAfter + _flutter(now_, place), "more than it needed");
-        }
-        assertGe(now_.healths[place], expected.least[place], "P3 or P4: too low at the end of the batch");
-    }
-
-    /// @return By how much the movements of others in the same batch may change a health: those of shares.
-    function _flutter(Books memory books, uint256 place) private view returns (uint256) {
-        return _isOnEuler(place) ? ROUNDINGS * 1e18 / _owes(books, place) + 1 : 0;
-    }
-
-    /// @dev P5: the window that ends now is the fullest that this outflow could have made.
-    function _book(Window storage w, uint256 amount) private {
-        w.ledger.push(Outflow(block.timestamp, amount));
-        uint256 sum;
-        for (uint256 i = w.ledger.length; i > w.first && w.ledger[i - 1].time + w.length > block.timestamp; --i) {
-            sum += w.ledger[i - 1].amount;
-        }
-        assertLe(sum, w.amount, "P5: more than the cap in one window");
-    }
-
-    /// @dev Only the account's index of today: one that was retired, or is unknown, cannot be in a rescue that succeeded.
-    function _placeOf(uint16 index) private view returns (uint256 place) {
-        while (places[place].index != index) ++place;
-        assertTrue(place != STRANGER, "an account of somebody who never joined");
-        if (places[place].holder == friend) assertTrue(guard.account(index).joined, "an account of somebody who left");
     }
 
     /* HELPERS */
@@ -493,17 +320,19 @@ contract Handler is Liquidations {
         return abi.encodeCall(guard.setCaps, (new IMarginGuard.Cap[](_draw(2))));
     }
 
-    /// @dev Of less than two units a pool may book nothing, and a vault give no share: both refuse that.
+    /// @dev Of less than two units a pool may book nothing, a vault give no share, and of less than its part a market no vToken:
+    /// all refuse that.
     function _puts(uint256 place, uint8 token, uint256 amount) private {
         address holder = places[place].holder;
         if (_isOnMorpho(place)) return _openFor(holder, places[place].market, amount, 0);
         if (_isOnEuler(place)) return _depositFor(_account(place), vaults[token], 2 + amount);
+        if (_isOnVenus(place)) return _mintFor(holder, markets[token], _grain(token) + amount);
         _supplyFor(holder, tokens[token], 2 + amount);
         vm.prank(holder);
         pool.setUserUseReserveAsCollateral(address(tokens[token]), true);
     }
 
-    /// @dev Where there is as much to borrow, and the stricter requirement of Aave or Euler lets it.
+    /// @dev Where there is as much to borrow, and the stricter requirement of Aave, Euler or Venus lets it.
     function _borrows(uint256 place, uint256 token, uint256 amount) private {
         (address holder, MarketParams memory market) = (places[place].holder, places[place].market);
         if (amount == 0) return;
@@ -513,6 +342,8 @@ contract Handler is Liquidations {
         } else if (_isOnEuler(place)) {
             bytes memory data = abi.encodeCall(StandInVault.borrow, (amount, holder));
             try evc.call(address(vaults[token]), _account(place), 0, data) {} catch {}
+        } else if (_isOnVenus(place)) {
+            try markets[token].borrow(amount) {} catch {}
         } else if (amount <= _liquidity(market)) {
             morpho.borrow(market, amount, 0, holder, holder);
         }
@@ -522,10 +353,5 @@ contract Handler is Liquidations {
     function _liquidity(MarketParams memory market) private view returns (uint256) {
         (uint256 supplied,, uint256 borrowed,,,) = morpho.market(_id(market));
         return supplied - borrowed;
-    }
-
-    function _largest(uint256 x, uint256 y, uint256 z) private pure returns (uint256) {
-        uint256 larger = x > y ? x : y;
-        return larger > z ? larger : z;
     }
 }

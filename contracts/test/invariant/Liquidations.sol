@@ -4,6 +4,7 @@ pragma solidity 0.8.34;
 import {MarketParams} from "../../src/interfaces/IMorpho.sol";
 import {StandInVault} from "../../devnet/euler/StandInVault.sol";
 import {TestToken} from "../../devnet/TestToken.sol";
+import {IVTokenInFull} from "../venus/VenusMarkets.sol";
 import {Batches} from "./Batches.sol";
 
 interface IDeficit {
@@ -15,6 +16,7 @@ abstract contract Liquidations is Batches {
     uint256 public liquidations;
     uint256 public liquidationsOnAave;
     uint256 public liquidationsOnEuler;
+    uint256 public liquidationsOnVenus;
 
     function _liquidates(uint256 place) internal returns (bool ok) {
         if (_isWallet(place)) return false;
@@ -28,6 +30,9 @@ abstract contract Liquidations is Batches {
         } else if (_isOnEuler(place)) {
             ok = _seizesOnEuler(place, part);
             if (ok) ++liquidationsOnEuler;
+        } else if (_isOnVenus(place)) {
+            ok = _seizesOnVenus(place, part);
+            if (ok) ++liquidationsOnVenus;
         } else {
             MarketParams memory market = places[place].market;
             (, uint256 shares, uint256 collateral) = morpho.position(_id(market), places[place].holder);
@@ -77,17 +82,33 @@ abstract contract Liquidations is Batches {
         } catch {}
     }
 
+    /// @dev Half of a debt at most is paid at once there.
+    function _seizesOnVenus(uint256 place, uint256 part) private returns (bool) {
+        (uint256 collateral, uint256 debt) = _owesEther(place) ? (USDC, WETH) : (WETH, USDC);
+        address borrower = places[place].holder;
+        if (part == 4) collateral = debt; // which its holder may have entered as well
+        uint256 amount = markets[debt].borrowBalanceStored(borrower) / (2 * part);
+        try markets[debt].liquidateBorrow(borrower, amount, address(markets[collateral])) {
+            return true;
+        } catch {
+            return false;
+        }
+    }
+
     /// @dev What anybody can do to an account of somebody else: give it collateral, pay its debt, fill what it is counted in.
     function _tamper() internal {
         uint256 place = _draw(PLACES);
         uint256 trick = _draw(3);
-        uint256 which = _isOnAave(place) || _isOnEuler(place) ? places[place].tokens[_draw(2)] : places[place].tokens[0];
+        uint256 which = _isOnAave(place) || _isOnEuler(place) || _isOnVenus(place)
+            ? places[place].tokens[_draw(2)]
+            : places[place].tokens[0];
         uint256 amount = 1 + _draw(_onceIn(2) ? 100 : _fromDollars(which, 2_000e18));
         tokens[which].mint(thief, amount);
         vm.startPrank(thief);
         if (_isWallet(place)) tokens[which].transfer(places[place].holder, amount);
         else if (_isOnAave(place)) _tamperOnAave(place, which, amount, trick);
         else if (_isOnEuler(place)) _tamperOnEuler(place, which, amount, trick);
+        else if (_isOnVenus(place)) _tamperOnVenus(place, which, amount, trick);
         else _tamperOnMorpho(place, which, amount, trick);
         vm.stopPrank();
     }
@@ -125,6 +146,15 @@ abstract contract Liquidations is Batches {
         else vaults[which].repay(1 + _draw(owed / 20 + 1), _account(place));
     }
 
+    function _tamperOnVenus(uint256 place, uint256 which, uint256 amount, uint256 trick) private {
+        (IVTokenInFull market, address holder) = (markets[which], places[place].holder);
+        uint256 owed = market.borrowBalanceStored(holder);
+        if (trick == 0) tokens[which].transfer(address(market), amount);
+        else if (trick == 1 && _onceIn(2)) market.transfer(holder, amount % market.balanceOf(thief));
+        else if (trick == 1 || owed == 0) market.mintBehalf(holder, _grain(which) + amount);
+        else market.repayBorrowBehalf(holder, 1 + _draw(owed / 20 + 1));
+    }
+
     /* WHAT THE THIEF IS WORTH */
 
     /// @dev What a liquidator without the key can make of the book as it stands, which is left as it stands.
@@ -141,7 +171,7 @@ abstract contract Liquidations is Batches {
             }
         }
         vm.stopPrank();
-        worth = _thiefsWorth(_books()) + _mostFromAave(books) + _mostFromEuler(books);
+        worth = _thiefsWorth(_books()) + _mostFromAave(books) + _mostFromEuler(books) + _mostFromVenus(books);
         vm.revertToStateAndDelete(state);
     }
 
@@ -158,13 +188,22 @@ abstract contract Liquidations is Batches {
     /// @dev On Euler a liquidator's discount is what the health lacks to one, at most 15 %. From a health of the root of the
     /// LTV, 0.92, on each liquidation leaves the rest healthier, so what it was at the start is the most.
     function _mostFromEuler(Books memory books) private view returns (uint256 sum) {
-        for (uint256 place = OWNER_EULER; place < PLACES; ++place) {
+        for (uint256 place = OWNER_EULER; place <= FRIEND_EULER; ++place) {
             uint256 health = books.healths[place];
             if (health > 1e18) continue;
             uint256 discount = health > 0.923e18 ? 1e18 - health : 0.15e18;
             (uint256 value, uint256 debt) = (_backing(books, place), _owes(books, place));
             uint256 seized = debt * 1e18 / (1e18 - discount);
             sum += (value < seized ? value : seized) * discount / 1e18;
+        }
+    }
+
+    /// @dev On Venus a tenth more than was paid is seized, of which the protocol keeps half.
+    function _mostFromVenus(Books memory books) private view returns (uint256 sum) {
+        for (uint256 place = OWNER_VENUS; place < PLACES; ++place) {
+            if (books.healths[place] >= 1e18) continue;
+            (uint256 value, uint256 debt) = (_backing(books, place), _owes(books, place));
+            sum += (value < debt * 110 / 100 ? value * 100 / 110 : debt) * 5 / 100;
         }
     }
 
@@ -185,6 +224,11 @@ abstract contract Liquidations is Batches {
         }
         worth += _inDollars(WETH, eWeth.convertToAssets(books.thiefBalances[6]));
         worth += _inDollars(USDC, eUsdc.convertToAssets(books.thiefBalances[7]));
+        for (uint256 i; i < 2; ++i) {
+            uint256 token = i == 0 ? WETH : USDC;
+            (uint256 rate,) = _accruedOn(markets[token]);
+            worth += _inDollars(token, books.thiefBalances[8 + i] * rate / 1e18);
+        }
         worth -= _lossOfPools(books) / 2;
     }
 
@@ -198,7 +242,7 @@ abstract contract Liquidations is Batches {
     }
 
     /// @return sum What no collateral stands behind, or stood behind when it was written off, in dollars. Neither
-    /// Aave nor the stand-in for Euler shares it out by itself: half of it is taken to be the thief's.
+    /// Aave nor Venus nor the stand-in for Euler shares it out by itself: half of it is taken to be the thief's.
     function _lossOfPools(Books memory books) private view returns (uint256 sum) {
         for (uint256 place = OWNER_AAVE; place < PLACES; ++place) {
             (uint256 debt, uint256 value) = (_owes(books, place), _backing(books, place));

@@ -3,6 +3,7 @@ pragma solidity 0.8.34;
 
 import {MarketParams} from "../../src/interfaces/IMorpho.sol";
 import {StandInVault} from "../../devnet/euler/StandInVault.sol";
+import {IVTokenInFull} from "../venus/VenusMarkets.sol";
 import {Campaign} from "./Campaign.sol";
 
 interface IScaled {
@@ -13,30 +14,33 @@ interface IScaled {
 abstract contract Measures is Campaign {
     /// @dev Everything that a call of the keeper could touch; for each place by underlying.
     struct Books {
-        uint256[TOKENS][PLACES] holdings; // collateral, aTokens, what shares are worth, or what a wallet holds
-        uint256[TOKENS][PLACES] allowances; // of a wallet's tokens, of aTokens or of shares, to the guard
+        uint256[TOKENS][PLACES] holdings; // collateral, aTokens, what shares or vTokens are worth, or what a wallet holds
+        uint256[TOKENS][PLACES] allowances; // of a wallet's tokens, of aTokens, of shares or of vTokens, to the guard
         uint256[TOKENS][PLACES] debts;
-        uint256[TOKENS][PLACES] debtShares; // as Morpho and Aave keep them, without interest; on Euler to a fraction of a unit
+        uint256[TOKENS][PLACES] debtShares; // as Morpho and Aave keep them, without interest; on Euler to a fraction of a unit; Venus tells none
         bool[TOKENS][PLACES] counts; // whether what is held backs what is owed
         uint256[PLACES] supplyShares;
         uint256[PLACES] healths;
-        uint256[8] guardBalances; // the underlyings, the aTokens and the shares
-        uint256[8] thiefBalances; // with those of his sub-accounts
+        uint256[10] guardBalances; // the underlyings, the aTokens, the shares and the vTokens
+        uint256[10] thiefBalances; // with those of his sub-accounts
     }
 
     function _accrueAll() internal {
         for (uint256 i; i < lentTo.length; ++i) {
             morpho.accrueInterest(places[lentTo[i]].market);
         }
+        markets[WETH].accrueInterest();
+        markets[USDC].accrueInterest();
     }
 
-    /// @dev Morpho's interest must be accrued; Aave and Euler answer with interest to this second.
+    /// @dev Morpho's interest must be accrued; Aave and Euler answer with interest to this second, and Venus's is added.
     function _books() internal view returns (Books memory books) {
         for (uint256 place; place < PLACES; ++place) {
             if (_isWallet(place)) _measureWallet(books, place);
             else if (_isOnMorpho(place)) _measureMorpho(books, place);
             else if (_isOnAave(place)) _measureAave(books, place);
-            else _measureEuler(books, place);
+            else if (_isOnEuler(place)) _measureEuler(books, place);
+            else _measureVenus(books, place);
             books.healths[place] = _healthOf(books, place);
         }
         (books.guardBalances, books.thiefBalances) = (_balances(address(guard)), _balances(thief));
@@ -44,7 +48,7 @@ abstract contract Measures is Campaign {
         books.thiefBalances[7] += eUsdc.balanceOf(_subOf(thief, 2));
     }
 
-    /// @return Those of the guard and of the thief by each holder, and what each sub-account on Euler is tied to.
+    /// @return Those of the guard and of the thief by each holder, and what each account on Euler and Venus is tied to.
     function _permissions() internal view returns (bytes32) {
         bool[22] memory all;
         bytes memory ties;
@@ -55,11 +59,17 @@ abstract contract Measures is Campaign {
             all[8 + i] = pool.isApprovedPositionManager(holders[i], address(guard));
             all[12 + i] = pool.isApprovedPositionManager(holders[i], thief);
         }
-        for (uint256 place = OWNER_EULER; place < PLACES; ++place) {
+        for (uint256 place = OWNER_EULER; place <= FRIEND_EULER; ++place) {
             address account = _account(place);
             all[3 + place] = evc.isAccountOperatorAuthorized(account, address(guard));
             all[6 + place] = evc.isAccountOperatorAuthorized(account, thief);
             ties = abi.encode(ties, evc.getCollaterals(account), evc.getControllers(account));
+        }
+        for (uint256 place = OWNER_VENUS; place < PLACES; ++place) {
+            address holder = places[place].holder;
+            (bool guards, bool thiefs) =
+                (comptroller.approvedDelegates(holder, address(guard)), comptroller.approvedDelegates(holder, thief));
+            ties = abi.encode(ties, comptroller.getAssetsIn(holder), guards, thiefs);
         }
         return keccak256(abi.encode(all, ties));
     }
@@ -107,7 +117,38 @@ abstract contract Measures is Campaign {
         }
     }
 
-    function _balances(address of_) internal view returns (uint256[8] memory) {
+    function _measureVenus(Books memory books, uint256 place) private view {
+        address holder = places[place].holder;
+        for (uint256 i; i < 2; ++i) {
+            uint256 token = places[place].tokens[i];
+            IVTokenInFull market = markets[token];
+            (uint256 rate, uint256 interest) = _accruedOn(market);
+            books.holdings[place][token] = market.balanceOf(holder) * rate / 1e18;
+            books.allowances[place][token] = market.allowance(holder, address(guard));
+            uint256 debt = market.borrowBalanceStored(holder);
+            (uint256 index, uint256 grown) = (market.borrowIndex(), market.borrowIndex() * interest / 1e18);
+            books.debts[place][token] = debt * (index + grown) / index;
+            books.counts[place][token] = comptroller.checkMembership(holder, address(market));
+        }
+    }
+
+    /// @return rate What 1e18 vTokens are worth now.
+    /// @return interest What has grown since the market's books were written, of each debt, WAD.
+    /// @dev VToken.accrueInterest, isolated-pools 4.4.0
+    function _accruedOn(IVTokenInFull market) internal view returns (uint256 rate, uint256 interest) {
+        interest = market.borrowRatePerBlock() * (block.timestamp - market.accrualBlockNumber());
+        uint256 borrows = market.totalBorrows();
+        uint256 grown = interest * borrows / 1e18;
+        uint256 reserves = market.totalReserves() + grown * market.reserveFactorMantissa() / 1e18;
+        rate = (market.getCash() + borrows + grown - reserves) * 1e18 / market.totalSupply();
+    }
+
+    /// @return What a vToken is worth, rounded up; nothing where Venus does not lend the token.
+    function _grain(uint256 token) internal view returns (uint256) {
+        return address(markets[token]) == address(0) ? 0 : markets[token].exchangeRateStored() / 1e18 + 1;
+    }
+
+    function _balances(address of_) internal view returns (uint256[10] memory) {
         return [
             weth.balanceOf(of_),
             wsteth.balanceOf(of_),
@@ -116,7 +157,9 @@ abstract contract Measures is Campaign {
             aTokens[WETH].balanceOf(of_),
             aTokens[USDC].balanceOf(of_),
             eWeth.balanceOf(of_),
-            eUsdc.balanceOf(of_)
+            eUsdc.balanceOf(of_),
+            markets[WETH].balanceOf(of_),
+            markets[USDC].balanceOf(of_)
         ];
     }
 
@@ -132,6 +175,7 @@ abstract contract Measures is Campaign {
     function _healthOf(Books memory books, uint256 place) private view returns (uint256) {
         if (_owes(books, place) == 0) return NO_DEBT;
         if (_isOnAave(place)) return _healthOnAave(books, place);
+        if (_isOnVenus(place)) return _healthOnVenus(books, place);
         if (_isOnEuler(place)) return _backing(books, place) * EULER_LTV / 1e4 * 1e18 / _owes(books, place);
         (uint8 collateral, uint8 loan) = (places[place].tokens[0], places[place].tokens[1]);
         if (loan == DAI && !_daiIsQuoted()) return 0;
@@ -147,6 +191,18 @@ abstract contract Measures is Campaign {
         if (books.counts[place][USDC]) covered += dollars * 100 * USDC_THRESHOLD;
         uint256 debt = (books.debts[place][WETH] * _price() + 1e18 - 1) / 1e18 + books.debts[place][USDC] * 100;
         return (covered * 1e18 + debt / 2) / debt / 10_000;
+    }
+
+    /// @dev By what the vTokens are worth to the last digit: a unit of the dollar would be too rough.
+    function _healthOnVenus(Books memory books, uint256 place) private view returns (uint256) {
+        uint256 covered;
+        for (uint256 i; i < 2; ++i) {
+            uint256 token = places[place].tokens[i];
+            if (!books.counts[place][token]) continue;
+            (uint256 rate,) = _accruedOn(markets[token]);
+            covered += markets[token].balanceOf(places[place].holder) * rate * _inDollars(token, 1e18) / 1e36;
+        }
+        return covered * VENUS_THRESHOLD / 1e4 * 1e18 / _owes(books, place);
     }
 
     /// @return dollars What stands behind the debts of a place.
@@ -166,6 +222,7 @@ abstract contract Measures is Campaign {
     function _weight(uint256 place, uint256 token) internal view returns (uint256) {
         if (_isOnMorpho(place)) return places[place].market.lltv;
         if (_isOnEuler(place)) return uint256(EULER_LTV) * 1e14;
+        if (_isOnVenus(place)) return uint256(VENUS_THRESHOLD) * 1e14;
         return uint256(token == WETH ? WETH_THRESHOLD : USDC_THRESHOLD) * 1e14;
     }
 

@@ -109,7 +109,7 @@ contract VenusTest is VenusSetting {
     }
 
     function test_RevertIf_APriceIsTooOldForHealthToBeRead() public {
-        vm.warp(block.timestamp + MAX_STALENESS + 1);
+        vm.warp(block.timestamp + PRICE_AGE_MAX + 1);
         vm.expectRevert("invalid resilient oracle price");
         guard.health(MAIN);
         assertEq(

@@ -34,6 +34,12 @@ interface IVTokenInFull is IVToken {
     function getCash() external view returns (uint256);
     function totalReserves() external view returns (uint256);
     function totalSupply() external view returns (uint256);
+    function totalBorrows() external view returns (uint256);
+    function borrowRatePerBlock() external view returns (uint256);
+    function accrualBlockNumber() external view returns (uint256);
+    function borrowIndex() external view returns (uint256);
+    function borrowBalanceStored(address account) external view returns (uint256);
+    function reserveFactorMantissa() external view returns (uint256);
     function liquidateBorrow(address borrower, uint256 amount, address collateral) external returns (uint256);
 }
 
@@ -60,6 +66,8 @@ interface IComptrollerInFull is IVenusComptroller {
     function setMarketBorrowCaps(address[] calldata markets, uint256[] calldata caps) external;
     function setActionsPaused(address[] calldata markets, Action[] calldata actions, bool paused) external;
     function enterMarkets(address[] calldata markets) external returns (uint256[] memory);
+    function exitMarket(address market) external returns (uint256);
+    function approvedDelegates(address account, address delegate) external view returns (bool);
     function getAccountLiquidity(address account) external view returns (uint256, uint256 liquidity, uint256 shortfall);
     function getBorrowingPower(address account) external view returns (uint256, uint256 liquidity, uint256 shortfall);
 }
@@ -89,7 +97,7 @@ interface IOracleInFull {
 
 /// @notice Deploys pools of Venus, as they stand on Ethereum, over test tokens and feeds. Interest runs by the second.
 abstract contract VenusMarkets is Test {
-    uint256 internal constant MAX_STALENESS = 72 hours;
+    uint256 internal constant PRICE_AGE_MAX = 72 hours;
 
     IAccessControl private _access;
     IOracleInFull private _oracle;
@@ -138,7 +146,7 @@ abstract contract VenusMarkets is Test {
         returns (IVTokenInFull market)
     {
         market = IVTokenInFull(_proxy(_markets, ""));
-        _feeds.setTokenConfig(IOracleInFull.Source(address(token), address(feed), MAX_STALENESS));
+        _feeds.setTokenConfig(IOracleInFull.Source(address(token), address(feed), PRICE_AGE_MAX));
         address[3] memory oracles = [address(_feeds), address(0), address(0)];
         _oracle.setTokenConfig(IOracleInFull.Roles(address(token), oracles, [true, false, false], false));
         market.initialize(
@@ -163,6 +171,9 @@ abstract contract VenusMarkets is Test {
         comptroller.setMarketBorrowCaps(markets, caps);
         _mintFor(makeAddr("lender to Venus"), market, wholeTokens * 10 ** token.decimals());
     }
+
+    /// @dev The test is also the reserve, to which a liquidation pays the protocol's part.
+    function updateAssetsState(address, address, uint8) external {}
 
     function _mintFor(address holder, IVTokenInFull market, uint256 amount) internal {
         TestToken token = TestToken(market.underlying());
