@@ -49,13 +49,13 @@ class Alarm(Enum):
     RESCUED = ("rescued", Severity.INFO)
     """A rescue took effect."""
     NO_FRESH_VIEW = ("no_fresh_view", Severity.CRITICAL)
-    """No new block could be read for longer than [chain] head_age_max: the keeper is blind."""
+    """No node answers at the start, or there was no new block for longer than [chain] head_age_max: it is blind."""
     CYCLE_FAILED = ("cycle_failed", Severity.CRITICAL)
     """A cycle ended in a fault of the keeper itself."""
     NODE_FAILING = ("node_failing", Severity.WARNING)
     """A node does not answer, or answers wrongly."""
     ENDPOINT_DISSENTS = ("endpoint_dissents", Severity.WARNING)
-    """An endpoint contradicts a quorum of the others: it lies or is broken, and is left out for a while."""
+    """An endpoint contradicts a quorum of the others, or garbles what another one tells: it is left out for a while."""
     QUORUM_LOST = ("quorum_lost", Severity.CRITICAL)
     """Fewer endpoints agree than [chain] quorum: only debt-free donors give."""
     LIQUIDATABLE = ("liquidatable", Severity.CRITICAL)

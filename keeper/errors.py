@@ -6,7 +6,7 @@ KeeperError
 ├── ChainError       a node, or the chain behind it, did not do its part             exit 1
 │   ├── NodeUnreachable   no answer in time, or no connection
 │   ├── RateLimited       the node asked us to slow down
-│   ├── WrongChain        the node answers for another chain than the one configured
+│   ├── WrongChain        the node answers for another chain than the one configured  exit 2
 │   ├── BadAnswer         what came back is no answer to the question: not JSON, cut short, another id
 │   │   └── UnreadableResult  it is an answer, and its result is not what was asked for: cut, shifted, of another block
 │   ├── EndpointsDisagree  fewer endpoints say the same than have to
@@ -58,6 +58,8 @@ class RateLimited(ChainError):
 
 class WrongChain(ChainError):
     """The node answers for another chain than the one configured."""
+
+    exit_code = 2
 
 
 class BadAnswer(ChainError):

@@ -26,13 +26,29 @@ from keeper.daemon import CycleReport, Keeper
 from keeper.endpoints import EndpointWatch
 from keeper.errors import ConfigError, KeeperError
 from keeper.journal import Journal, Retention, open_writer
-from keeper.protocols.guard_setup import guard_code_hash, library_address, library_code_hash
+from keeper.protocols.guard_setup import guard_address, guard_code_hash, library_address, library_code_hash
 from keeper.session import Session, open_session
 from keeper.telemetry import Metrics, Vitals
 
 log = structlog.stdlib.get_logger(__name__)
 
 NO_KEEPER = Address("0x" + 40 * "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a keeper has before any node answers."""
+
+    config: Config
+    guard: Address
+    journal: Journal
+    alerts: Alerts
+    metrics: Metrics
+    vitals: Vitals
+    signer: KeystoreSigner | None
+    """None in a dry run."""
+    stopping: asyncio.Event
+    """Set once the process was told to stop: nothing begins any more."""
 
 
 class Stopping(KeeperError):
@@ -81,7 +97,17 @@ class Running:
 
 @asynccontextmanager
 async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Running]:
-    """The journal first: a second daemon stops here, before it has asked for anything."""
+    """All of it at once. Raises what `open_ground` and `open_on_chain` raise."""
+    async with open_ground(config, is_dry_run=is_dry_run) as ground, open_on_chain(ground) as running:
+        yield running
+
+
+@asynccontextmanager
+async def open_ground(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Ground]:
+    """The journal first: a second daemon stops here, before it has asked for anything.
+
+    Raises JournalError, and ConfigError for a keystore that cannot be opened.
+    """
     registry = CollectorRegistry()
     # Memory, open files and processor time of this process, where the system tells them.
     ProcessCollector(registry=registry)
@@ -93,17 +119,24 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
         )
         stack.callback(journal.close)
 
-        alerts = _alerts(config, metrics)
+        head_age_max = config.chain.head_age_max
+        vitals = Vitals(time.monotonic, 2 * head_age_max + config.chain.request_timeout / 1000, head_age_max)
+        guard = config.guard.address or guard_address(config.guard.owner)
+        signer = None if is_dry_run or config.signer is None else await _signer(config, guard)
+        yield Ground(config, guard, journal, _alerts(config, metrics), metrics, vitals, signer, asyncio.Event())
+
+
+@asynccontextmanager
+async def open_on_chain(ground: Ground) -> AsyncGenerator[Running]:
+    """What takes a node: may be tried again on the same ground. Raises ConfigError, ChainError or ProtocolError."""
+    config, journal, guard, metrics, alerts = ground.config, ground.journal, ground.guard, ground.metrics, ground.alerts
+    async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session(config, EndpointWatch(metrics, alerts)))
         snapshot = await session.look()
         topology = session.portfolio.topology
-        if topology.guard is None:
-            raise ConfigError("No guard is configured; name it in [guard].")
-        await _require_own_guard(session, snapshot, topology.guard)
-        head_age_max = config.chain.head_age_max
-        vitals = Vitals(time.monotonic, 2 * head_age_max + config.chain.request_timeout / 1000, head_age_max)
+        await _require_own_guard(session, snapshot, guard)
         keeper_address = topology.keeper or (snapshot.guard.keeper if snapshot.guard else NO_KEEPER)
-        simulator = Simulator(session.rpc, topology.guard, keeper_address)
+        simulator = Simulator(session.rpc, guard, keeper_address)
         rollup = await find_rollup(session.rpc, snapshot.block.hash)
 
         async def data_fee(block: Block) -> DataFee:
@@ -111,14 +144,13 @@ async def open_keeper(config: Config, *, is_dry_run: bool) -> AsyncGenerator[Run
 
         fees = FeeOracle(session.rpc, config.fees.tip, None if rollup is Rollup.NONE else data_fee)
         dispatcher = None
-        if not is_dry_run and config.signer is not None:
-            signer = await _signer(config, topology.guard)
+        if ground.signer is not None:
             relay = await stack.enter_async_context(connect_relay(config))
-            dispatcher = _dispatcher(config, session, signer, journal, fees, topology.guard, simulator, relay)
+            dispatcher = _dispatcher(session, ground.signer, journal, fees, guard, simulator, relay)
             await fees.refresh(snapshot.block)
-        keeper = Keeper(session, simulator, dispatcher, journal, alerts, metrics, vitals)
+        keeper = Keeper(session, simulator, dispatcher, journal, alerts, metrics, ground.vitals)
         await keeper.settle(snapshot)
-        yield Running(config, journal, keeper, fees, alerts, metrics, vitals, asyncio.Lock(), asyncio.Event())
+        yield Running(config, journal, keeper, fees, alerts, metrics, ground.vitals, asyncio.Lock(), ground.stopping)
 
 
 async def _require_own_guard(session: Session, snapshot: Snapshot, guard: Address) -> None:
@@ -156,7 +188,6 @@ async def _signer(config: Config, guard: Address) -> KeystoreSigner:
 
 
 def _dispatcher(
-    config: Config,
     session: Session,
     signer: KeystoreSigner,
     journal: Journal,
@@ -165,8 +196,8 @@ def _dispatcher(
     simulator: Simulator,
     relay: Rpc | None,
 ) -> Dispatcher:
+    config = session.config
     block_seconds = max(1, config.chain.block_time // 1000)
-
     private = 0 if relay is None else block_seconds
 
     async def still_succeeds(calldata: bytes, gas: int, block: Block) -> bool:

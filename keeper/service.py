@@ -5,15 +5,15 @@ import contextlib
 import gc
 import signal
 import time
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
-from keeper.alerts import Alarm
-from keeper.chain.clock import SystemClock
+from keeper.alerts import Alarm, Alerts
+from keeper.chain.clock import SYSTEM_CLOCK, Clock
 from keeper.chain.heads import HeadEvent, Heads, NewHead, Silence
 from keeper.chain.newheads import NewHeads
 from keeper.config import Config
@@ -22,18 +22,23 @@ from keeper.core.intent import Abandoned, Included, Intent, Refused, Reverted
 from keeper.core.snapshot import Block
 from keeper.daemon import CycleReport
 from keeper.documents import plan_document
-from keeper.errors import ChainError, JournalError, KeeperError, ProtocolError
+from keeper.errors import ChainError, JournalError, KeeperError, ProtocolError, WrongChain
 from keeper.journal import Journal
 from keeper.lookout import Lookout
 from keeper.noting import journal_alarm
-from keeper.opening import Running, Stopping, open_keeper
+from keeper.opening import Ground, Running, Stopping, open_ground, open_keeper, open_on_chain
 from keeper.pausing import Mode, PauseFile
 from keeper.pulse import Pulse
 from keeper.telemetry import Redaction, TelemetryServer, set_up_logging
 from keeper.upkeep import end, kept_up
 
+T = TypeVar("T")
+
 log = structlog.stdlib.get_logger(__name__)
 
+START_PAUSE_SECONDS = 1.0
+START_PAUSE_SECONDS_MAX = 15.0
+"""Between two attempts to begin; each pause is twice the one before."""
 FLUSH_SECONDS_MAX = 3.0
 STOP_SECONDS_MAX = 20.0
 """How long a cycle under way may take to end after a signal; what is sent by then is in the journal."""
@@ -114,14 +119,29 @@ def _recorded(journal: Journal, plan_id: str) -> Intent:
 
 
 async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
-    """Cycles until SIGTERM or SIGINT; then the cycle under way ends, and what is sent stays in the journal."""
+    """Cycles until SIGTERM or SIGINT; then the cycle under way ends, and what is sent stays in the journal.
+
+    Raises ConfigError, JournalError, ProtocolError and WrongChain when it cannot start. A node that does not answer is
+    waited for: after a power cut it may be up later than the keeper.
+    """
     _start_logging(config)
     async with AsyncExitStack() as stack:
-        running = await stack.enter_async_context(open_keeper(config, is_dry_run=is_dry_run))
+        ground = await stack.enter_async_context(open_ground(config, is_dry_run=is_dry_run))
+        listen = config.telemetry.listen
+        telemetry = TelemetryServer(listen.host, listen.port, ground.vitals, ground.metrics)
+        await telemetry.start()
+        stack.push_async_callback(telemetry.stop)
+        deliveries = asyncio.create_task(kept_up(ground.alerts, "delivery of alarms", ground.alerts.run))
+        stack.push_async_callback(end, deliveries)
+        _stop_on_signal(ground.stopping)
+        running = await begin(ground, lambda: stack.enter_async_context(open_on_chain(ground)))
+        if running is None:
+            await tell_of_stop(ground, deliveries)
+            return
         hints = await _hints(config, stack)
         heads = Heads(
             running.session.rpc,
-            SystemClock(),
+            SYSTEM_CLOCK,
             block_seconds=config.chain.block_time / 1000,
             silence_seconds=config.chain.head_age_max,
             hints=hints,
@@ -129,46 +149,85 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
             believes_hints=config.chain.quorum == 1,
         )
         started_at = int(time.time())
-        listen = config.telemetry.listen
-        telemetry = TelemetryServer(listen.host, listen.port, running.vitals, running.metrics)
-        await telemetry.start()
-        stack.push_async_callback(telemetry.stop)
         control = ControlServer(config.telemetry.socket, handlers(running, started_at, is_dry_run))
         await control.start()
         stack.push_async_callback(control.stop)
-        deliveries = asyncio.create_task(kept_up(running.alerts, "delivery of alarms", running.alerts.run))
-        stack.push_async_callback(end, deliveries)
         lookout = asyncio.create_task(kept_up(running.alerts, "looks for new positions", Lookout(running).run))
         stack.push_async_callback(end, lookout)
         pulse = asyncio.create_task(kept_up(running.alerts, "measurements of the loop", Pulse(running.metrics).run))
         stack.push_async_callback(end, pulse)
-        _stop_on_signal(running.stopping)
         what = "dry run: nothing is signed" if is_dry_run or config.signer is None else "protecting"
         says = f"The keeper of {config.guard.owner} started ({what})."
         running.alerts.raise_alarm(Alarm.STARTED, "keeper", says)
-        _record_event(running, "start", says, started_at)
+        _record_event(running.journal, running.alerts, "start", says, started_at)
         # What exists by now stays. To look through all of it again takes 30 ms, once in a few hundred cycles, and that
         # would be in the middle of one.
         gc.collect()
         gc.freeze()
         cycles = asyncio.create_task(kept_up(running.alerts, "cycles", lambda: run_cycles(running, heads)))
         await running.stopping.wait()
-        await stop(running, cycles, deliveries)
+        await stop(running, cycles)
+        await tell_of_stop(ground, deliveries)
 
 
-async def stop(running: Running, cycles: "asyncio.Task[None]", deliveries: "asyncio.Task[None]") -> None:
-    """Lets the cycle under way end, and says so whatever happened before."""
+async def begin(
+    ground: Ground, open: Callable[[], Coroutine[Any, Any, Running]], clock: Clock = SYSTEM_CLOCK
+) -> Running | None:
+    """What `open` opens once a node answers; None when the process is told to stop before.
+
+    Raises what it raises, except for faults of a node that may pass.
+    """
+    pause = START_PAUSE_SECONDS
+    # The loop must not look dead in between.
+    longest = min(START_PAUSE_SECONDS_MAX, ground.config.chain.head_age_max)
+    while not ground.stopping.is_set():
+        ground.vitals.beat()
+        try:
+            running = await _unless(ground.stopping, open())
+        except WrongChain:
+            raise
+        except ChainError as fault:
+            says = (
+                f"The keeper cannot begin: {str(fault).rstrip('. ')}. Nothing is protected until it can; it tries on."
+            )
+            ground.alerts.raise_alarm(Alarm.NO_FRESH_VIEW, "keeper", says)
+        else:
+            ground.alerts.forget(Alarm.NO_FRESH_VIEW, "keeper")
+            return running
+        await _unless(ground.stopping, clock.sleep(min(pause, longest)))
+        pause *= 2
+    return None
+
+
+async def _unless(stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What comes of `work`; None when it is given up because the process is told to stop."""
+    task, stopped = asyncio.create_task(work), asyncio.create_task(stopping.wait())
+    try:
+        await asyncio.wait((task, stopped), return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for each in (task, stopped):
+            each.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)
+
+
+async def stop(running: Running, cycles: "asyncio.Task[None]") -> None:
+    """Lets the cycle under way end."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(STOP_SECONDS_MAX):
             # Let go of at once: whoever asked over the socket and waits for it has to be told.
             async with running.cycles:
                 pass
     await end(cycles)
+
+
+async def tell_of_stop(ground: Ground, deliveries: "asyncio.Task[None]") -> None:
+    """Whatever happened before, last of all."""
     says = "The keeper was told to stop; nothing is protected until it runs again."
-    running.alerts.raise_alarm(Alarm.STOPPED, "keeper", says)
-    _record_event(running, "stop", says, int(time.time()))
+    ground.alerts.raise_alarm(Alarm.STOPPED, "keeper", says)
+    _record_event(ground.journal, ground.alerts, "stop", says, int(time.time()))
     await end(deliveries)
-    await running.alerts.flush(FLUSH_SECONDS_MAX)
+    await ground.alerts.flush(FLUSH_SECONDS_MAX)
 
 
 def _start_logging(config: Config) -> None:
@@ -186,7 +245,7 @@ async def _hints(config: Config, stack: AsyncExitStack) -> NewHeads | None:
     urls = [endpoint.reveal() for endpoint in config.chain.ws_url]
     if not urls:
         return None
-    return await stack.enter_async_context(NewHeads(urls, config.chain.chain_id, SystemClock()))
+    return await stack.enter_async_context(NewHeads(urls, config.chain.chain_id, SYSTEM_CLOCK))
 
 
 # Running --------------------------------------------------------------------------------------------------------------
@@ -260,7 +319,7 @@ def handlers(running: Running, started_at: int, is_dry_run: bool) -> Mapping[str
         running.alerts.forget(Alarm.PAUSED, "keeper")
         running.alerts.forget(Alarm.RESUMED, "keeper")
         running.alerts.raise_alarm(alarm, "keeper", says)
-        _record_event(running, "mode", says, int(payload["at"]))
+        _record_event(running.journal, running.alerts, "mode", says, int(payload["at"]))
         return {"mode": now.value}
 
     async def trigger(_: Mapping[str, Any]) -> dict[str, Any]:
@@ -273,12 +332,12 @@ def handlers(running: Running, started_at: int, is_dry_run: bool) -> Mapping[str
     return {"status": status, "mode": mode, "trigger": trigger, "pause_onchain": pause}
 
 
-def _record_event(running: Running, kind: str, says: str, at: int) -> None:
+def _record_event(journal: Journal, alerts: Alerts, kind: str, says: str, at: int) -> None:
     """For people who look back; a journal that takes no more must not keep the daemon from what it does."""
     try:
-        running.journal.record_event(kind, "keeper", says, at)
+        journal.record_event(kind, "keeper", says, at)
     except JournalError as fault:
-        running.alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
+        alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
 
 
 def _stop_on_signal(stopping: asyncio.Event) -> None:

@@ -27,7 +27,7 @@ from keeper.core.units import Address
 from keeper.daemon import CycleReport, Keeper
 from keeper.errors import ChainError, KeeperError
 from keeper.journal import open_writer
-from keeper.opening import Running
+from keeper.opening import Ground, Running
 from keeper.pausing import Mode, PauseFile
 from keeper.session import Session
 from keeper.telemetry import Metrics, Vitals
@@ -88,6 +88,7 @@ class World:
         self._open()
 
     def _open(self) -> None:
+        self._stopping = asyncio.Event()
         self.journal = open_writer(self.path)
         self.metrics = Metrics(CollectorRegistry())
         self.alerts = Alerts(None, {}, self.metrics, 900, 3_600, self.clock.now, self.clock.monotonic)
@@ -125,7 +126,7 @@ class World:
             return a_block(100)
 
         config = SimpleNamespace(
-            chain=SimpleNamespace(block_time=12_000),
+            chain=SimpleNamespace(block_time=12_000, head_age_max=60),
             fees=SimpleNamespace(max_fee=3_000 * GWEI, tip=GWEI, fee_share_of_value=2_000),
             journal=SimpleNamespace(path=self.path),
         )
@@ -145,6 +146,20 @@ class World:
         return replace(built, block=block, keeper_balance_wei=10**18)
 
     @property
+    def ground(self) -> Ground:
+        parts: Any = (
+            self.session.config,
+            GUARD,
+            self.journal,
+            self.alerts,
+            self.metrics,
+            self.vitals,
+            None,
+            self._stopping,
+        )
+        return Ground(*parts)
+
+    @property
     def running(self) -> Running:
         async def refresh(_block: Block) -> None:
             return None
@@ -158,7 +173,7 @@ class World:
             self.metrics,
             self.vitals,
             asyncio.Lock(),
-            asyncio.Event(),
+            self._stopping,
         )
         return Running(*parts)
 

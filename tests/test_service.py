@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from keeper.chain.heads import HeadEvent, NewHead, Silence
-from keeper.errors import JournalError, JournalFull, KeeperError, NodeUnreachable
-from keeper.service import guarded_cycle, handlers, run_cycles, stop
+from keeper.errors import ChainError, ConfigError, JournalError, JournalFull, KeeperError, NodeUnreachable, WrongChain
+from keeper.opening import Running
+from keeper.service import begin, guarded_cycle, handlers, run_cycles, stop, tell_of_stop
 from keeper.upkeep import end, kept_up
 from tests.builders import a_subaccount, a_wallet
-from tests.fakes import a_block
+from tests.fakes import FakeClock, a_block
 from tests.keeper_world import World
 
 
@@ -25,6 +26,76 @@ def world(tmp_path: Path) -> Iterator[World]:
 async def cycle(world: World, number: int) -> None:
     with world.listening():
         await guarded_cycle(world.running, a_block(number), blocks_may_be_gone=False)
+
+
+# The beginning --------------------------------------------------------------------------------------------------------
+
+
+class Opening:
+    """Attempts to begin: each of these faults once, then it succeeds."""
+
+    def __init__(self, world: World, *faults: KeeperError) -> None:
+        self._world = world
+        self._faults = list(faults)
+        self.attempts = 0
+
+    async def __call__(self) -> Running:
+        self.attempts += 1
+        if self._faults:
+            raise self._faults.pop(0)
+        return self._world.running
+
+
+DOWN = NodeUnreachable("node.example cannot be reached: Connection refused.", was_asked=False)
+
+
+async def test_a_node_that_does_not_answer_at_the_start_is_told_and_waited_for(world: World) -> None:
+    opening, clock = Opening(world, *[DOWN] * 6), FakeClock()
+    with world.listening():
+        assert await begin(world.ground, opening, clock) is not None
+    assert opening.attempts == 7
+    assert clock.monotonic() == 1 + 2 + 4 + 8 + 15 + 15
+    says = (
+        "The keeper cannot begin: node.example cannot be reached: Connection refused. Nothing is protected until it "
+        "can; it tries on."
+    )
+    assert world.about("no_fresh_view") == [("keeper", says)], "once, as long as it is the same fault"
+    assert (world.vitals.is_alive, world.vitals.is_ready) == (True, False)
+
+
+@pytest.mark.parametrize("fault", [WrongChain("It is chain 5."), ConfigError("There is no keystore.")])
+async def test_what_waiting_does_not_mend_ends_it(world: World, fault: KeeperError) -> None:
+    opening = Opening(world, DOWN, fault)
+    with pytest.raises(type(fault)):
+        await begin(world.ground, opening, FakeClock())
+    assert (opening.attempts, fault.exit_code) == (2, 2)
+
+
+async def test_whoever_is_told_to_stop_does_not_begin(world: World) -> None:
+    began = asyncio.Event()
+    given_up: list[bool] = []
+
+    async def hangs() -> Running:
+        began.set()
+        try:
+            return await asyncio.Future()
+        except asyncio.CancelledError:
+            given_up.append(True)
+            raise
+
+    beginning = asyncio.create_task(begin(world.ground, hangs, FakeClock()))
+    await began.wait()
+    world.ground.stopping.set()
+    assert await beginning is None
+    assert given_up == [True]
+
+
+async def test_whoever_is_told_to_stop_between_two_attempts_does_not_try_again(world: World) -> None:
+    async def told_to_stop() -> Running:
+        world.ground.stopping.set()
+        raise ChainError("It answers nothing.")
+
+    assert await begin(world.ground, told_to_stop, FakeClock()) is None
 
 
 # Blindness ------------------------------------------------------------------------------------------------------------
@@ -113,7 +184,8 @@ async def test_a_stop_says_so_whatever_its_parts_ended_with_and_whatever_the_jou
     parts = [asyncio.create_task(breaks()), asyncio.create_task(breaks())]
     await asyncio.wait(parts)
     with world.listening():
-        await stop(world.running, *parts)
+        await stop(world.running, parts[0])
+        await tell_of_stop(world.ground, parts[1])
     assert {"stopped", "disk_full"} == {*world.names()}
 
 

@@ -7,6 +7,7 @@ import signal
 import time
 import urllib.request
 from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -76,13 +77,13 @@ def assert_says(ran: Ran, code: int, says: str) -> None:
 # The chain is not what the file says ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["status", "plan", "explain wallet", "setup", "run --once"])
+@pytest.mark.parametrize("verb", ["status", "plan", "explain wallet", "setup", "run --once", "run"])
 def test_the_wrong_chain(devnet: Devnet, verb: str) -> None:
     config = edited(devnet, ("chain_id = 31337", "chain_id = 1"))
-    ran = (keeper_process if verb == "run --once" else keeper)(f"{verb} --json", config=config)
+    ran = (keeper_process if verb.startswith("run") else keeper)(f"{verb} --json", config=config)
     assert_says(
         ran,
-        1,
+        2,
         f"{devnet.url} is a node of chain 31337 and the configuration says 1; correct [chain] rpc_url or chain_id.",
     )
 
@@ -302,7 +303,7 @@ def test_a_hot_key_without_gas(devnet: Devnet) -> None:
 # The node -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["status", "plan", "explain wallet", "setup", "run"])
+@pytest.mark.parametrize("verb", ["status", "plan", "explain wallet", "setup", "run --once"])
 def test_a_node_that_is_down_at_the_start(devnet: Devnet, verb: str) -> None:
     config = edited(devnet, (f"http://127.0.0.1:{devnet.process.port}", "http://127.0.0.1:1"))
     ran = (keeper_process if verb.startswith("run") else keeper)(f"{verb} --json", config=config)
@@ -406,8 +407,12 @@ def has_alarmed(of: Daemon, name: str) -> bool:
 
 
 def is_ready(of: Daemon) -> bool:
+    return says_yes(of, "readyz")
+
+
+def says_yes(of: Daemon, endpoint: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{of.health_url}/readyz", timeout=2) as answer:
+        with urllib.request.urlopen(f"{of.health_url}/{endpoint}", timeout=2) as answer:
             return answer.status == 200
     except OSError:
         return False
@@ -525,31 +530,75 @@ def test_a_daemon_that_is_told_to_stop_exits_0_and_loses_nothing(
     assert int(devnet.node.request("eth_getTransactionCount", KEEPER.address, "latest"), 16) == 1
 
 
-def test_a_node_that_goes_down_is_an_alarm_and_its_return_is_enough(fresh_devnet: Devnet) -> None:
-    devnet = fresh_devnet
-    devnet.node.set_interval_mining(1)
-    text = devnet.config.read_text()
-    devnet.config.write_text(text.replace("[signer]", 'head_age_max = "2s"\nrequest_timeout = "1s"\n\n[signer]'))
-    running = daemon.start(devnet.config)
-    back = None
-    try:
-        running.wait_until_ready(lambda: time.sleep(0.02))
-        state = devnet.node.dump_state()
-        devnet.process.stop()
-        until(lambda: has_alarmed(running, "no_fresh_view"), "the alarm")
-        until(lambda: not is_ready(running), "being not ready")
-        running.check()
+@pytest.fixture
+def impatient(fresh_devnet: Devnet) -> Devnet:
+    """Soon blind, and soon at its next attempt."""
+    text = fresh_devnet.config.read_text()
+    changed = text.replace("[signer]", 'head_age_max = "2s"\nrequest_timeout = "1s"\n\n[signer]')
+    fresh_devnet.config.write_text(changed)
+    return fresh_devnet
 
-        back = anvil.start(devnet.folder / "anvil2.log", port=devnet.process.port)
+
+@contextmanager
+def back_with(devnet: Devnet, state: bytes) -> Generator[None]:
+    """The node that was stopped, again."""
+    with anvil.start(devnet.folder / "anvil2.log", port=devnet.process.port):
         devnet.node.close()  # its connection was to the one that went down
         devnet.node.load_state(state)
         devnet.node.set_interval_mining(1)
-        until(lambda: is_ready(running), "being ready again")
-        devnet.chain.set_price("WETH", "-8%")
-        until(lambda: sequence(devnet) == 1, "the rescue")
+        yield
+
+
+def is_blind_and_alive(running: Daemon) -> None:
+    until(lambda: has_alarmed(running, "no_fresh_view"), "the alarm")
+    until(lambda: not is_ready(running), "being not ready")
+    until(lambda: says_yes(running, "healthz"), "being alive all the same")
+    running.check()
+
+
+def rescues_and_ends(running: Daemon, devnet: Devnet) -> None:
+    until(lambda: is_ready(running), "being ready")
+    devnet.chain.set_price("WETH", "-8%")
+    until(lambda: sequence(devnet) == 1, "the rescue")
+    assert running.stop() == 0
+    assert "Traceback" not in running.log.read_text()
+
+
+def test_a_node_that_goes_down_is_an_alarm_and_its_return_is_enough(impatient: Devnet) -> None:
+    impatient.node.set_interval_mining(1)
+    running = daemon.start(impatient.config)
+    try:
+        running.wait_until_ready(lambda: time.sleep(0.02))
+        state = impatient.node.dump_state()
+        impatient.process.stop()
+        is_blind_and_alive(running)
+        with back_with(impatient, state):
+            rescues_and_ends(running, impatient)
+    finally:
+        running.kill()
+
+
+def test_a_daemon_that_finds_no_node_stays_up_says_so_and_begins_when_one_answers(impatient: Devnet) -> None:
+    state = impatient.node.dump_state()
+    impatient.process.stop()
+    running = daemon.start(impatient.config)
+    try:
+        is_blind_and_alive(running)
+        assert not has_alarmed(running, "started")
+        with back_with(impatient, state):
+            rescues_and_ends(running, impatient)
+        assert has_alarmed(running, "started")
+    finally:
+        running.kill()
+
+
+def test_a_daemon_that_waits_for_a_node_stops_when_it_is_told_to(impatient: Devnet) -> None:
+    impatient.process.stop()
+    running = daemon.start(impatient.config)
+    try:
+        is_blind_and_alive(running)
         assert running.stop() == 0
+        assert has_alarmed(running, "stopped")
         assert "Traceback" not in running.log.read_text()
     finally:
         running.kill()
-        if back is not None:
-            back.stop()
