@@ -1,15 +1,24 @@
-"""A plan tried out before it is signed: what of it succeeds, as the one transaction that carries it out."""
+"""A plan tried out before it is signed: what of it succeeds, as the one transaction that carries it out.
+
+What does not fit into one transaction waits for that one's inclusion, and goes out in the cycle of the very block that
+includes it: one block later for each transaction more. It is not sent ahead with the next nonce, because nothing that
+makes a batch safe would hold for it. The guard takes only the next sequence number, so the second batch reverts unless
+the first took effect; nodes without `eth_simulateV1` cannot try it out on what the first leaves behind, and a rescue
+of the first that fails on-chain leaves other donors than the second was planned with; whoever takes over the first
+one's nonce would have to outbid the second as well, in the same block; and on a restart its bytes could only be tried
+out once the first was settled. So who is urgent goes first.
+"""
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from keeper.chain.batch import Batch
 from keeper.chain.simulate import Simulator
 from keeper.core.economics import fee_ceiling_wei, plan_gas
 from keeper.core.fees import DataFee
-from keeper.core.plan import Plan
+from keeper.core.plan import Lane, Plan
 from keeper.core.snapshot import Snapshot, SubaccountId
 from keeper.documents import plan_document
 from keeper.protocols.guard_batch import (
@@ -48,6 +57,20 @@ class Trial:
 
 async def try_out(plan: Plan, snapshot: Snapshot, simulator: Simulator, terms: Terms) -> Trial:
     """A rescue that fails is dropped alone and the others are kept. Raises ChainError."""
+    trial = await _try_out(plan, snapshot, simulator, terms)
+    urgent = {rescue.recipient for rescue in plan.rescues if rescue.lane is Lane.CRITICAL}
+    first = {rescue.recipient for rescue in trial.plan.rescues}
+    if urgent.isdisjoint(trial.left_over) or first <= urgent:
+        return trial
+    # Planned in order of rank. Only what was tried out together may go out together, so that is done once more.
+    succeed = first.union(trial.left_over)
+    places = [place for place, rescue in enumerate(plan.rescues) if rescue.recipient in urgent & succeed]
+    alone = await _try_out(replace(plan, verdicts=trial.plan.verdicts).only(places), snapshot, simulator, terms)
+    behind = (rescue.recipient for rescue in plan.rescues if rescue.recipient in succeed - urgent)
+    return replace(alone, left_over=(*alone.left_over, *behind))
+
+
+async def _try_out(plan: Plan, snapshot: Snapshot, simulator: Simulator, terms: Terms) -> Trial:
     id = _plan_id(plan, snapshot)
     deadline = snapshot.block.timestamp + terms.deadline_seconds
 

@@ -47,6 +47,7 @@ class Node(FakePool):
     def __init__(self) -> None:
         super().__init__()
         self.simulation_fault: ChainError | None = None
+        self.rescue_gas = 170_000
         self.count_fault: ChainError | None = None
         self.on_simulation: Callable[[], None] = lambda: None
 
@@ -65,7 +66,7 @@ class Node(FakePool):
             raise self.simulation_fault
         self.on_simulation()
         count = int.from_bytes(calls[0].data[RESCUES_AT : RESCUES_AT + 32])
-        results = [(True, 10**18, 2 * 10**18, 170_000, b"")] * count
+        results = [(True, 10**18, 2 * 10**18, self.rescue_gas, b"")] * count
         return (SimulatedResult(True, encode(["(bool,uint128,uint128,uint64,bytes)[]"], [results]), 200_000, ""),)
 
 

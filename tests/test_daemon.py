@@ -229,6 +229,26 @@ async def test_who_becomes_critical_while_a_critical_batch_is_on_its_way_is_serv
     assert (report.outcome, report.waiting, len(world.node.sent)) == ("", (), 2), "nobody new: it is left alone"
 
 
+async def test_what_does_not_fit_into_one_transaction_goes_out_in_the_block_that_includes_the_first(
+    world: World,
+) -> None:
+    low, saved = (a_subaccount("a", health=health) for health in ("1.03", "1.6"))
+    other, wallet = a_subaccount("c", health="1.03"), a_wallet("1000")
+    world.subaccounts = (low, other, wallet)
+    world.node.rescue_gas = 6_000_000
+    await world.restart(99)
+    report = await world.cycle(100)
+    assert (report.is_sent, list(map(str, report.waiting))) == (True, ["morpho:c"])
+    report = await world.cycle(101)
+    assert (report.is_signed, len(world.node.sent)) == (False, 1), "what is on its way is not given up for the rest"
+    assert world.about("rescue_failed") == []
+    world.node.mine(a_block(102))
+    world.subaccounts = (saved, other, wallet)
+    report = await world.cycle(102)
+    assert [str(rescue.recipient) for rescue in report.plan.rescues] == ["morpho:c"]
+    assert [signed.nonce for signed in map(decode_signed, world.node.sent)] == [0, 1]
+
+
 async def test_what_is_stuck_is_made_dearer_where_the_plan_is_the_same(world: World) -> None:
     await world.start()
     first = (await world.cycle(100)).batch

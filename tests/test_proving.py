@@ -21,6 +21,10 @@ TERMS = Terms(
 RESCUES_AT = 100
 
 
+ACCOUNTS = [("a", "100", "1.12"), ("b", "20", "1.03"), ("c", "10", "1.03")]
+"""The first has most to lose and time to lose it in."""
+
+
 class Node:
     """Every rescue succeeds, with this much gas."""
 
@@ -62,6 +66,18 @@ async def test_what_does_not_fit_is_due_and_left_for_the_next_transaction(gas: i
     left = {rescue.recipient for rescue in trial.plan.rescues}.symmetric_difference(trial.left_over)
     assert len(left) == 3
     assert [trial.plan.verdicts[id] for id in trial.left_over] == [Rescue()] * (3 - fit)
+
+
+async def test_who_is_urgent_does_not_wait_behind_a_larger_loss_that_is_not() -> None:
+    accounts = [a_subaccount(name, weth=weth, health=health) for name, weth, health in ACCOUNTS]
+    snapshot = a_snapshot(*accounts, a_wallet("1000"))
+    plan = make_plan(snapshot, a_policy(*accounts, a_wallet("1000")), History())
+    assert [str(rescue.recipient) for rescue in plan.rescues] == ["morpho:a", "morpho:b", "morpho:c"], "by rank"
+    trial = await try_out(plan, snapshot, Simulator(cast(Any, Node(3_800_000)), GUARD, KEEPER), TERMS)
+    assert [str(rescue.recipient) for rescue in trial.plan.rescues] == ["morpho:b", "morpho:c"]
+    assert [str(id) for id in trial.left_over] == ["morpho:a"]
+    trial = await try_out(plan, snapshot, Simulator(cast(Any, Node(3_000_000)), GUARD, KEEPER), TERMS)
+    assert (len(trial.plan.rescues), trial.left_over) == (3, ()), "together, where there is room for all"
 
 
 async def test_what_arbitrum_takes_for_the_bytes_is_part_of_the_limit() -> None:
