@@ -85,7 +85,7 @@ class Alarm(Enum):
     TRANSACTION_STUCK = ("transaction_stuck", Severity.CRITICAL)
     """A transaction was not included before its deadline, or its nonce was used by another: it was given up."""
     GAS_LOW = ("gas_low", Severity.WARNING)
-    """The hot key has little left to pay gas with."""
+    """The hot key has gas money for fewer than ten rescues in a storm, by the fees of the last day."""
     BUDGET_LOW = ("budget_low", Severity.WARNING)
     """Of the day's gas budget less is left than a rescue of this lane costs: it will be refused."""
     DISK_FULL = ("disk_full", Severity.CRITICAL)

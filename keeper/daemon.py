@@ -42,7 +42,7 @@ from keeper.report_rescue import rescue_paragraph
 from keeper.session import Session
 from keeper.succession import Succession
 from keeper.telemetry import Metrics, Vitals
-from keeper.watch import alarms_in, budget_alarms
+from keeper.watch import alarms_in, budget_alarms, gas_alarms
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -394,9 +394,10 @@ class Keeper:
         self._metrics.head_block.set(snapshot.block.number)
         raised = [*_contested(reading), *self._alarms_of(report)]
         if self._dispatcher is not None:
-            market, left = self._dispatcher.market(snapshot.block), self._dispatcher.budget_left(snapshot.block)
-            self._metrics.set_gas(snapshot.keeper_balance_wei, market, left)
-            raised += budget_alarms(left, market)
+            market, storm = self._dispatcher.market(snapshot.block), self._dispatcher.storm(snapshot.block)
+            left = self._dispatcher.budget_left(snapshot.block)
+            self._metrics.set_gas(snapshot.keeper_balance_wei, market, storm, left)
+            raised += [*gas_alarms(snapshot.keeper_balance_wei, market, storm), *budget_alarms(left, market)]
         self._alerts.raise_held(raised)
 
     def _alarms_of(self, report: CycleReport) -> Iterator[Raised]:

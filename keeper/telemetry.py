@@ -137,6 +137,9 @@ class Metrics:
         self.balance_rescues = Gauge(
             "keeper_balance_rescues", "For how many rescues that lasts at today's fees", registry=registry
         )
+        self.balance_rescues_in_storm = Gauge(
+            "keeper_balance_rescues_in_storm", "For how many rescues that lasts at a storm's fees", registry=registry
+        )
         self.budget_left_wei = Gauge(
             "keeper_budget_left_wei",
             "Of the day's gas budget, what a lane may still spend",
@@ -176,11 +179,13 @@ class Metrics:
         )
         self.alarms = Counter("keeper_alarms", "Alarms raised, repeated ones included", ["name"], registry=registry)
 
-    def set_gas(self, balance_wei: int | None, market: Market, left_wei: Mapping[Lane, int]) -> None:
-        """What there is to pay gas with (None: not known), what that is worth today, and what each lane may spend."""
+    def set_gas(self, balance_wei: int | None, market: Market, storm: Market, left_wei: Mapping[Lane, int]) -> None:
+        """What there is to pay gas with (None: not known), what that is worth today and in a storm, and what each lane
+        may spend."""
         if balance_wei is not None:
             self.balance_wei.set(balance_wei)
-            self.balance_rescues.set(rescues_affordable(market, balance_wei, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES))
+            for gauge, fees in ((self.balance_rescues, market), (self.balance_rescues_in_storm, storm)):
+                gauge.set(rescues_affordable(fees, balance_wei, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES))
         for lane, wei in left_wei.items():
             self.budget_left_wei.labels(lane.value).set(wei)
 

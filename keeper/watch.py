@@ -17,9 +17,7 @@ from keeper.protocols.wallet import NAME as WALLET
 from keeper.report import health_text, name_of, verdict_text
 
 GAS_LOW_RESCUES = 10
-"""With less gas money than for so many rescues in a crash somebody is told."""
-STRESS_FEE_WEI_MIN = 50 * 10**9
-"""Per gas. A quiet market says nothing about what a rescue will cost: fees rise in the very crash that it is for."""
+"""With less gas money than for so many rescues in a storm somebody is told."""
 
 
 def alarms_in(snapshot: Snapshot, plan: Plan, policy: Policy, hot_key: Address | None) -> Iterator[Raised]:
@@ -35,7 +33,6 @@ def alarms_in(snapshot: Snapshot, plan: Plan, policy: Policy, hot_key: Address |
         settings = policy.subaccounts.get(subaccount.id)
         yield from _subaccount(subaccount, plan.verdicts[subaccount.id], settings)
     yield from _prices(snapshot, plan)
-    yield from _gas(snapshot)
 
 
 def _prices(snapshot: Snapshot, plan: Plan) -> Iterator[Raised]:
@@ -115,14 +112,16 @@ def _alarm_of(decided: Verdict, has_debt: bool) -> Alarm | None:
             assert_never(decided)
 
 
-def _gas(snapshot: Snapshot) -> Iterator[Raised]:
-    balance = snapshot.keeper_balance_wei
-    fee_wei = max(2 * snapshot.block.base_fee_wei, STRESS_FEE_WEI_MIN)
-    enough = GAS_LOW_RESCUES * USUAL_RESCUE_GAS * fee_wei
-    if balance is not None and balance < enough:
-        in_a_crash = balance // (USUAL_RESCUE_GAS * fee_wei)
-        says = f"The hot key has {balance / 10**18:.4f} left for gas, enough for {in_a_crash} rescues in a crash"
-        yield Alarm.GAS_LOW, "keeper", f"{says}; send it some."
+def gas_alarms(balance_wei: int | None, market: Market, storm: Market) -> Iterator[Raised]:
+    """What the hot key has (None: not known), by today's fees and by those of a storm."""
+    if balance_wei is None:
+        return
+    today, in_a_storm = (
+        rescues_affordable(fees, balance_wei, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES) for fees in (market, storm)
+    )
+    if in_a_storm < GAS_LOW_RESCUES:
+        says = f"The hot key has {balance_wei / 10**18:.6f} left for gas, enough for {today} rescues at today's fees"
+        yield Alarm.GAS_LOW, "keeper", f"{says} and {in_a_storm} in a storm; send it some."
 
 
 def budget_alarms(left_wei: Mapping[Lane, int], market: Market) -> Iterator[Raised]:

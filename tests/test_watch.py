@@ -11,7 +11,7 @@ from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings
 from keeper.core.snapshot import FreshnessUnverified, Reading, SecondPrice, Snapshot, Stale, Unknown
 from keeper.core.units import Address
-from keeper.watch import alarms_in, budget_alarms
+from keeper.watch import alarms_in, budget_alarms, gas_alarms
 from tests.builders import KEEPER, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet
 
 GWEI = 10**9
@@ -123,23 +123,29 @@ def test_a_permission_that_is_missing() -> None:
     assert raised == [(Alarm.PERMISSION_LOW, "morpho:a", says)]
 
 
+TODAY, STORM = Market(GWEI, 0, GWEI), Market(20 * GWEI, 0, GWEI)
+IN_A_STORM = 230_000 * (22_500_000_000 + GWEI)
+"""Of a rescue: 230,000 gas at 22.5 gwei, the most in two blocks, and 1 of tip."""
+
+
 @pytest.mark.parametrize(
-    ("base_fee_gwei", "balance_wei", "is_told"),
-    [
-        (1, 10 * 230_000 * 50 * GWEI - 1, True),
-        (1, 10 * 230_000 * 50 * GWEI, False),
-        (25, 10 * 230_000 * 50 * GWEI, False),
-        (30, 10 * 230_000 * 60 * GWEI - 1, True),
-        (30, 10 * 230_000 * 60 * GWEI, False),
-        (1, None, False),
-    ],
+    ("balance_wei", "is_told"), [(10 * IN_A_STORM - 1, True), (10 * IN_A_STORM, False), (0, True), (None, False)]
 )
-def test_gas_for_fewer_than_ten_rescues_at_the_fees_of_a_crash(
-    base_fee_gwei: int, balance_wei: int | None, is_told: bool
-) -> None:
-    """Twice the base fee, and never less than 50 gwei: a quiet market says nothing about the fees of a crash."""
-    snapshot = replace(a_snapshot(a_wallet(), base_fee_wei=base_fee_gwei * GWEI), keeper_balance_wei=balance_wei)
-    assert [alarm for alarm, _, _ in told(snapshot)] == ([Alarm.GAS_LOW] if is_told else [])
+def test_gas_for_fewer_than_ten_rescues_in_a_storm(balance_wei: int | None, is_told: bool) -> None:
+    raised = list(gas_alarms(balance_wei, TODAY, STORM))
+    assert [alarm for alarm, _, _ in raised] == ([Alarm.GAS_LOW] if is_told else [])
+
+
+def test_gas_money_is_told_in_rescues_at_today_s_fees_and_at_a_storm_s() -> None:
+    ((_, _, says),) = gas_alarms(5 * IN_A_STORM, TODAY, STORM)
+    left = "The hot key has 0.027025 left for gas, enough for 55 rescues at today's fees"
+    assert says == f"{left} and 5 in a storm; send it some."
+
+
+def test_on_a_rollup_little_is_enough() -> None:
+    """0.01 gwei, and 0.2 in a storm: 0.0006 lasts for eleven rescues."""
+    today, storm = Market(GWEI // 100, 0, 0), Market(GWEI // 5, 0, 0)
+    assert list(gas_alarms(6 * 10**14, today, storm)) == []
 
 
 @pytest.mark.parametrize(

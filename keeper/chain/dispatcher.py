@@ -106,6 +106,9 @@ class Dispatcher:
     def market(self, block: Block) -> Market:
         return self._fees.market(block)
 
+    def storm(self, block: Block) -> Market:
+        return self._fees.storm(block)
+
     def budget_left(self, block: Block) -> dict[Lane, int]:
         """What each lane may still spend today, wei."""
         spent_wei = self._journal.spent_since(block.timestamp - BUDGET_WINDOW_SECONDS)

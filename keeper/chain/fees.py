@@ -1,10 +1,11 @@
 """What gas costs at the moment, asked for rarely and never on the way from a head to a send."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from keeper.chain.answers import FeeHistory
-from keeper.core.fees import DataFee, Market
+from keeper.core.fees import DataFee, Lately, Market
 from keeper.core.snapshot import Block
 
 BLOCKS_BETWEEN = 10
@@ -30,6 +31,7 @@ class FeeOracle:
         self._critical_wei = tip_wei_min
         self._read_data_fee = data_fee
         self._data_fee = DataFee()
+        self._lately = Lately()
         self._asked_at: int | None = None
 
     async def refresh(self, block: Block) -> None:
@@ -43,10 +45,17 @@ class FeeOracle:
         if history.tips_wei:
             self._routine_wei = max(self._tip_wei_min, _median([row[0] for row in history.tips_wei]))
             self._critical_wei = max(self._routine_wei, _median([row[1] for row in history.tips_wei]))
+        today = self.market(block)
+        seen = (replace(today, base_fee_wei=base_fee_wei) for base_fee_wei in history.base_fees_wei)
+        self._lately = self._lately.and_saw(block.timestamp, seen)
 
     def market(self, block: Block) -> Market:
         """For the block after `block`, whose base fee is at most 12.5 % higher (EIP-1559)."""
         return Market(-(-block.base_fee_wei * 9 // 8), self._routine_wei, self._critical_wei, self._data_fee)
+
+    def storm(self, block: Block) -> Market:
+        """What gas would cost in a storm that breaks now."""
+        return self._lately.storm(self.market(block))
 
 
 def _median(values: list[int]) -> int:

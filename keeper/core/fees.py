@@ -4,8 +4,8 @@ What is offered has headroom, because a fee that is too low fails in the very ho
 ceiling and budget is what is expected to be paid. All of it rounds against us.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 from keeper.core.plan import Lane
@@ -80,6 +80,53 @@ class Market:
         return fee
 
 
+STORM_MULTIPLE = 20
+"""How much dearer gas gets in the hour of a crash than it was before: a base fee grows so much in 26 full blocks."""
+LATELY_HOURS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Lately:
+    """What gas cost in the last hours. A quiet market alone says nothing about what a rescue will cost: fees rise in
+    the very crash that it is for."""
+
+    _hours: Mapping[int, tuple[tuple[int, ...], tuple[int, ...]]] = field(
+        default_factory=dict[int, tuple[tuple[int, ...], tuple[int, ...]]]
+    )
+    """By hour since 1970 the least and the most of each price."""
+
+    def and_saw(self, at: int, markets: Iterable[Market]) -> "Lately":
+        """With what was seen at a time, unix seconds; without what is too long ago by then."""
+        hour = at // 3_600
+        hours = {each: seen for each, seen in self._hours.items() if each > hour - LATELY_HOURS}
+        prices = [*hours.get(hour, ()), *map(_prices, markets)]
+        hours[hour] = _least(prices), _most(prices)
+        return Lately(hours)
+
+    def storm(self, now: Market) -> Market:
+        """What gas costs in a storm: the most lately, and at least so many times the least; tips as the most lately."""
+        today = _prices(now)
+        least = _least([today, *(low for low, _ in self._hours.values())])
+        most = _most([today, *(high for _, high in self._hours.values())])
+        base_fee, per_kilobyte, gas_per_kilobyte = (
+            max(high, STORM_MULTIPLE * low) for low, high in zip(least[1:], most[1:], strict=True)
+        )
+        return Market(base_fee, most[0], most[0], DataFee(per_kilobyte, gas_per_kilobyte))
+
+
+def _prices(market: Market) -> tuple[int, ...]:
+    data_fee = market.data_fee
+    return market.tip_critical_wei, market.base_fee_wei, data_fee.wei_per_kilobyte, data_fee.gas_per_kilobyte
+
+
+def _least(prices: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(map(min, zip(*prices, strict=True)))
+
+
+def _most(prices: Iterable[tuple[int, ...]]) -> tuple[int, ...]:
+    return tuple(map(max, zip(*prices, strict=True)))
+
+
 @dataclass(frozen=True, slots=True)
 class FeePolicy:
     """How fees are chosen and when a transaction counts as stuck; the ceiling belongs to each intent."""
@@ -138,7 +185,7 @@ def expected_cost_wei(market: Market, policy: FeePolicy, fees: Fees, gas: int, s
 
 
 def rescues_affordable(market: Market, balance_wei: int, gas: int, size: int) -> int:
-    """For how many transactions of this gas and size a balance lasts at today's fees, rounded down."""
+    """For how many transactions of this gas and size a balance lasts at these fees, rounded down."""
     per_gas = market.projected_wei(2) + market.tip_critical_wei
     cost_wei = (gas + market.data_fee.gas(size)) * per_gas + market.data_fee.wei(size)
     return balance_wei // max(cost_wei, 1)

@@ -1004,6 +1004,15 @@ async def test_one_block_with_absurd_tips_does_not_decide_what_we_pay() -> None:
     assert (market.tip_routine_wei, market.tip_critical_wei) == (2 * GWEI, 3 * GWEI)
 
 
+async def test_a_storm_costs_what_blocks_paid_lately() -> None:
+    """1 gwei in the blocks of the history, 3 of tip; the block at hand is at 90, and the next one at 101.25 at most."""
+    oracle = FeeOracle(FakeFees(), tip_wei_min=GWEI)
+    await oracle.refresh(a_block(100))
+    calm, dear = (oracle.storm(a_block(101, base_fee_wei=gwei * GWEI)) for gwei in (1, 90))
+    assert (calm.base_fee_wei, calm.tip_critical_wei) == (20 * GWEI, 3 * GWEI)
+    assert dear.base_fee_wei == 101_250_000_000
+
+
 @pytest.mark.parametrize(("base_fee", "next_base_fee"), [(8, 9), (1, 2), (10**9, 1_125_000_000), (0, 0)])
 def test_the_next_base_fee_is_the_highest_that_it_can_be(base_fee: int, next_base_fee: int) -> None:
     block: Block = a_block(base_fee_wei=base_fee)

@@ -8,6 +8,7 @@ from keeper.core.fees import (
     Budget,
     DataFee,
     Fees,
+    Lately,
     Market,
     TooExpensive,
     expected_cost_wei,
@@ -147,6 +148,39 @@ def test_what_is_over_the_budget_says_what_it_would_cost_and_what_there_is() -> 
 def test_gas_money_lasts_for_so_many_rescues_at_today_s_fees(balance_gwei: int, rescues: int) -> None:
     """100,000 gas at 11.25 gwei, the most in two blocks, and the critical lane's 3 gwei of tip."""
     assert rescues_affordable(CALM, balance_gwei * GWEI, 100_000, 500) == rescues
+
+
+QUIET = Market(2 * GWEI, GWEI, 3 * GWEI, DataFee(1_000, 50_000))
+HOUR = 3_600
+
+
+@pytest.mark.parametrize(
+    ("seen_gwei", "storm_gwei"),
+    [
+        ([], 40),  # of today's alone
+        ([1, 2, 3], 20),
+        ([4, 5], 40),
+        ([1, 90], 90),  # dearer than twenty times the least
+    ],
+)
+def test_in_a_storm_gas_costs_the_most_lately_and_at_least_twenty_times_the_least(
+    seen_gwei: list[int], storm_gwei: int
+) -> None:
+    lately = Lately()
+    for fee in seen_gwei:
+        lately = lately.and_saw(1_000, [replace(QUIET, base_fee_wei=fee * GWEI)])
+    assert lately.storm(QUIET).base_fee_wei == storm_gwei * GWEI
+
+
+def test_in_a_storm_bytes_are_dearer_as_well_and_tips_are_the_most_lately() -> None:
+    lately = Lately().and_saw(1_000, [replace(QUIET, tip_critical_wei=9 * GWEI, data_fee=DataFee(30_000, 10_000))])
+    assert lately.storm(QUIET) == Market(40 * GWEI, 9 * GWEI, 9 * GWEI, DataFee(30_000, 200_000))
+
+
+@pytest.mark.parametrize(("hours", "storm_gwei"), [(23, 90), (24, 40)])
+def test_a_storm_is_remembered_for_a_day(hours: int, storm_gwei: int) -> None:
+    lately = Lately().and_saw(10 * HOUR, [replace(QUIET, base_fee_wei=90 * GWEI)]).and_saw((10 + hours) * HOUR, [QUIET])
+    assert lately.storm(QUIET).base_fee_wei == storm_gwei * GWEI
 
 
 def test_on_a_rollup_gas_money_is_spent_on_bytes_as_well() -> None:
