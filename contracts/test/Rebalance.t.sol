@@ -273,10 +273,10 @@ contract RebalanceTest is Setting {
     }
 
     function test_RevertIf_GasIsTooLowForARescue() public {
-        // 600000 * 64 / 63 and the 30000 that must remain.
+        // 750000 * 64 / 63 and the 30000 that must remain.
         vm.prank(keeper);
-        vm.expectRevert(abi.encodeWithSelector(IMarginGuard.GasTooLow.selector, 0, 639_523));
-        guard.rebalance{gas: 640_000}(_planId(1), block.timestamp, _batch(_rescue(A, _native(D, 1 ether))));
+        vm.expectRevert(abi.encodeWithSelector(IMarginGuard.GasTooLow.selector, 0, 791_904));
+        guard.rebalance{gas: 792_400}(_planId(1), block.timestamp, _batch(_rescue(A, _native(D, 1 ether))));
     }
 
     function test_RevertIf_GasIsTooLowForALaterRescue() public {

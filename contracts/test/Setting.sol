@@ -61,7 +61,7 @@ abstract contract Setting is Test {
     uint64 internal constant MIN_AFTER = 1.1e18;
     uint64 internal constant MAX_AFTER = 4e18;
     uint64 internal constant HARD_FLOOR = 1.05e18;
-    uint32 internal constant RESCUE_GAS = 600_000;
+    uint32 internal constant RESCUE_GAS = 750_000;
 
     IMorphoInFull internal morpho;
     address internal irm;
