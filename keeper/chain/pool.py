@@ -17,6 +17,7 @@ from keeper.chain.clock import SYSTEM_CLOCK, Clock
 from keeper.chain.node import Node
 from keeper.chain.pace import Limits, Traffic
 from keeper.chain.provider import HttpProvider
+from keeper.chain.refusals import SEND
 from keeper.errors import (
     BadAnswer,
     CallReverted,
@@ -30,7 +31,6 @@ from keeper.errors import (
 
 CALL = "eth_call"
 """What decisions rest on: whoever garbles it where another endpoint does not is quarantined for it."""
-SEND = "eth_sendRawTransaction"
 CLEARLY_BETTER = 2
 NOTICEABLE_SECONDS = 0.25
 """So many times quicker, and by so much, must another endpoint be to be asked first: to go to and fro between equals

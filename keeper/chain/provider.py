@@ -28,6 +28,25 @@ CONNECT_SECONDS_MAX = 10
 CONNECTIONS_MAX = 24
 RATE_LIMIT_CODES = (-32005, -32029, 429)
 """EIP-1474 "limit exceeded", and what large providers answer instead of HTTP 429."""
+RATE_LIMIT_WORDS = (
+    "rate limit",  # Infura: "daily request count exceeded, request rate limited"
+    "request rate exceeded",  # Infura: "project ID request rate exceeded"
+    "too many requests",
+    "request limit",  # QuickNode: "15/second request limit reached", with -32007
+    "exceeded its compute units",  # Alchemy
+    "throughput limit",  # Alchemy
+    "capacity limit exceeded",  # Alchemy, for the month
+)
+OTHER_LIMIT_WORDS = (
+    "gas limit",  # besu: "Transaction gas limit exceeds block gas limit", "Transaction gas limit cap exceeded"
+    "query returned more than",  # Infura, of logs
+    "range",  # besu: "Requested range exceeds maximum RPC range limit"
+    "batch size",  # besu: "Number of requests exceeds max batch size"
+    "response size",
+    "subscriptions",  # besu: "Maximum number of active subscriptions exceeded"
+    "filters",
+)
+"""Limits that have nothing to do with how often one asks, which nodes answer with the codes of those that have."""
 
 
 @dataclass(slots=True)
@@ -232,9 +251,8 @@ class _Url:
 
 
 def _is_rate_limit(error: dict[str, Any]) -> bool:
+    """By its words; only where they say nothing of any limit by its code."""
     message = str(error.get("message", "")).lower()
-    if "query returned more than" in message:
-        return False  # a range of logs that is too wide, which some providers answer with the same code
-    return error.get("code") in RATE_LIMIT_CODES or any(
-        words in message for words in ("rate limit", "too many requests", "request limit", "exceeded its compute units")
-    )
+    if any(words in message for words in RATE_LIMIT_WORDS):
+        return True
+    return error.get("code") in RATE_LIMIT_CODES and not any(words in message for words in OTHER_LIMIT_WORDS)

@@ -21,6 +21,9 @@ BLOCK_GONE_WORDS = (
 )
 """How geth, reth, erigon, nethermind, besu and anvil say that a block is not in their chain."""
 
+SEND = "eth_sendRawTransaction"
+RESOURCE_NOT_FOUND = -32001
+"""By EIP-1474; besu says that a nonce is too low with it."""
 REVERTED_WORDS = ("execution reverted", "vm execution error", "reverted")
 
 
@@ -36,6 +39,6 @@ def fault_in(answer: RPCResponse, method: str, label: str, redact: Callable[[str
     lower = reason.lower()
     if code == 3 or (method in ("eth_call", "eth_estimateGas") and any(words in lower for words in REVERTED_WORDS)):
         return CallReverted(f"A call reverted: {explain_revert(data)}.", data)
-    if code == -32001 or any(words in lower for words in BLOCK_GONE_WORDS):
+    if (code == RESOURCE_NOT_FOUND and method != SEND) or any(words in lower for words in BLOCK_GONE_WORDS):
         return BlockGone(f"{label} does not have the block asked for ({method}: {reason}).", code, reason, data)
     return NodeRefused(f"{label} refused {method}: {reason} (code {code}).", code, reason, data)

@@ -29,7 +29,8 @@ from keeper.chain.answers import (
 )
 from keeper.chain.clock import SYSTEM_CLOCK, Clock
 from keeper.chain.pace import Traffic
-from keeper.chain.pool import CALL, SEND, EndpointPool, as_it_is
+from keeper.chain.pool import CALL, EndpointPool, as_it_is
+from keeper.chain.refusals import SEND
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
 from keeper.errors import BlockGone, NodeRefused

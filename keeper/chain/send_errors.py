@@ -56,6 +56,7 @@ _WORDS: tuple[tuple[str, SendError], ...] = (
     ("noncegap", SendError.NONCE_TOO_HIGH),  # nethermind to 1.31
     ("nonce is too distant", SendError.NONCE_TOO_HIGH),  # besu NONCE_TOO_FAR_IN_FUTURE_FOR_SENDER
     ("nonce too far in future", SendError.NONCE_TOO_HIGH),  # nethermind NonceTooFarInFuture
+    ("gapped-nonce", SendError.NONCE_TOO_HIGH),  # geth ErrOutOfOrderTxFromDelegated, and so Alchemy
     ("lower nonce exists", SendError.NONCE_TOO_HIGH),  # besu LOWER_NONCE_INVALID_TRANSACTION_EXISTS
     ("future transaction tries to replace pending", SendError.NONCE_TOO_HIGH),  # geth ErrFutureReplacePending
     # The base fee
@@ -76,6 +77,7 @@ _WORDS: tuple[tuple[str, SendError], ...] = (
     ("fee too low", SendError.UNDERPRICED),  # erigon FeeTooLow; optimism
     ("gas price too low", SendError.UNDERPRICED),  # arbitrum
     ("below configured minimum gas price", SendError.UNDERPRICED),  # besu
+    ("gas price below minimum", SendError.UNDERPRICED),  # geth ErrTxGasPriceTooLow; bor, BNB chain
     ("below minimum required priority fee", SendError.UNDERPRICED),  # reth PriorityFeeBelowMinimum
     ("less than gas price minimum", SendError.UNDERPRICED),
     ("too low to compete", SendError.UNDERPRICED),
@@ -86,6 +88,7 @@ _WORDS: tuple[tuple[str, SendError], ...] = (
     ("insufficient balance", SendError.INSUFFICIENT_FUNDS),
     ("upfront cost exceeds", SendError.INSUFFICIENT_FUNDS),  # besu
     ("not enough funds", SendError.INSUFFICIENT_FUNDS),  # arbitrum classic
+    ("overdraws from account", SendError.INSUFFICIENT_FUNDS),  # reth pool Overdraft
     ("would cause overdraft", SendError.INSUFFICIENT_FUNDS),  # geth, sum over the pool
     ("exceeds balance", SendError.INSUFFICIENT_FUNDS),
     # A cap of the node's own
@@ -96,6 +99,12 @@ _WORDS: tuple[tuple[str, SendError], ...] = (
     ("pool full", SendError.POOL_FULL),  # arbitrum sequencer
     ("queue full", SendError.POOL_FULL),  # arbitrum sequencer
     ("pool overflow", SendError.POOL_FULL),
+    ("pool size constraints", SendError.POOL_FULL),  # reth pool DiscardedOnInsert
+    ("spammer", SendError.POOL_FULL),  # erigon; reth pool SpammerExceededCapacity: too many of one sender wait
+    ("in-flight transaction limit", SendError.POOL_FULL),  # geth ErrInflightTxLimitReached, and so Alchemy
+    ("already reserved", SendError.POOL_FULL),  # geth ErrAlreadyReserved: a blob of the same key waits
+    ("conflicts with existing transaction", SendError.POOL_FULL),  # reth pool, the same
+    ("initial sync is still in progress", SendError.POOL_FULL),  # besu CHAIN_HEAD_WORLD_STATE_NOT_AVAILABLE
     ("too many transactions", SendError.POOL_FULL),  # openethereum
     ("account limit exceeded", SendError.POOL_FULL),  # geth ErrAccountLimitExceeded
     ("pool not enabled", SendError.POOL_FULL),  # besu, not in sync
@@ -106,6 +115,9 @@ _WORDS: tuple[tuple[str, SendError], ...] = (
     ("intrinsic gas", SendError.INVALID),  # besu
     ("intrinsicgas", SendError.INVALID),  # erigon
     ("block gas limit", SendError.INVALID),  # geth ErrGasLimit; besu; anvil TxGasLimitGreaterThanCap
+    ("block's gas limit", SendError.INVALID),  # reth pool ExceedsGasLimit
+    ("gas limit cap exceeded", SendError.INVALID),  # besu EXCEEDS_TRANSACTION_GAS_LIMIT
+    ("greater than the allowed max", SendError.INVALID),  # Linea's sequencer, gas limit and calldata
     ("gas limit too high", SendError.INVALID),  # geth ErrGasLimitTooHigh, EIP-7825; reth
     ("gas limit is too high", SendError.INVALID),  # erigon
     ("gas limit reached", SendError.INVALID),  # nethermind from 1.32
@@ -117,6 +129,10 @@ _WORDS: tuple[tuple[str, SendError], ...] = (
     ("invalid signature", SendError.INVALID),  # besu
     ("not an eoa", SendError.INVALID),  # geth, anvil, reth: somebody put code at the hot key's address
     ("not authorized", SendError.INVALID),  # besu TX_SENDER_NOT_AUTHORIZED
+    ("input data too large", SendError.INVALID),  # reth pool OversizedData
+    ("maxtxsizeexceeded", SendError.INVALID),  # nethermind to 1.31
+    ("cost overflow", SendError.INVALID),  # nethermind Int256Overflow
+    ("transaction invalid", SendError.INVALID),  # nethermind Invalid
     ("oversized", SendError.INVALID),  # geth; erigon
     ("rlp", SendError.INVALID),  # all, for bytes that are no transaction
 )

@@ -96,10 +96,43 @@ async def test_an_answer_of_nothing_but_brackets_is_a_bad_answer(node: Wire, pro
     assert sys.getrecursionlimit() == 1000
 
 
-async def test_too_wide_a_range_of_logs_is_not_a_rate_limit(node: Wire, provider: HttpProvider) -> None:
-    node.inject("eth_gasPrice", Refusal(-32005, "query returned more than 10000 results"))
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-32005, "query returned more than 10000 results"),  # Infura
+        (-32005, "Transaction gas limit exceeds block gas limit"),  # besu
+        (-32005, "Transaction gas limit cap exceeded"),  # besu, EIP-7825
+        (-32005, "Requested range exceeds maximum RPC range limit"),  # besu
+        (-32005, "Number of requests exceeds max batch size"),  # besu
+        (-32000, "exceeds block gas limit"),  # geth
+    ],
+)
+async def test_a_limit_of_something_else_is_not_one_of_the_rate(
+    node: Wire, provider: HttpProvider, code: int, words: str
+) -> None:
+    node.inject("eth_gasPrice", Refusal(code, words))
     answer = await provider.make_request(GAS_PRICE, [])
-    assert "error" in answer
+    assert answer.get("error", {}) == {"code": code, "message": words}
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (-32005, "limit exceeded"),  # EIP-1474
+        (-32005, "daily request count exceeded, request rate limited"),  # Infura
+        (-32005, "project ID request rate exceeded"),  # Infura
+        (-32007, "15/second request limit reached - reduce calls per second or upgrade your account"),  # QuickNode
+        (-32000, "Your app has exceeded its compute units per second capacity."),  # Alchemy
+        (-32000, "Monthly capacity limit exceeded."),  # Alchemy
+        (429, "none of these words"),
+    ],
+)
+async def test_a_limit_of_the_rate_is_known_by_its_words_and_else_by_its_code(
+    node: Wire, provider: HttpProvider, code: int, words: str
+) -> None:
+    node.inject("eth_gasPrice", Refusal(code, words))
+    with pytest.raises(RateLimited):
+        await provider.make_request(GAS_PRICE, [])
 
 
 async def test_a_connection_that_the_node_closed_while_idle_costs_nothing(node: Wire, provider: HttpProvider) -> None:

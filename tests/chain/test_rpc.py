@@ -205,6 +205,13 @@ async def test_a_node_that_is_a_moment_behind_is_waited_for(node: Wire, rpc: Rpc
     assert clock.monotonic() == pytest.approx(waited)
 
 
+async def test_besu_s_code_for_a_nonce_that_is_too_low_is_that_of_no_missing_block(node: Wire, rpc: Rpc) -> None:
+    node.inject("eth_sendRawTransaction", Refusal(-32001, "Nonce too low"))
+    with pytest.raises(NodeRefused, match="Nonce too low") as caught:
+        await rpc.send_raw(b"\x01")
+    assert not isinstance(caught.value, BlockGone)
+
+
 async def test_a_block_that_does_not_come_back_is_given_up(node: Wire, rpc: Rpc) -> None:
     node.inject("eth_call", *[Refusal(-32000, "header not found")] * 9)
     with pytest.raises(BlockGone):

@@ -9,6 +9,21 @@ from keeper.chain.send_errors import SendError, classify_send_error
     ("words", "meaning"),
     [
         ("already known", SendError.ALREADY_KNOWN),  # geth, reth
+        ("gapped-nonce tx from delegated accounts", SendError.NONCE_TOO_HIGH),  # geth, Alchemy
+        ("in-flight transaction limit reached for delegated accounts", SendError.POOL_FULL),  # geth, Alchemy
+        ("address already reserved", SendError.POOL_FULL),  # geth
+        ("transaction gas price below minimum: gas tip cap 1, minimum needed 25", SendError.UNDERPRICED),  # geth, bor
+        ("transaction overdraws from account", SendError.INSUFFICIENT_FUNDS),  # reth's pool
+        ("[0xab]: transaction discarded outright due to pool size constraints", SendError.POOL_FULL),  # reth's pool
+        ("[0xab]: rejected due to 0xcd being identified as a spammer", SendError.POOL_FULL),  # reth's pool
+        ("[0xab]: transaction type 2 conflicts with existing transaction for 0xcd", SendError.POOL_FULL),  # reth's pool
+        ("transaction's gas limit 31 exceeds block's gas limit 30", SendError.INVALID),  # reth's pool
+        ("input data too large", SendError.INVALID),  # reth's pool
+        ("Transaction gas limit cap exceeded", SendError.INVALID),  # besu, with -32005
+        ("Initial sync is still in progress", SendError.POOL_FULL),  # besu
+        ("Gas limit of transaction is greater than the allowed max of 24000000", SendError.INVALID),  # Linea
+        ("MaxTxSizeExceeded", SendError.INVALID),  # nethermind to 1.31
+        ("transaction cost overflow", SendError.INVALID),  # nethermind
         ("AlreadyKnown", SendError.ALREADY_KNOWN),  # nethermind
         ("transaction already imported", SendError.ALREADY_KNOWN),  # anvil
         ("Known transaction", SendError.ALREADY_KNOWN),  # besu
