@@ -19,7 +19,7 @@ from keeper.chain.batch import Batch, Change
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.reader import Reading
 from keeper.chain.simulate import Simulator
-from keeper.core.disputes import worth_noting
+from keeper.core.disputes import last_said, worth_noting
 from keeper.core.fees import DataFee
 from keeper.core.intent import Abandoned, Refused, State
 from keeper.core.plan import History, Lane, Plan
@@ -374,6 +374,7 @@ class Keeper:
             },
             record,
             worth_noting(snapshot) if report.policy.prices.memory_seconds else {},
+            last_said(snapshot, plan.disputes, history),
         )
         try:
             self._journal.record_cycle(cycle)

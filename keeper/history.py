@@ -17,8 +17,8 @@ CONGESTION_SECONDS = 3_600
 def history_from_journal(
     journal: JournalReader, feeds: Iterable[Address], now: int, memory_seconds: int = 0
 ) -> History:
-    """When each subaccount was last rescued, how much its prices move, what they were in the last `memory_seconds`, and
-    how long transactions take; whoever plans adds what only it knows."""
+    """When each subaccount was last rescued, how much its prices move, what they were in the last `memory_seconds` and
+    who disputes them, and how long transactions take; whoever plans adds what only it knows."""
     lately = now - CONGESTION_SECONDS
     volatilities = {feed: _volatility_bps(journal, feed, now) for feed in feeds}
     return History(
@@ -28,6 +28,7 @@ def history_from_journal(
         inclusion_delay_seconds=journal.inclusion_delay_since(lately, now),
         waiting_since={SubaccountId.parse(id): at for id, at in journal.waiting_since().items()},
         prices=journal.prices_seen(memory_seconds) if memory_seconds else {},
+        last_said=journal.last_said(),
     )
 
 

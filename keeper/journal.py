@@ -152,6 +152,11 @@ class Journal(JournalReader):
             " (SELECT price FROM seen_prices WHERE subaccount = ?1 AND token = ?2 ORDER BY at DESC LIMIT 1)",
             [(str(id), token, block.timestamp, str(price)) for (id, token), price in cycle.prices.items()],
         )
+        run("DELETE FROM disputed_prices")
+        self._connection.executemany(
+            "INSERT INTO disputed_prices VALUES (?, ?, ?)",
+            [(str(id), token, str(price)) for (id, token), price in cycle.last_said.items()],
+        )
         if cycle.plan:
             plan = cycle.plan
             values = (plan.policy, plan.history, plan.plan, json.dumps(plan.sentences))

@@ -69,6 +69,8 @@ class CycleRecord:
     plan: PlanRecord | None = None
     prices: Mapping[PriceOf, Wad] = field(default_factory=dict[PriceOf, Wad])
     """What accounts' protocols took their tokens for; stored where they differ from the last."""
+    last_said: Mapping[PriceOf, Wad] = field(default_factory=dict[PriceOf, Wad])
+    """What second sources said last of the prices that they dispute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +194,11 @@ class JournalReader:
             key = SubaccountId.parse(row["subaccount"]), Address(row["token"])
             found.setdefault(key, []).append(PriceSeen(row["at"], int(row["price"])))
         return {key: (*seen, PriceSeen(newest["at"], seen[-1].price)) for key, seen in found.items()}
+
+    def last_said(self) -> Mapping[PriceOf, Wad]:
+        """What second sources said last of the prices that they dispute."""
+        rows = self._all("SELECT subaccount, token, price FROM disputed_prices")
+        return {(SubaccountId.parse(row["subaccount"]), Address(row["token"])): int(row["price"]) for row in rows}
 
     def latest_verdicts(self) -> Mapping[str, VerdictNote]:
         """The last verdict of every subaccount ever seen, with its health when that verdict began."""

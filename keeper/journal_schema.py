@@ -143,7 +143,17 @@ CREATE INDEX seen_prices_by_time ON seen_prices (at);
 """
 """What each account's protocol took a token for, WAD in its unit of account, from a block on."""
 
-MIGRATIONS: tuple[str, ...] = (_TABLES, _TOLD, _SEEN_PRICES)
+_DISPUTED_PRICES = """
+CREATE TABLE disputed_prices (
+    subaccount TEXT NOT NULL,
+    token TEXT NOT NULL,
+    price TEXT NOT NULL,
+    PRIMARY KEY (subaccount, token)
+) STRICT, WITHOUT ROWID;
+"""
+"""What a second source said last of a price that it disputes now, WAD in the account's unit of account."""
+
+MIGRATIONS: tuple[str, ...] = (_TABLES, _TOLD, _SEEN_PRICES, _DISPUTED_PRICES)
 """Step i brings a journal from version i to i + 1. A step that was released is never changed."""
 
 

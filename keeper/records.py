@@ -68,6 +68,7 @@ def history_to_json(history: History) -> str:
         "inclusion_delay_seconds": history.inclusion_delay_seconds,
         "waiting_since": {str(id): at for id, at in history.waiting_since.items()},
         "prices": [[str(id), token, seen] for (id, token), seen in history.prices.items()],
+        "last_said": [[str(id), token, price] for (id, token), price in history.last_said.items()],
     }
     return json.dumps(document)
 
@@ -96,4 +97,5 @@ def history_from_json(text: str) -> History:
             (SubaccountId.parse(id), Address(token)): tuple(PriceSeen(*one) for one in seen)
             for id, token, seen in document.get("prices", ())
         },
+        {(SubaccountId.parse(id), Address(token)): price for id, token, price in document.get("last_said", ())},
     )

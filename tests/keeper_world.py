@@ -22,7 +22,7 @@ from keeper.chain.simulate import Simulator
 from keeper.core.fees import Budget, FeePolicy
 from keeper.core.intent import Intent
 from keeper.core.policy import PriceLimits
-from keeper.core.snapshot import Block, Snapshot, Subaccount
+from keeper.core.snapshot import Block, SecondPrice, Snapshot, Subaccount
 from keeper.core.units import Address
 from keeper.daemon import CycleReport, Keeper
 from keeper.errors import ChainError, KeeperError
@@ -82,6 +82,7 @@ class World:
         self.quorum_problem: str | None = None
         self.daily_budget_wei = 10**18
         self.price_limits = PriceLimits()
+        self.second_prices: tuple[SecondPrice, ...] = ()
         self.still_succeeds = True
         """What is found of what was signed earlier when it is tried out."""
         self.told: list[tuple[str, str, str]] = []
@@ -144,7 +145,7 @@ class World:
 
     def snapshot(self, block: Block) -> Snapshot:
         built = a_snapshot(*self.subaccounts, base_fee_wei=block.base_fee_wei, timestamp=block.timestamp)
-        return replace(built, block=block, keeper_balance_wei=10**18)
+        return replace(built, block=block, keeper_balance_wei=10**18, second_prices=self.second_prices)
 
     @property
     def ground(self) -> Ground:

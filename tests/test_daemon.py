@@ -8,13 +8,13 @@ import pytest
 from keeper.chain.signer import decode_signed
 from keeper.core.intent import State
 from keeper.core.policy import PriceLimits
-from keeper.core.snapshot import Subaccount
+from keeper.core.snapshot import SecondPrice, Subaccount
 from keeper.core.verdict import Rescue
 from keeper.errors import JournalError, JournalFull, NodeRefused, NodeUnreachable
 from keeper.journal import CycleRecord
 from keeper.pausing import Mode
 from keeper.records import history_from_json
-from tests.builders import WETH, a_subaccount, a_wallet
+from tests.builders import USDC, WETH, a_subaccount, a_wallet, wad
 from tests.fakes import a_block, refused_by_node
 from tests.keeper_world import World
 
@@ -452,3 +452,20 @@ async def test_a_decision_made_without_a_quorum_is_made_again_from_the_journal(w
     plan = world.journal.cycle_of(world.intent().plan_id).plan
     assert plan is not None
     assert history_from_json(plan.history).protect_only
+
+
+# Disputes -------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_dispute_outlives_the_silence_of_whoever_disputes_and_a_restart(world: World) -> None:
+    def second(price: str | None) -> tuple[SecondPrice, ...]:
+        return (SecondPrice(WETH, "a pool", USDC.address, None if price is None else wad(price), "it is silent"),)
+
+    await world.start()
+    for number, price, is_told in [(100, "1500", True), (101, None, True), (102, "1900", False), (103, None, False)]:
+        world.second_prices = second(price)
+        report = await world.cycle(number)
+        assert bool(report.plan.disputes) is (number < 102)
+        assert ("price_disputed" in world.names()) is is_told
+        if number == 100:
+            await world.restart(100)

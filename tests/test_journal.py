@@ -744,3 +744,14 @@ def test_after_any_history_the_journal_holds_exactly_the_intents_that_were_saved
     paid = sum(isinstance(intents[plan_id].outcome, Included | Reverted) for plan_id in saved)
     assert reader.spent_since(0) == paid * 8_000_000_000_000_000
     reader.close()
+
+
+def test_who_disputes_a_price_is_known_until_a_cycle_without_it(journal: Journal, path: Path) -> None:
+    cycle = replace(a_cycle(), last_said={NEAR: 7 * 2**70})
+    journal.record_cycle(cycle)
+    journal.close()
+    again = open_writer(path)
+    assert again.last_said() == {NEAR: 7 * 2**70}
+    again.record_cycle(replace(cycle, block=a_block(101), last_said={}))
+    assert again.last_said() == {}
+    again.close()

@@ -54,9 +54,10 @@ def test_a_policy_comes_back_whole() -> None:
             waiting_since={NEAR: NOON},
         ),
         History(prices={(NEAR, FEED): (PriceSeen(NOON, 2**80), PriceSeen(NOON + 12, 1))}),
+        History(last_said={(NEAR, FEED): 2**80}),
         History(in_flight=InFlight("0x02", Lane.ROUTINE, frozenset(), may_be_replaced=True)),
     ],
-    ids=["empty", "protect-only", "full", "prices", "a batch found at the start"],
+    ids=["empty", "protect-only", "full", "prices", "last said", "a batch found at the start"],
 )
 def test_a_history_comes_back_whole(history: History) -> None:
     assert history_from_json(history_to_json(history)) == history
@@ -67,7 +68,7 @@ def test_what_was_written_before_prices_were_disputed_is_still_read() -> None:
     del policy["prices"]
     assert policy_from_json(json.dumps(policy)).prices == PriceLimits()
     history = json.loads(history_to_json(History(gas_price_wei=7)))
-    del history["prices"]
+    del history["prices"], history["last_said"]
     assert history_from_json(json.dumps(history)) == History(gas_price_wei=7)
 
 

@@ -3,7 +3,8 @@
 A protocol liquidates at its own oracle's price, whatever anybody else says, so a dispute never makes an account look
 safer. Each price of it is taken for the worst that is said: the lowest of what it holds, the highest of what it owes.
 Whoever is in need by that is helped, but by donors without debt alone. A second source that does not answer neither
-agrees nor disagrees: were silence a veto, whoever can silence a pool could switch off the keeper.
+agrees nor disagrees: were silence a veto, whoever can silence a pool could switch off the keeper. Nor does it take back
+what it said: a dispute ends when the two agree, not when one of them falls silent.
 """
 
 from collections.abc import Iterator, Mapping
@@ -47,6 +48,14 @@ def worth_noting(snapshot: Snapshot) -> dict[PriceOf, Wad]:
     }
 
 
+def last_said(snapshot: Snapshot, disputes: Mapping[SubaccountId, Dispute], history: History) -> dict[PriceOf, Wad]:
+    """What second sources said last of the prices that they dispute, which holds until they agree: for the history of
+    the next cycle. Of an account that cannot be read now it is what it was."""
+    found = {(id, token): price for id, dispute in disputes.items() for token, price in dispute.said.items()}
+    unknown = {each.id for each in snapshot.subaccounts if isinstance(each.reading, Unknown)}
+    return found | {key: price for key, price in history.last_said.items() if key[0] in unknown}
+
+
 def silent_seconds(snapshot: Snapshot) -> Iterator[tuple[SecondPrice, str]]:
     """The second sources that say nothing about some account's price now, and why."""
     for second in snapshot.second_prices:
@@ -87,9 +96,11 @@ def _dispute(subaccount: Subaccount, snapshot: Snapshot, limits: PriceLimits, hi
     unit = "USD" if subaccount.unit is None else subaccount.unit.symbol
     reasons: list[str] = []
     falls_bps: dict[Address, int] = {}
+    said: dict[Address, Wad] = {}
     for token, price in prices_of(subaccount).items():
         second = seconds.get(token.address)
         other = None if second is None else opinion(second, subaccount, snapshot)
+        before = None if second is None else history.last_said.get((subaccount.id, token.address))
         jumped_from = [
             seen
             for seen in _lately((subaccount.id, token.address), snapshot, limits, history)
@@ -100,6 +111,11 @@ def _dispute(subaccount: Subaccount, snapshot: Snapshot, limits: PriceLimits, hi
                 continue  # a jump that somebody else saw as well is a move
             says = f"is {_text(price)} {unit} by its oracle and {_text(other)} by {second.source}"
             others = [other, *jumped_from]
+            said[token.address] = other
+        elif second is not None and before is not None:
+            says = f"is {_text(price)} {unit} by its oracle and was {_text(before)} by {second.source}"
+            says, others = f"{says}, which has not answered since", [before, *jumped_from]
+            said[token.address] = before
         elif jumped_from:
             says = f"went from {_text(jumped_from[0])} to {_text(price)} {unit} within {limits.jump_seconds} s"
             says, others = f"{says}, and no second source confirms it", jumped_from
@@ -113,7 +129,7 @@ def _dispute(subaccount: Subaccount, snapshot: Snapshot, limits: PriceLimits, hi
             fall = BPS - mul_div_up(max(price, *others), BPS, price)
         if fall:
             falls_bps[token.address] = fall
-    return Dispute(subaccount.id, tuple(reasons), falls_bps) if reasons else None
+    return Dispute(subaccount.id, tuple(reasons), falls_bps, said) if reasons else None
 
 
 def _lately(price: PriceOf, snapshot: Snapshot, limits: PriceLimits, history: History) -> list[Wad]:

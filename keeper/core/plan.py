@@ -133,6 +133,8 @@ class Dispute:
     """One for each token."""
     falls_bps: Mapping[Address, int]
     """How far prices fall (negative: rise) from its own oracle's to the worst that is said; only what harms it."""
+    said: Mapping[Address, Wad] = field(default_factory=dict[Address, Wad])
+    """What second sources say or, while they are silent, said last, in its unit of account."""
 
     def __str__(self) -> str:
         return "; ".join(self.reasons)
@@ -158,6 +160,8 @@ class History:
     """Since when (unix seconds) a rescue that is due waits for a fuller batch."""
     prices: Mapping[PriceOf, Sequence[PriceSeen]] = field(default_factory=dict[PriceOf, Sequence[PriceSeen]])
     """What each account's protocol took its tokens for lately, oldest first."""
+    last_said: Mapping[PriceOf, Wad] = field(default_factory=dict[PriceOf, Wad])
+    """What second sources said last of the prices that they dispute (`keeper.core.disputes`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keeper.core.disputes import disputes_in, opinion, prices_of, silent_seconds, worst_of, worth_noting
+from keeper.core.disputes import disputes_in, last_said, opinion, prices_of, silent_seconds, worst_of, worth_noting
 from keeper.core.plan import History, Plan, PriceOf, PriceSeen
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings, Policy, PriceLimits
@@ -337,6 +337,51 @@ def test_a_second_source_that_does_not_answer_is_named_and_stops_nothing() -> No
     plan = planned(seen_by(a_snapshot(poor, RICH), silent))
     assert givers(plan) == {"morpho:rich"}
     assert plan.notes == (f"nobody checks the price of WETH: {POOL}: it says nothing",)
+
+
+SILENT = a_second(None, problem="it says nothing")
+
+
+def after(history: History, snapshot: Snapshot) -> History:
+    """With what one cycle adds."""
+    return replace(history, last_said=last_said(snapshot, planned(snapshot, history).disputes, history))
+
+
+def test_a_dispute_lasts_through_silence_until_the_two_agree() -> None:
+    book = a_snapshot(a_subaccount("a", weth="10", health="1.05"), RICH, a_wallet("100"))
+    history = after(History(), seen_by(book, a_second("1500")))
+    assert history.last_said == {(A, WETH.address): wad("1500"), (RICH.id, WETH.address): wad("1500")}
+    for _ in range(3):
+        plan = planned(seen_by(book, SILENT), history)
+        assert givers(plan) == {"wallet"}, "nobody with debt gives"
+        assert str(plan.disputes[A]) == (
+            f"WETH is 2,000.0000 USDC by its oracle and was 1,500.0000 by {POOL}, which has not answered since"
+        )
+        assert plan.disputes[A].falls_bps == {WETH.address: 2_500}
+        history = after(history, seen_by(book, SILENT))
+    history = after(history, seen_by(book, a_second("1900")))
+    assert history.last_said == {}
+    assert planned(seen_by(book, SILENT), history).disputes == {}, "silence alone disputes nothing"
+
+
+def test_silence_is_no_agreement_when_the_oracle_comes_to_what_was_said_last() -> None:
+    """Nobody knows where the second source would be by now."""
+    history = after(History(), seen_by(a_snapshot(a_subaccount("a", health="2")), a_second("1500")))
+    moved = a_subaccount("a", health="2", prices={WETH: "1500"})
+    dispute = planned(seen_by(a_snapshot(moved), SILENT), history).disputes[A]
+    assert (dispute.falls_bps, dispute.said) == ({}, {WETH.address: wad("1500")})
+
+
+def test_what_is_disputed_of_an_account_that_cannot_be_read_for_a_while_is_not_forgotten() -> None:
+    history = after(History(), seen_by(a_snapshot(a_subaccount("a", health="2")), a_second("1500")))
+    unread = seen_by(a_snapshot(a_subaccount("a", health="2", reading=Unknown("its oracle reverts"))), a_second("2000"))
+    assert after(history, unread).last_said == {(A, WETH.address): wad("1500")}
+
+
+def test_what_ends_with_its_debt_or_its_second_source_is_forgotten() -> None:
+    history = after(History(), seen_by(a_snapshot(a_subaccount("a", health="2")), a_second("1500")))
+    assert after(history, seen_by(a_snapshot(a_subaccount("a")), SILENT)).last_said == {}
+    assert after(history, a_snapshot(a_subaccount("a", health="2"))).last_said == {}
 
 
 def test_a_second_source_that_cannot_be_compared_says_nothing() -> None:
