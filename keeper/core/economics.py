@@ -100,14 +100,14 @@ def health_touched_within(seconds: int, volatility_bps: int) -> Wad:
 
 BATCH_GAS = 30_000
 """A transaction's own 21k, its calldata, and what the guard does once per batch."""
-RESCUE_GAS = {"morpho": 120_000, "aave": 250_000, "euler": 250_000, "venus": 550_000}
+RESCUE_GAS = {"morpho": 120_000, "aave": 260_000, "euler": 250_000, "venus": 550_000}
 """What a rescue takes besides its transfers, by the recipient's protocol: its two healths, the supply, every check on
-either. Rounded up from contracts/snapshots/GasPairs.json: one rescue from the wallet less BATCH_GAS and its transfer.
-Euler's, whose real contracts are not measured here, are taken to be Aave's."""
-TRANSFER_GAS = {"wallet": 40_000, "morpho": 80_000, "aave": 140_000, "euler": 140_000, "venus": 270_000}
+either. One rescue from the wallet in contracts/snapshots less BATCH_GAS and its transfer, rounded up; Euler's is that of
+a stand-in."""
+TRANSFER_GAS = {"wallet": 40_000, "morpho": 85_000, "aave": 155_000, "euler": 140_000, "venus": 270_000}
 """What a transfer takes that passes through the guard, by the donor's protocol: its collateral, its health, the
 withdrawal. Rounded up from the same: what a second transfer adds, from donors with debt; from others it is less."""
-HANDOVER_GAS = {"aave": 110_000, "euler": 110_000, "venus": 240_000}
+HANDOVER_GAS = {"aave": 120_000, "euler": 130_000, "venus": 250_000}
 """The same where the token is handed over in the form in which both hold it."""
 USUAL_RESCUE_GAS = BATCH_GAS + RESCUE_GAS["morpho"] + TRANSFER_GAS["morpho"]
 """To say for how many rescues there is gas."""

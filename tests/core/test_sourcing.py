@@ -34,7 +34,7 @@ def givers(plan: Plan) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("held", "who", "least"),
     [
-        ("1.3", ["d"], 80_000),  # the wallet alone is not enough: 1.37 are missing
+        ("1.3", ["d"], 85_000),  # the wallet alone is not enough: 1.37 are missing
         ("1.4", ["wallet"], 40_000),
     ],
 )
@@ -47,8 +47,8 @@ def test_one_transfer_is_cheaper_than_two_and_a_wallets_is_the_cheapest(held: st
 @pytest.mark.parametrize(
     ("order", "who", "least"),
     [
-        (DonorsOrder.DEBT_FREE_FIRST, {"e", "f"}, 160_000),
-        (DonorsOrder.LEAST_GAS, {"d"}, 80_000),
+        (DonorsOrder.DEBT_FREE_FIRST, {"e", "f"}, 170_000),
+        (DonorsOrder.LEAST_GAS, {"d"}, 85_000),
     ],
 )
 def test_two_donors_without_debt_come_before_one_with_debt_unless_gas_counts_most(
@@ -118,7 +118,7 @@ def test_the_wallet_serves_as_many_as_it_can_and_another_donor_who_needs_most() 
         a_wallet("2.8"),
     )
     assert givers(plan) == {"a": ["d"], "b": ["wallet"], "c": ["wallet"]}
-    assert gas(plan) == 160_000
+    assert gas(plan) == 165_000
 
 
 def test_of_donors_that_take_the_same_gas_the_one_gives_whom_it_leaves_best_off() -> None:
@@ -140,7 +140,7 @@ def test_two_donors_are_emptied_before_a_third_is_touched() -> None:
         a_subaccount("b", weth="10", health="1.537"),
         a_subaccount("c", weth="10", health="1.469"),
     )
-    assert gas(plan) == 160_000
+    assert gas(plan) == 170_000
     assert Counter(givers(plan)["r"]) == {"a": 1, "b": 1}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from keeper.core.economics import BATCH_GAS, HANDOVER_GAS, RESCUE_GAS, TRANSFER_GAS
 from scripts.guard_mutants.mutant import Mutant
 from scripts.guard_mutants.table import MUTANTS
 from scripts.guard_proofs.table import PROOFS
@@ -77,6 +78,42 @@ def test_the_readme_shows_the_gas_of_every_pair_of_protocols(table: str, header:
         for what, gas in zip(("one rescue", "three rescues", "another transfer"), costs, strict=True)
     }
     assert shown == measured
+
+
+PROTOCOLS = ("wallet", "Morpho", "Aave", "Euler", "Venus")
+MEASURED = {
+    pair: int(gas)
+    for table in ("GasPairs", "GasPairsEuler", "GasPairsVenus")
+    for pair, gas in json.loads((CONTRACTS / "snapshots" / f"{table}.json").read_text()).items()
+}
+
+
+def most(*, ends: str, starts: str = "", but: str = " none ") -> int:
+    """The dearest pair."""
+    return max(
+        gas for pair, gas in MEASURED.items() if pair.startswith(starts) and pair.endswith(ends) and but not in pair
+    )
+
+
+def test_what_a_rescue_is_taken_to_cost_is_what_it_costs_and_hardly_more() -> None:
+    for protocol in PROTOCOLS[1:]:
+        costs = most(starts="wallet", ends=f" {protocol}, one rescue")
+        assumed = BATCH_GAS + RESCUE_GAS[protocol.lower()] + TRANSFER_GAS["wallet"]
+        assert costs <= assumed <= costs * 1.1
+
+
+def test_what_a_further_transfer_is_taken_to_cost_is_what_it_costs_and_hardly_more() -> None:
+    for protocol in PROTOCOLS:
+        # On Morpho alone nothing has a form that could be handed over.
+        elsewhere = " none " if protocol == "Morpho" else f"to {protocol},"
+        costs = most(starts=protocol, ends="another transfer", but=elsewhere)
+        assert costs <= TRANSFER_GAS[protocol.lower()] <= costs * 1.15
+
+
+def test_what_a_handover_is_taken_to_cost_is_what_it_costs_and_hardly_more() -> None:
+    for protocol in ("Aave", "Euler", "Venus"):
+        costs = most(starts=protocol, ends=f"to {protocol}, another transfer")
+        assert costs <= HANDOVER_GAS[protocol.lower()] <= costs * 1.1
 
 
 def test_every_refusal_of_the_guard_is_seen_in_a_test() -> None:
