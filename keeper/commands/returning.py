@@ -8,7 +8,10 @@ from rich.console import RenderableType
 
 from keeper.commands.answer import THERE_IS_SOMETHING_TO_DO, Answer, Verbatim
 from keeper.commands.owner_calls import SIGN_THESE, Form, call_document, cast_lines, list_lines, safe_document
+from keeper.commands.view import known_history
 from keeper.config import Config, load_config
+from keeper.core.disputes import disputes_in, distrust, doubts
+from keeper.core.plan import History
 from keeper.core.returning import Kept, Ledger, Returning, plan_return
 from keeper.core.snapshot import Snapshot
 from keeper.documents import Document, block_document
@@ -28,8 +31,16 @@ def plan_returning(config_path: Path, form: Form) -> Answer:
 async def _plan_returning(config: Config, form: Form) -> Answer:
     recorded = _recorded(config.journal.path)
     async with open_session(config) as session:
-        snapshot = await session.look()
-    returning = plan_return(snapshot, session.policy, recorded.ledger)
+        snapshot, reading = await session.see()
+    prices = session.policy.prices
+    has_journal = config.journal.path.exists()
+    history = known_history(config.journal.path, snapshot, prices.memory_seconds) if has_journal else History()
+    disputes = disputes_in(snapshot, prices, history)
+    doubted = doubts(snapshot, disputes)
+    if reading.problem is not None:
+        doubted = {each.id: reading.problem for each in snapshot.subaccounts if each.has_debt}
+    returning = plan_return(snapshot, session.policy, recorded.ledger, doubted)
+    distrusted = list(distrust(snapshot, disputes))
     calls = return_calls(session.portfolio, snapshot, session.policy, returning)
     by_hand = by_hand_sentences(session.portfolio, snapshot, returning)
     exit_code = THERE_IS_SOMETHING_TO_DO if returning.returns else 0
@@ -41,12 +52,14 @@ async def _plan_returning(config: Config, form: Form) -> Answer:
         "transactions": [call_document(call) for call in calls],
         "by_hand": by_hand,
         "problems": list(recorded.problems),
+        "notes": distrusted,
     }
     if form == "cast":
         return Answer(cast_lines(calls, config.guard.owner) or ["# Nothing to return."], document, exit_code)
     lines: list[RenderableType] = [_first_line(snapshot, returning, recorded.ledger)]
     lines += ["", *list_lines(calls)] if calls else []
-    said = [*by_hand, *(_kept_sentence(each, snapshot) for each in returning.kept), *recorded.problems]
+    kept = (_kept_sentence(each, snapshot) for each in returning.kept)
+    said = [*by_hand, *kept, *distrusted, *recorded.problems]
     lines += ["", *said] if said else []
     lines += ["", f"Nothing was sent. {NOT_BY_THE_HOT_KEY} {SIGN_THESE}."] if calls else []
     return Answer(lines, document, exit_code)
@@ -75,7 +88,7 @@ def _first_line(snapshot: Snapshot, returning: Returning, ledger: Ledger) -> str
 
 def _kept_sentence(kept: Kept, snapshot: Snapshot) -> str:
     giver = name_of(snapshot.subaccount(kept.giver))
-    return f"{giver} keeps {amount_text(kept.amount_raw, kept.token)} that it got: {kept.reason}."
+    return f"{giver} keeps {amount_text(kept.amount_raw, kept.token)} that it got: {kept.reason.rstrip('.')}."
 
 
 def _document(snapshot: Snapshot, returning: Returning) -> Document:

@@ -60,7 +60,7 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
     history, journal_problem = History(), None
     if config.journal.path.exists():
         try:
-            history = _history(config.journal.path, snapshot, session.policy.prices.memory_seconds)
+            history = known_history(config.journal.path, snapshot, session.policy.prices.memory_seconds)
         except JournalError as fault:
             journal_problem = str(fault)
     if gas_price_wei is not None:
@@ -81,7 +81,8 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
     return View(session, snapshot, history, plan, mode, daemon, journal_problem)
 
 
-def _history(journal: Path, snapshot: Snapshot, memory_seconds: int) -> History:
+def known_history(journal: Path, snapshot: Snapshot, memory_seconds: int) -> History:
+    """What earlier cycles know, by the journal. Raises JournalError when there is none."""
     reader = open_reader(journal)
     try:
         feeds = (feed.feed for feed in snapshot.feeds)

@@ -169,6 +169,14 @@ def distrust(snapshot: Snapshot, disputes: Mapping[SubaccountId, Dispute]) -> It
         yield f"nobody checks the price of {second.token.symbol}: {second.source}: {problem}"
 
 
+def doubts(snapshot: Snapshot, disputes: Mapping[SubaccountId, Dispute]) -> dict[SubaccountId, str]:
+    """Why what is read of accounts with debt is not to be relied on, by account."""
+    found = {id: f"disputed: {dispute}" for id, dispute in disputes.items()}
+    if snapshot.sequencer_problem is None:
+        return found
+    return {each.id: snapshot.sequencer_problem for each in snapshot.subaccounts if each.has_debt} | found
+
+
 def worst_of(subaccount: Subaccount, dispute: Dispute) -> Subaccount:
     """The account as it stands if all that harms it is true."""
     margin = ImaginedMargin(subaccount.margin, dispute.falls_bps, NOTHING) if dispute.falls_bps else subaccount.margin

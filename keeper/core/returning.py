@@ -1,7 +1,8 @@
 """After the storm: what would have to move for accounts to hold again what they held before rescues moved it.
 
 A decision for the owner alone: the hot key can fill only who is in need. Nothing goes back but what came by a rescue
-and is still there, nobody gets more than it had, and no giver ends below its floor.
+and is still there, nobody gets more than it had, no giver ends below its floor, and no account with debt gives while it is
+in doubt what its collateral is worth.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from keeper.core.units import BPS, WAD, Address, Wad
 
 ROUNDING_SHARE = 1_000
 """Less than a thousandth of what was moved is rounding and interest, and not worth a transaction."""
+
+NO_DOUBTS: Mapping[SubaccountId, str] = {}
 
 Place = tuple[SubaccountId, Address]
 """A subaccount and a token."""
@@ -56,8 +59,13 @@ class Returning:
     kept: tuple[Kept, ...]
 
 
-def plan_return(snapshot: Snapshot, policy: Policy, ledger: Ledger) -> Returning:
-    """The fewest moves that restore as much as can be: the largest goes to whoever misses most."""
+def plan_return(
+    snapshot: Snapshot, policy: Policy, ledger: Ledger, doubts: Mapping[SubaccountId, str] = NO_DOUBTS
+) -> Returning:
+    """The fewest moves that restore as much as can be: the largest goes to whoever misses most.
+
+    `doubts`: why what is read of an account is not to be relied on.
+    """
     returns: list[Return] = []
     kept: list[Kept] = []
     for token in _tokens(snapshot, ledger):
@@ -65,7 +73,7 @@ def plan_return(snapshot: Snapshot, policy: Policy, ledger: Ledger) -> Returning
         for giver, extra in _open(snapshot, ledger, token, sign=1).items():
             wanted = min(extra, sum(missing.values()))
             subaccount = after_transfers(snapshot, map(_transfer, returns)).subaccount(giver)
-            can, reason = _spare(subaccount, token, policy, wanted)
+            can, reason = _spare(subaccount, token, policy, wanted, doubts.get(giver))
             if wanted - can > _rounding(ledger, giver, token):
                 kept.append(Kept(giver, token, wanted - can, reason))
             if can <= _rounding(ledger, giver, token):
@@ -102,13 +110,14 @@ def _rounding(ledger: Ledger, id: SubaccountId, token: Token) -> int:
     return abs(ledger.moved_raw.get((id, token.address), 0)) // ROUNDING_SHARE
 
 
-def _spare(subaccount: Subaccount, token: Token, policy: Policy, most: int) -> tuple[int, str]:
+def _spare(subaccount: Subaccount, token: Token, policy: Policy, most: int, doubt: str | None) -> tuple[int, str]:
     """How much of `most` the owner may take out, and why not all. The guard's permissions are not asked: it is not the
     guard that moves it."""
     if not subaccount.has_debt:
         return most, ""
-    if isinstance(subaccount.reading, Unknown | Stale):
-        return 0, f"its health is not known well enough: {subaccount.reading.reason}"
+    doubt = subaccount.reading.reason if isinstance(subaccount.reading, Unknown | Stale) else doubt
+    if doubt is not None:
+        return 0, f"its health is not known well enough: {doubt}"
     floor = policy.subaccounts[subaccount.id].thresholds.floor
     can = largest(lambda amount: _slacks(subaccount, token, floor, amount), most)
     if can < most:

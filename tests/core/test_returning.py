@@ -1,14 +1,16 @@
 """After the storm: what came by a rescue goes back as far as it can be spared, and nothing else."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
+from keeper.core.disputes import disputes_in, doubts
 from keeper.core.imagined import after_transfers
-from keeper.core.plan import Kind, Transfer
+from keeper.core.plan import History, Kind, Transfer
 from keeper.core.returning import Kept, Ledger, Return, Returning, plan_return
-from keeper.core.snapshot import Snapshot, Stale, Subaccount, SubaccountId
-from tests.builders import WBTC, WETH, Token, a_policy, a_snapshot, a_subaccount, a_wallet, raw
+from keeper.core.snapshot import SecondPrice, Snapshot, Stale, Subaccount, SubaccountId
+from tests.builders import USDC, WBTC, WETH, Token, a_policy, a_snapshot, a_subaccount, a_wallet, raw, wad
 
 A, B, C, WALLET = (*(SubaccountId("morpho", key) for key in "abc"), SubaccountId("wallet"))
 
@@ -40,6 +42,35 @@ def test_what_came_by_a_rescue_goes_back_when_it_can_be_spared() -> None:
 
 def test_without_a_rescue_nothing_goes_back() -> None:
     assert returning(Ledger(), a_subaccount("a"), a_subaccount("b")) == Returning((), ())
+
+
+def test_a_giver_whose_price_is_disputed_gives_nothing() -> None:
+    """The protocol would let it go, and so would the floor by the protocol's own price."""
+    accounts = a_subaccount("a", weth="13", health="2"), a_subaccount("b", weth="17", health="2")
+    pool = SecondPrice(WETH, "a pool", USDC.address, wad("1500"))
+    for price, is_disputed in (("1500", True), ("1900", False)):
+        snapshot = replace(a_snapshot(*accounts), second_prices=(replace(pool, price=wad(price)),))
+        policy = a_policy(*accounts)
+        found = doubts(snapshot, disputes_in(snapshot, policy.prices, History()))
+        plan = plan_return(snapshot, policy, RESCUED, found)
+        assert bool(plan.returns) is not is_disputed
+        if is_disputed:
+            says = "disputed: WETH is 2,000.0000 USDC by its oracle and 1,500.0000 by a pool"
+            reason = f"its health is not known well enough: {says}"
+            assert plan.kept == (Kept(A, WETH, raw(WETH, "3"), reason),)
+
+
+def test_while_the_sequencer_is_down_no_account_with_debt_gives() -> None:
+    accounts = a_subaccount("a", weth="13", health="2"), a_subaccount("b", weth="17", health="2")
+    snapshot = replace(a_snapshot(*accounts), sequencer_problem="the chain's sequencer is down")
+    plan = plan_return(snapshot, a_policy(*accounts), RESCUED, doubts(snapshot, {}))
+    assert [one.reason for one in plan.kept] == ["its health is not known well enough: the chain's sequencer is down"]
+
+
+def test_a_giver_without_debt_gives_whatever_its_price_is() -> None:
+    accounts = a_subaccount("a", weth="13"), a_subaccount("b", weth="17", health="2")
+    snapshot = replace(a_snapshot(*accounts), sequencer_problem="the chain's sequencer is down")
+    assert moves(plan_return(snapshot, a_policy(*accounts), RESCUED, doubts(snapshot, {}))) == [(A, B, "3")]
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,26 @@ def test_a_wick_of_the_oracle_that_the_pool_does_not_show_takes_nothing_from_an_
     assert [one["subject"] for one in checked if one["says"].startswith("disputed: ")]
 
 
+def test_what_a_rescue_moved_does_not_go_back_by_a_price_that_is_disputed(devnet: Devnet) -> None:
+    config = with_pool(devnet, a_pool(devnet, 2_500))
+    devnet.node.warp(300)
+    devnet.chain.refresh_prices()
+    devnet.chain.set_price("WETH", "-9%")
+    ran = keeper_process("run --once", config=config)
+    assert ran.code == 0, ran.err
+    devnet.chain.set_price("WETH", "2900")
+    assert keeper("plan --return --json", config=devnet.config).document["returns"], "without a second source"
+    returned = keeper("plan --return", config=config)
+    document = keeper("plan --return --json", config=config).document
+    assert (document["returns"], document["transactions"]) == ([], [])
+    assert {one["reason"] for one in document["kept"]}
+    for one in document["kept"]:
+        assert one["reason"].startswith("its health is not known well enough: disputed: WETH is 2,900.0000 ")
+    assert any(note.startswith("disputed: WETH is 2,900.0000 USDC by its oracle ") for note in document["notes"])
+    assert "nothing can be returned yet." in returned.out
+    assert "that it got: its health is not known well enough: disputed: WETH is 2,900.0000" in returned.out
+
+
 def test_while_the_sequencer_feed_says_down_only_those_without_debt_give(devnet: Devnet) -> None:
     feed = create(devnet.node, "TestFeed", encode_arguments(["string", "uint8", "int256"], "uptime", 0, 1))
     config = configured(devnet, f'sequencer_feed = "{feed}"\nsequencer_grace = "10m"')
