@@ -350,7 +350,7 @@ class Portfolio:
         )
 
     def _results(self, answer: bytes) -> list[CallResult]:
-        if answer != self._cut[0]:
+        if answer is not self._cut[0]:
             self._cut = answer, decode_aggregate3(answer, len(self.calls))
         return self._cut[1]
 

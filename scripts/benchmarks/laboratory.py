@@ -160,7 +160,8 @@ class Laboratory:
             await self._signer.sign(transaction)
             sign.append(time.thread_time() - start)
         return Parts(
-            decode=_processor(lambda: session.portfolio.decode(block, answer), repetitions),
+            # A copy each time, for what was cut up once is not cut up again.
+            decode=_processor(lambda: session.portfolio.decode(block, bytes(bytearray(answer))), repetitions),
             assess=_processor(assess, repetitions),
             plan=_processor(lambda: make_plan(snapshot, session.policy, history), repetitions),
             encode=_processor(encode, repetitions),
