@@ -1,8 +1,8 @@
 """After the storm: what would have to move for accounts to hold again what they held before rescues moved it.
 
 A decision for the owner alone: the hot key can fill only who is in need. Nothing goes back but what came by a rescue
-and is still there, nobody gets more than it had, no giver ends below its floor, and no account with debt gives while what
-its collateral is worth is in doubt.
+and is still there, nobody gets more than it had, no giver ends below its floor, and no account with debt gives while
+what its collateral is worth is in doubt.
 """
 
 from collections.abc import Mapping
