@@ -6,43 +6,32 @@ Every step takes the value before it; what a transaction did is learnt from the 
 """
 
 import asyncio
-import hashlib
-import json
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import structlog
 
-from keeper.alerts import Alarm, Alerts, Raised
+from keeper.alerts import Alarm, Alerts
 from keeper.chain.batch import Batch, Change
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.reader import Reading
 from keeper.chain.simulate import Simulator
-from keeper.core.disputes import last_said, worth_noting
 from keeper.core.fees import DataFee
 from keeper.core.intent import Abandoned, Refused, State
 from keeper.core.plan import History, Lane, Plan
 from keeper.core.planner import make_plan
-from keeper.core.policy import Policy
-from keeper.core.snapshot import Block, Snapshot, SubaccountId, Unknown
-from keeper.core.units import Wad
-from keeper.core.verdict import Blocked, Unfunded
-from keeper.documents import recorded_plan
-from keeper.errors import ChainError, JournalError, KeeperError
+from keeper.core.snapshot import Block, Snapshot, SubaccountId
+from keeper.errors import ChainError, KeeperError
 from keeper.history import history_from_journal
-from keeper.journal import CycleRecord, Journal, PlanRecord, VerdictNote
-from keeper.noting import Notes, journal_alarm
+from keeper.journal import Journal
+from keeper.noting import Notes
 from keeper.pausing import Mode, PauseFile
 from keeper.protocols.guard_batch import pause_calldata
 from keeper.proving import Terms, try_out
-from keeper.records import history_to_json, policy_to_json
-from keeper.report import verdict_text
-from keeper.report_rescue import rescue_paragraph
 from keeper.session import Session
 from keeper.succession import Succession
 from keeper.telemetry import Metrics, Vitals
-from keeper.watch import alarms_in, budget_alarms, gas_alarms
+from keeper.telling import CycleReport, Telling
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -55,34 +44,6 @@ PAUSE = "pause-"
 """How the plan id of a batch begins that pauses the guard; a block number follows."""
 PAUSED = "the keeper is paused (`keeper resume` undoes it)"
 IN_FLIGHT = "waits for the batch in flight"
-
-
-@dataclass(frozen=True, slots=True)
-class CycleReport:
-    """What one cycle saw, decided and did."""
-
-    snapshot: Snapshot
-    plan: Plan
-    policy: Policy
-    before_trial: Plan | None = None
-    """What was decided, before its own trial left rescues out; None when the cycle ended before."""
-    batch: Batch | None = None
-    """What was proven by simulation, or None when there was nothing to send."""
-    is_signed: bool = False
-    """Whether bytes of it exist since this cycle, which may land whether or not a node said that it took them."""
-    is_sent: bool = False
-    """Whether a node took them."""
-    outcome: str = ""
-    """What became of the batch, as a sentence; empty without one."""
-    is_refused: bool = False
-    """Whether the batch could not be sent."""
-    waiting: tuple[SubaccountId, ...] = ()
-    """Whose rescues are due and go out after this batch, or after the one in flight."""
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether a rescue was due that did not go out."""
-        return self.is_refused or any(isinstance(each, Blocked | Unfunded) for each in self.plan.verdicts.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +91,7 @@ class Keeper:
         """Until what was sent was looked after once: a fault on the way must not make it forgotten."""
         self._unnoted: deque[Change] = deque()
         """What happened to batches and is not told yet; a read that fails in between loses nothing of it."""
-        self._topology = session.portfolio.to_json()
+        self._telling = Telling(session, journal, alerts, metrics, self._notes, dispatcher)
         self.is_outdated = False
         """Whether the last cycle met with something that is read rarely and has changed."""
         self._history = history_from_journal(journal, (), 0, session.policy.prices.memory_seconds)
@@ -142,7 +103,7 @@ class Keeper:
     def adopt(self, session: Session) -> None:
         """From the next cycle on; not in the middle of one."""
         self._session = session
-        self._topology = session.portfolio.to_json()
+        self._telling.adopt(session)
         self.is_outdated = False
 
     async def run_cycle(self, head: Block, *, blocks_may_be_gone: bool = False) -> CycleReport:
@@ -172,12 +133,14 @@ class Keeper:
             report = await self._dispatch(snapshot, proven)
         except KeeperError as fault:
             # What was seen is told all the same: a node that cannot simulate must not keep a liquidation quiet.
-            self._tell(CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy), reading)
+            blind = CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy)
+            self._telling.tell(blind, reading)
             if isinstance(fault, ChainError):
                 await self._reprice(snapshot, plan)
             raise
-        self._tell(report, reading)
-        self._record(reading.answer, report, history)
+        self._telling.tell(report, reading)
+        self._telling.record(reading.answer, report, history)
+        self._remember(snapshot)
         return report
 
     async def pause_guard(self, block: Block) -> Change:
@@ -230,6 +193,11 @@ class Keeper:
             # What fewer endpoints say than have to agree is no reason to take anything from an account with debt.
             protect_only=self._pause.read() is Mode.PROTECT_ONLY or reading.problem is not None,
         )
+
+    def _remember(self, snapshot: Snapshot) -> None:
+        """What the next cycle is to know of this one and those before it."""
+        now, memory_seconds = snapshot.block.timestamp, self._session.policy.prices.memory_seconds
+        self._history = history_from_journal(self._journal, (feed.feed for feed in snapshot.feeds), now, memory_seconds)
 
     def _reason_to_hold(self, snapshot: Snapshot) -> str | None:
         """Why nothing at all may be sent now, whatever the plan."""
@@ -345,85 +313,7 @@ class Keeper:
         while self._unnoted:
             self._notes.note(self._unnoted.popleft(), snapshot)
 
-    # Telling ----------------------------------------------------------------------------------------------------------
-
-    def _record(self, answer: bytes, report: CycleReport, history: History) -> None:
-        """Into the journal, after the batch is on its way: what it takes to make the same decision again."""
-        snapshot, plan = report.snapshot, report.plan
-        now = snapshot.block.timestamp
-        healths = _healths(snapshot)
-        record = None
-        if report.batch is not None and report.is_signed:
-            record = PlanRecord(
-                report.batch.plan_id,
-                report.batch.lane,
-                policy_to_json(report.policy),
-                history_to_json(history),
-                json.dumps(recorded_plan(plan, report.before_trial or plan, snapshot)),
-                tuple(rescue_paragraph(rescue, snapshot, report.policy) for rescue in plan.rescues),
-            )
-        cycle = CycleRecord(
-            snapshot.block,
-            hashlib.sha256(answer).hexdigest(),
-            self._topology,
-            answer,
-            snapshot.feeds,
-            {
-                str(id): VerdictNote(type(decided).__name__, verdict_text(decided), healths[id])
-                for id, decided in plan.verdicts.items()
-            },
-            record,
-            worth_noting(snapshot) if report.policy.prices.memory_seconds else {},
-            last_said(snapshot, plan.disputes, history),
-        )
-        try:
-            self._journal.record_cycle(cycle)
-            self._journal.prune(now)
-        except JournalError as fault:
-            # A cycle that is not in the journal is no reason to give up the next; what has to be there is the batch.
-            self._alerts.raise_alarm(journal_alarm(fault), "journal", str(fault))
-        feeds = (feed.feed for feed in snapshot.feeds)
-        self._history = history_from_journal(self._journal, feeds, now, report.policy.prices.memory_seconds)
-
-    def _tell(self, report: CycleReport, reading: Reading) -> None:
-        """Metrics, and alarms for all that a person has to know; repeated ones are held back by `Alerts`."""
-        snapshot, plan = report.snapshot, report.plan
-        self._metrics.set_subaccounts(
-            {str(id): type(decided).__name__ for id, decided in plan.verdicts.items()},
-            {str(id): health for id, health in _healths(snapshot).items() if health is not None},
-        )
-        self._metrics.head_block.set(snapshot.block.number)
-        raised = [*_contested(reading), *self._alarms_of(report)]
-        if self._dispatcher is not None:
-            market, storm = self._dispatcher.market(snapshot.block), self._dispatcher.storm(snapshot.block)
-            left = self._dispatcher.budget_left(snapshot.block)
-            self._metrics.set_gas(snapshot.keeper_balance_wei, market, storm, left)
-            raised += [*gas_alarms(snapshot.keeper_balance_wei, market, storm), *budget_alarms(left, market)]
-        self._alerts.raise_held(raised)
-
-    def _alarms_of(self, report: CycleReport) -> Iterator[Raised]:
-        hot_key = self._session.portfolio.topology.keeper
-        yield from alarms_in(report.snapshot, report.plan, report.policy, hot_key)
-        in_flight = None if self._dispatcher is None else self._dispatcher.in_flight
-        yield from self._notes.overdue(in_flight, report.waiting, report.snapshot.block)
-        if self._journal.is_out_of_space:
-            yield Alarm.DISK_FULL, "journal", "The journal's disk is full; nothing new is sent until it has space."
-
 
 def _behind(plan: Plan, before_trial: Plan, history: History) -> Proven:
     waiting = tuple(rescue.recipient for rescue in plan.rescues)
     return Proven(plan, before_trial, history, None, IN_FLIGHT if waiting else "", waiting)
-
-
-def _contested(reading: Reading) -> Iterator[Raised]:
-    if reading.problem is not None:
-        says = f"{reading.problem} Until they do, only debt-free donors give."
-        yield Alarm.QUORUM_LOST, "endpoints", says
-
-
-def _healths(snapshot: Snapshot) -> dict[SubaccountId, Wad | None]:
-    """None for what is not known."""
-    return {
-        each.id: None if isinstance(each.reading, Unknown) else each.margin.risk().health_factor
-        for each in snapshot.subaccounts
-    }

@@ -22,13 +22,14 @@ from keeper.config import Config
 from keeper.core.fees import DataFee, FeePolicy
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import Address
-from keeper.daemon import CycleReport, Keeper
+from keeper.daemon import Keeper
 from keeper.endpoints import EndpointWatch
 from keeper.errors import ConfigError, KeeperError
 from keeper.journal import Journal, Retention, open_writer
 from keeper.protocols.guard_setup import guard_address, guard_code_hash, library_address, library_code_hash
 from keeper.session import Session, open_session
 from keeper.telemetry import Metrics, Vitals
+from keeper.telling import CycleReport
 
 log = structlog.stdlib.get_logger(__name__)
 

@@ -20,7 +20,6 @@ from keeper.config import Config
 from keeper.control import ControlServer, ask_daemon
 from keeper.core.intent import Abandoned, Included, Intent, Refused, Reverted
 from keeper.core.snapshot import Block
-from keeper.daemon import CycleReport
 from keeper.documents import plan_document
 from keeper.errors import ChainError, JournalError, KeeperError, ProtocolError, WrongChain
 from keeper.journal import Journal
@@ -30,6 +29,7 @@ from keeper.opening import Ground, Running, Stopping, open_ground, open_keeper, 
 from keeper.pausing import Mode, PauseFile
 from keeper.pulse import Pulse
 from keeper.telemetry import Redaction, TelemetryServer, set_up_logging
+from keeper.telling import CycleReport
 from keeper.upkeep import end, kept_up
 
 T = TypeVar("T")

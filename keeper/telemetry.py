@@ -127,6 +127,9 @@ class Metrics:
         self.health = Gauge(
             "keeper_health", "Health factor at the last view; absent without debt", ["subaccount"], registry=registry
         )
+        self._healths: dict[str, Gauge] = {}
+        """The health of each subaccount that has one: to look for it by its label takes longer than to set it."""
+        self._verdicts: dict[str, str] = {}
         self.verdict = Gauge(
             "keeper_verdict", "1 for the verdict that holds now", ["subaccount", "verdict"], registry=registry
         )
@@ -191,13 +194,21 @@ class Metrics:
 
     def set_subaccounts(self, verdicts: Mapping[str, str], healths: Mapping[str, Wad]) -> None:
         """Replaces both, by subaccount id: what is gone or not known any more must not linger as good."""
-        self.verdict.clear()
-        self.health.clear()
-        for subaccount, verdict in verdicts.items():
-            self.verdict.labels(subaccount, verdict).set(1)
-        for subaccount, health in healths.items():
-            if health < INFINITE_HEALTH:
-                self.health.labels(subaccount).set(health / WAD)
+        known = {subaccount: health for subaccount, health in healths.items() if health < INFINITE_HEALTH}
+        for subaccount in self._healths.keys() - known.keys():
+            self.health.remove(subaccount)
+            del self._healths[subaccount]
+        for subaccount, health in known.items():
+            gauge = self._healths.get(subaccount)
+            if gauge is None:
+                gauge = self._healths[subaccount] = self.health.labels(subaccount)
+            gauge.set(health / WAD)
+        if verdicts != self._verdicts:
+            for subaccount, verdict in self._verdicts.items() - verdicts.items():
+                self.verdict.remove(subaccount, verdict)
+            for subaccount, verdict in verdicts.items() - self._verdicts.items():
+                self.verdict.labels(subaccount, verdict).set(1)
+            self._verdicts = dict(verdicts)
 
 
 # Health ---------------------------------------------------------------------------------------------------------------

@@ -24,13 +24,14 @@ from keeper.core.intent import Intent
 from keeper.core.policy import PriceLimits
 from keeper.core.snapshot import Block, SecondPrice, Snapshot, Subaccount
 from keeper.core.units import Address
-from keeper.daemon import CycleReport, Keeper
+from keeper.daemon import Keeper
 from keeper.errors import ChainError, KeeperError
 from keeper.journal import open_writer
 from keeper.opening import Ground, Running
 from keeper.pausing import Mode, PauseFile
 from keeper.session import Session
 from keeper.telemetry import Metrics, Vitals
+from keeper.telling import CycleReport
 from tests.builders import GUARD, KEEPER, a_policy, a_snapshot
 from tests.fakes import FakeClock, FakeFees, FakePool, a_block
 

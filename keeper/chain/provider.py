@@ -16,7 +16,7 @@ import aiohttp
 from web3.providers.async_base import AsyncJSONBaseProvider
 from web3.types import RPCEndpoint, RPCRequest, RPCResponse
 
-from keeper.chain.answers import parse_json
+from keeper.chain.answers import parse_json, to_json
 from keeper.chain.redaction import Redactor
 from keeper.errors import BadAnswer, ChainError, NodeRefused, NodeUnreachable, RateLimited
 
@@ -102,7 +102,7 @@ class HttpProvider(AsyncJSONBaseProvider):
         """
         request_id = next(self.request_counter)
         request = RPCRequest(id=request_id, jsonrpc="2.0", method=method, params=params)
-        response = await self._post(method, self.encode_rpc_dict(request))
+        response = await self._post(method, to_json(request))
         status = response.status
         if status == 429:
             raise RateLimited(f"{self.label} limits the rate of requests (HTTP 429 to {method}).", response.retry_after)

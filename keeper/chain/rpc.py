@@ -24,6 +24,7 @@ from keeper.chain.answers import (
     known_from_json,
     logs_from_json,
     mined_from_json,
+    prebuilt_hex,
     simulation_from_json,
     to_hex,
 )
@@ -143,7 +144,7 @@ class Rpc:
     ) -> bytes:
         """What a call returns at that block; what `check` refuses is nothing that it returned, and another endpoint is
         asked. Raises CallReverted, with the revert data."""
-        call = {"to": to, "data": to_hex(data)}
+        call: dict[str, str] = {"to": to, "data": prebuilt_hex(data)}
         if gas is not None:
             call["gas"] = hex(gas)
         if sender is not None:

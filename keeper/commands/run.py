@@ -8,11 +8,11 @@ from rich.padding import Padding
 
 from keeper.commands.answer import Answer
 from keeper.config import load_config
-from keeper.daemon import CycleReport
 from keeper.documents import Document, plan_document
 from keeper.report import reasons
 from keeper.report_rescue import rescue_sentences
 from keeper.service import run_daemon, run_once
+from keeper.telling import CycleReport
 
 
 def run(config_path: Path, *, once: bool, dry_run: bool) -> Answer:

@@ -301,6 +301,10 @@ class GuardAccount:
     awaits_holder: bool = False
     """Enrolled, but its holder has not joined, or has left: it takes no part."""
 
+    def __hash__(self) -> int:
+        """Of what makes it unique: all accounts together are looked up in every block."""
+        return hash((self.index, self.key))
+
 
 @dataclass(frozen=True, slots=True)
 class GuardState:

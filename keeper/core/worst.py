@@ -14,6 +14,8 @@ def worst_of(snapshots: Sequence[Snapshot]) -> Snapshot:
     the one with the least to give.
     """
     first = snapshots[0]
+    if len(snapshots) == 1:
+        return first
     versions = zip(*(snapshot.subaccounts for snapshot in snapshots), strict=True)
     balances = [snapshot.keeper_balance_wei for snapshot in snapshots if snapshot.keeper_balance_wei is not None]
     return replace(

@@ -25,8 +25,8 @@ from keeper.core import verdict
 from keeper.core.intent import Included, Intent, Reverted
 from keeper.core.intent import State as Stage
 from keeper.core.snapshot import Fresh, Subaccount
-from keeper.daemon import CycleReport
 from keeper.protocols.guard_batch import TRANSACTION_GAS_MAX, keeper_selectors
+from keeper.telling import CycleReport
 from scripts.simulation.chain import Block, Chain, Sent
 from scripts.simulation.contracts import GUARD
 from scripts.simulation.endpoint import CHAIN_ID

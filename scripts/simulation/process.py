@@ -19,10 +19,11 @@ from keeper.chain.clock import SystemClock
 from keeper.chain.heads import Heads
 from keeper.config import load_config
 from keeper.core.snapshot import Block
-from keeper.daemon import CycleReport, Keeper
+from keeper.daemon import Keeper
 from keeper.errors import ConfigError, KeeperError
 from keeper.journal_files import RESERVE_BYTES
 from keeper.service import run_cycles
+from keeper.telling import CycleReport
 from keeper.upkeep import kept_up
 from scripts.simulation.endpoint import Endpoint, Line
 from scripts.simulation.weather import Kill

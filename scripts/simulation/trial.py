@@ -15,8 +15,8 @@ from typing import Any
 import structlog
 
 from keeper.core.units import WAD
-from keeper.daemon import CycleReport
 from keeper.journal import open_reader
+from keeper.telling import CycleReport
 from scripts.simulation.chain import GAS_LIMIT, Block, Chain, Pool, Sent
 from scripts.simulation.contracts import Contracts
 from scripts.simulation.endpoint import Endpoint

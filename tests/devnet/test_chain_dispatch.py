@@ -15,11 +15,11 @@ import pytest
 from keeper.chain.signer import decode_signed
 from keeper.config import Config, load_config
 from keeper.core.intent import Abandoned, Included, State
-from keeper.daemon import CycleReport
 from keeper.errors import NodeUnreachable
 from keeper.journal import open_reader
 from keeper.opening import Running, open_keeper
 from keeper.protocols.abi import interface
+from keeper.telling import CycleReport
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.world import KEEPER
 from scripts.storms.wire import Fault, Refusal, Wire, wire

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from keeper.config import load_config
-from keeper.daemon import CycleReport
 from keeper.errors import EndpointsDisagree
 from keeper.opening import Running, open_keeper
+from keeper.telling import CycleReport
 from scripts.localchain.devnet import Devnet
 from scripts.storms.wire import Fault, Wire, wire
 from tests.commands.shell import keeper

@@ -10,8 +10,8 @@ import pytest
 from keeper.chain.heads import Heads, NewHead
 from keeper.config import load_config
 from keeper.core.verdict import Rescue
-from keeper.daemon import CycleReport
 from keeper.opening import Running, open_keeper
+from keeper.telling import CycleReport
 from scripts.localchain import daemon
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.node import GWEI
