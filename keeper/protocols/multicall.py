@@ -84,11 +84,13 @@ def decode_aggregate3(answer: bytes, count: int) -> list[CallResult]:
     if any(quarters[0::4]) or any(quarters[1::4]) or any(quarters[2::4]):
         raise ProtocolError("Multicall3's answer points outside of itself")
     results: list[CallResult] = []
+    # Not by the constructor of a named tuple, which is Python and takes as long as all the rest here.
+    new, unpack_head = tuple.__new__, _unpack_head
     cursor, end = first, len(answer)
     for offset in quarters[3::4]:
         if offset + 64 != cursor or cursor + 96 > end:
             raise ProtocolError(f"result {len(results)} of {count} in Multicall3's answer is not where it should be")
-        head, length = _unpack_head(answer, cursor)
+        head, length = unpack_head(answer, cursor)
         if head == _SUCCESS_HEAD:
             success = True
         elif head == _FAILURE_HEAD:
@@ -99,7 +101,7 @@ def decode_aggregate3(answer: bytes, count: int) -> list[CallResult]:
         cursor = start + (length + 31) // 32 * 32
         if cursor > end:
             raise ProtocolError(f"Multicall3's answer ends inside result {len(results)} of {count}")
-        results.append(CallResult(success, answer[start : start + length]))
+        results.append(new(CallResult, (success, answer[start : start + length])))
     if cursor != end:
         raise ProtocolError(f"Multicall3's answer has {end - cursor} bytes too many")
     return results
