@@ -1,8 +1,9 @@
 """What the owner can do by hand for a subaccount that the keeper cannot help: whole transactions, ready to send.
 
 While an oracle reverts, the health of whoever is priced by it cannot be computed by anybody: the guard lets nothing in,
-because it checks what it did, and Morpho and Euler let nothing out. Supplying collateral is the exception: it asks no
-oracle, so it works from the owner's own wallet, and the account is the safer for it when the oracle answers again.
+because it checks what it did, and Morpho, Euler and Venus let nothing out. Supplying collateral is the exception: it
+asks no oracle, so it works from the owner's own wallet, and the account is the safer for it when the oracle answers
+again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,10 +18,13 @@ from keeper.protocols.abi import interface
 from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio
+from keeper.protocols.venus.adapter import VenusPool
+from keeper.protocols.venus.topology import Account as VenusAccount
 from keeper.report import amount_text, name_of
 
 TOP_UP_SHARE = 10
-"""When the wallet holds nothing of the collateral: a tenth more of what is in the account already."""
+"""When the wallet holds nothing of the collateral: a tenth more of what is in the account already, or was on Venus when
+the keeper started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class ByHand:
 
 
 def by_hand(portfolio: Portfolio, snapshot: Snapshot, plan: Plan) -> list[ByHand]:
-    """One for each subaccount with debt on Morpho or Euler that cannot be priced."""
+    """One for each subaccount with debt on Morpho, Euler or Venus that cannot be priced."""
     ways: list[ByHand] = []
     for subaccount in snapshot.subaccounts:
         is_lost = isinstance(subaccount.reading, UnknownReading) and subaccount.has_debt
@@ -71,6 +75,10 @@ def _destination(portfolio: Portfolio, subaccount: Subaccount) -> _Destination |
             case EulerV2():
                 if any(position.id == subaccount.id for position in adapter.topology.positions):
                     return _vault(subaccount)
+            case VenusPool():
+                account = adapter.account(subaccount.id)
+                if account is not None:
+                    return _pool_market(adapter, account)
             case _:
                 pass
     return None
@@ -90,6 +98,17 @@ def _vault(subaccount: Subaccount) -> _Destination | None:
         return None
     deposit = interface("EulerVault")["deposit"]
     return _Destination(line.token, line.amount_raw, line.form, lambda raw: deposit.encode(raw, subaccount.holder))
+
+
+def _pool_market(adapter: VenusPool, account: VenusAccount) -> _Destination | None:
+    """Of what backed it the first: it entered that market. A market asks for no price when something is minted
+    (Comptroller.preMintHook), and anybody may mint for somebody else."""
+    if not account.collateral:
+        return None
+    address, held_raw = account.collateral[0]
+    token = next(market.token for market in adapter.pool.markets if market.address == address)
+    mint = interface("VToken")["mintBehalf"]
+    return _Destination(token, held_raw, address, lambda raw: mint.encode(account.address, raw))
 
 
 def _idle(snapshot: Snapshot) -> Mapping[Address, int]:

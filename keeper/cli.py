@@ -109,13 +109,22 @@ def init(
     ] = None,
     account: Annotated[
         list[str] | None,
-        typer.Option(help="Another Aave account to keep, beside the owner's; may be repeated.", metavar="ADDRESS"),
+        typer.Option(
+            help="Another account on Aave or Venus to keep, beside the owner's; may be repeated.", metavar="ADDRESS"
+        ),
     ] = None,
     evc: Annotated[
         str | None, typer.Option(help="Euler's connector, where it is not the chain's usual one.", metavar="ADDRESS")
     ] = None,
     euler_vault: Annotated[
         list[str] | None, typer.Option(help="A vault of Euler's to include; may be repeated.", metavar="ADDRESS")
+    ] = None,
+    venus_pool: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The comptroller of a pool of Venus, where not all pools of the chain are meant; may be repeated.",
+            metavar="ADDRESS",
+        ),
     ] = None,
     from_block: Annotated[int, typer.Option(help="Where the search through the logs starts.", min=0)] = 0,
     output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.", metavar="FILE")] = DEFAULT_CONFIG,
@@ -136,6 +145,7 @@ def init(
             accounts=account or [],
             evc=evc,
             vaults=euler_vault or [],
+            venus_pools=venus_pool or [],
             from_block=from_block,
             output=output,
             force=force,

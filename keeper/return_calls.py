@@ -17,6 +17,8 @@ from keeper.protocols.euler.math import EulerMargin
 from keeper.protocols.guard_setup import OwnerCall
 from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio
+from keeper.protocols.venus.adapter import VenusPool
+from keeper.protocols.venus.math import VenusMargin
 from keeper.protocols.wallet import NAME as WALLET
 from keeper.report import amount_text, health_text, name_of
 
@@ -45,11 +47,21 @@ class _Shares:
 
 
 @dataclass(frozen=True, slots=True)
+class _VTokens:
+    """Of a market of Venus, which pays out to whoever holds them."""
+
+    market: Address
+    tokens: int
+    """As many as the amount is worth, or hardly more."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Wallet:
     pass
 
 
-_Spot = _Market | _Account | _Shares | _Wallet
+_Place = _Market | _Account | _Shares | _VTokens
+_Spot = _Place | _Wallet
 """Where a subaccount keeps a token."""
 
 
@@ -86,6 +98,9 @@ def _spot(portfolio: Portfolio, subaccount: Subaccount, one: Return) -> _Spot | 
             case EulerV2():
                 if any(subaccount.id == position.id for position in adapter.topology.positions):
                     return _shares(adapter, subaccount, one)
+            case VenusPool():
+                if adapter.account(subaccount.id) is not None:
+                    return _v_tokens(adapter, subaccount, one)
             case _:
                 pass
     return _Wallet() if subaccount.id.protocol == WALLET else None
@@ -101,6 +116,14 @@ def _shares(adapter: EulerV2, subaccount: Subaccount, one: Return) -> _Shares | 
     holdings = subaccount.margin.holdings if isinstance(subaccount.margin, EulerMargin) else ()
     shares = next((each.exchange.shares_up(one.amount_raw) for each in holdings if each.vault == vault), 0)
     return _Shares(adapter.evc, vault, subaccount.holder, shares)
+
+
+def _v_tokens(adapter: VenusPool, subaccount: Subaccount, one: Return) -> _VTokens | None:
+    market = next((each.address for each in adapter.pool.markets if each.token.address == one.token.address), None)
+    if market is None:
+        return None
+    holdings = subaccount.margin.holdings if isinstance(subaccount.margin, VenusMargin) else ()
+    return _VTokens(market, next((h.tokens_up(one.amount_raw) for h in holdings if h.token == one.token.address), 0))
 
 
 def _calls(
@@ -121,12 +144,18 @@ def _calls(
             says = f"Moves {what} within Aave from {name_of(giver)} to {name_of(taker)}, which had given it: {why}."
             data = interface("ERC20")["transfer"].encode(taker.holder, one.amount_raw)
             return [OwnerCall(a_token, data, 0, says, sender)]
-        case (_Market() | _Account() | _Shares() as source, _Wallet()):
+        case (_VTokens(market, tokens), _VTokens(other_market, _)) if market == other_market:
+            says = f"Moves {what} within Venus from {name_of(giver)} to {name_of(taker)}, which had given it: {why}."
+            return [OwnerCall(market, interface("ERC20")["transfer"].encode(taker.holder, tokens), 0, says, sender)]
+        case (_Market() | _Account() | _Shares() | _VTokens() as source, _Wallet()):
             says = f"Takes {what} out of {name_of(giver)} into the wallet, which had given it: {why}."
-            return [_out(source, one, owner, says, sender)]
-        case (_Market() | _Account() | _Shares() as source, _Market() | _Account() | _Shares() as destination):
+            return _out(source, one, owner, says, sender, what)
+        case (
+            _Market() | _Account() | _Shares() | _VTokens() as source,
+            _Market() | _Account() | _Shares() | _VTokens() as destination,
+        ):
             says = f"Takes {what} out of {name_of(giver)} into the wallet, for {name_of(taker)}: {why}."
-            return [_out(source, one, owner, says, sender), *_in(destination, one, owner, taker, what)]
+            return [*_out(source, one, owner, says, sender, what), *_in(destination, one, owner, taker, what)]
         case _:
             # Into a wallet nothing is ever moved, so nothing has to come back from there.
             return []
@@ -146,18 +175,26 @@ def by_hand_sentences(portfolio: Portfolio, snapshot: Snapshot, returning: Retur
 
 
 def _out(
-    source: _Market | _Account | _Shares, one: Return, owner: Address, says: str, sender: Address | None
-) -> OwnerCall:
+    source: _Place, one: Return, owner: Address, says: str, sender: Address | None, what: str
+) -> Sequence[OwnerCall]:
     match source:
         case _Market(morpho, market):
             data = interface("Morpho")["withdrawCollateral"].encode(market.params, one.amount_raw, owner, owner)
-            return OwnerCall(morpho, data, 0, says, sender)
+            return [OwnerCall(morpho, data, 0, says, sender)]
         case _Account(pool, _):
             data = interface("AavePool")["withdraw"].encode(one.token.address, one.amount_raw, owner)
-            return OwnerCall(pool, data, 0, says, sender)
+            return [OwnerCall(pool, data, 0, says, sender)]
         case _Shares():
             data = interface("EulerVault")["withdraw"].encode(one.amount_raw, owner, source.account)
-            return _act(source, owner, data, says)
+            return [_act(source, owner, data, says)]
+        case _VTokens(market, _):
+            data = interface("VToken")["redeemUnderlying"].encode(one.amount_raw)
+            redeemed = OwnerCall(market, data, 0, says, sender)
+            if sender is None:
+                return [redeemed]
+            sent = interface("ERC20")["transfer"].encode(owner, one.amount_raw)
+            says = f"Sends {what} from that account's own wallet on to the owner's: Venus pays out to nobody else."
+            return [redeemed, OwnerCall(one.token.address, sent, 0, says, sender)]
 
 
 def _act(source: _Shares, owner: Address, data: bytes, says: str) -> OwnerCall:
@@ -167,9 +204,7 @@ def _act(source: _Shares, owner: Address, data: bytes, says: str) -> OwnerCall:
     return OwnerCall(source.evc, interface("EVC")["call"].encode(source.vault, source.account, 0, data), 0, says)
 
 
-def _in(
-    destination: _Market | _Account | _Shares, one: Return, owner: Address, taker: Subaccount, what: str
-) -> Sequence[OwnerCall]:
+def _in(destination: _Place, one: Return, owner: Address, taker: Subaccount, what: str) -> Sequence[OwnerCall]:
     match destination:
         case _Market(morpho, market):
             to, name = morpho, "Morpho"
@@ -180,6 +215,9 @@ def _in(
         case _Shares(_, vault, account, _):
             to, name = vault, "a vault of Euler's"
             data = interface("EulerVault")["deposit"].encode(one.amount_raw, account)
+        case _VTokens(market, _):
+            to, name = market, "Venus"
+            data = interface("VToken")["mintBehalf"].encode(taker.holder, one.amount_raw)
     approve = interface("ERC20")["approve"].encode(to, one.amount_raw)
     return [
         OwnerCall(

@@ -1,7 +1,7 @@
 """What the owner has on the chain and keeper.toml does not name: not protected, whatever the keeper does.
 
-Looked for in what the protocols say themselves: logs of Morpho and Euler since the last look, lists of Aave and
-Euler, balances.
+Looked for in what the protocols say themselves: logs of Morpho and Euler since the last look, lists of Aave, Euler and
+Venus, balances.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -20,9 +20,18 @@ from keeper.protocols.euler.topology import NAME as EULER
 from keeper.protocols.euler.topology import Topology
 from keeper.protocols.morpho import adapter as morpho_blue
 from keeper.protocols.morpho.adapter import MorphoBlue
-from keeper.protocols.portfolio import AaveSettings, EulerSettings, MorphoSettings, ProtocolSettings
+from keeper.protocols.portfolio import (
+    AaveSettings,
+    EulerSettings,
+    MorphoSettings,
+    ProtocolSettings,
+    VenusSettings,
+)
+from keeper.protocols.venus import find as venus_find
+from keeper.protocols.venus.adapter import NAME as VENUS
+from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
-from keeper.protocols.whereabouts import AAVE_USUAL, EVC_USUAL, MORPHO_USUAL
+from keeper.protocols.whereabouts import AAVE_USUAL, EVC_USUAL, MORPHO_USUAL, VENUS_REGISTRY
 from keeper.search import (
     held_markets,
     held_tokens,
@@ -71,6 +80,12 @@ def what_to_do(subaccount: Subaccount) -> str:
             f'not in the guard; let the vaults of [[protocols]] kind = "euler_v2" name {vaults or "its own"} '
             f"(`keeper init --discover` writes such a section) {then}"
         )
+    if subaccount.id.protocol == VENUS:
+        comptroller, _, account = subaccount.id.key.partition("/")
+        return (
+            f'not in keeper.toml; add {account} to the accounts of [[protocols]] kind = "venus_pool" with comptroller '
+            f"{comptroller} (`keeper init --discover` writes such a section) {then}"
+        )
     return (
         f'not in keeper.toml; add {subaccount.id.key} to the accounts of [[protocols]] kind = "aave_v3" '
         f"(`keeper init --discover` writes such a section) {then}"
@@ -82,7 +97,8 @@ async def find_unlisted(session: Session, head: Block) -> Unlisted:
     markets, on_morpho = await _noted("on Morpho", _new_markets(session, head))
     accounts, on_aave = await _noted("on Aave", _new_accounts(session, head))
     connectors, on_euler = await _noted("on Euler", _new_sub_accounts(session, head))
-    protocols = (*markets, *accounts, *connectors)
+    pools, on_venus = await _noted("on Venus", _new_in_pools(session, head))
+    protocols = (*markets, *accounts, *connectors, *pools)
     positions, at_all = await _noted("that were found", _positions(session, head, protocols))
     tokens, in_wallet = await _noted("in the wallet", _new_tokens(session, head))
     symbols = {token.address: token.symbol for adapter in session.portfolio.adapters for token in adapter.tokens()}
@@ -91,7 +107,7 @@ async def find_unlisted(session: Session, head: Block) -> Unlisted:
         'tokens of [[protocols]] kind = "wallet" to have it given'
         for token in tokens
     ]
-    return Unlisted(tuple(positions), tuple(tokens), (*on_morpho, *on_aave, *on_euler, *at_all, *in_wallet))
+    return Unlisted(tuple(positions), tuple(tokens), (*on_morpho, *on_aave, *on_euler, *on_venus, *at_all, *in_wallet))
 
 
 async def _noted(where: str, look: Awaitable[tuple[Sequence[T], list[str]]]) -> tuple[Sequence[T], list[str]]:
@@ -238,7 +254,7 @@ async def _sub_accounts_now(
     return subs, says
 
 
-# Aave, the wallet -----------------------------------------------------------------------------------------------------
+# Aave, Venus, the wallet ----------------------------------------------------------------------------------------------
 
 
 async def _new_accounts(session: Session, head: Block) -> tuple[Sequence[ProtocolSettings], list[str]]:
@@ -258,6 +274,35 @@ async def _new_accounts(session: Session, head: Block) -> tuple[Sequence[Protoco
         if use.is_any:
             found.append(AaveSettings(pool, (owner,), use.supplied))
     return found, []
+
+
+async def _new_in_pools(session: Session, head: Block) -> tuple[Sequence[ProtocolSettings], list[str]]:
+    """The owner's own accounts in pools of the chain that are listed without it, and what keeper.toml leaves out of the
+    accounts that it names."""
+    owner = session.config.guard.owner
+    listed = {adapter.pool.comptroller: adapter for adapter in _of(session, VenusPool)}
+    registry = VENUS_REGISTRY.get(session.config.chain.chain_id)
+    comptrollers = list(listed)
+    if registry is not None and await session.rpc.code(registry, head.hash):
+        comptrollers += await session.reader.discover(venus_find.pools(registry), head)
+    found: list[ProtocolSettings] = []
+    notes: list[str] = []
+    for comptroller in dict.fromkeys(comptrollers):
+        pool = listed[comptroller].pool if comptroller in listed else None
+        labels = {account.address: account.label for account in (pool.accounts if pool else ())}
+        known = {market.address for market in (pool.markets if pool else ())}
+        asked = tuple(dict.fromkeys((*labels, owner)))
+        for use in (await session.reader.discover(venus_find.uses(comptroller, asked), head)).accounts:
+            if use.account not in labels:
+                found += [VenusSettings(comptroller, (owner,), use.supplied)] if use.is_any else []
+                continue
+            notes += [
+                f"{labels[use.account]} has vTokens of {market}, which keeper.toml does not name: add it to the "
+                'markets of [[protocols]] kind = "venus_pool" to have them given'
+                for market in use.supplied
+                if market not in known
+            ]
+    return found, notes
 
 
 async def _new_tokens(session: Session, head: Block) -> tuple[Sequence[Address], list[str]]:

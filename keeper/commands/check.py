@@ -36,6 +36,7 @@ from keeper.journal_reader import open_reader
 from keeper.pausing import Mode, PauseFile
 from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.second_prices import SecondFeed
+from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
 from keeper.protocols.whereabouts import SEQUENCER_FEEDS
 from keeper.report import age_text, amount_text, number_text, reading_text, short, time_text
@@ -218,6 +219,8 @@ def _forms(session: Session) -> dict[Address, str]:
     for adapter in session.portfolio.topology.adapters:
         if isinstance(adapter, EulerV2):
             forms |= {vault.address: "Euler" for vault in adapter.topology.vaults}
+        elif isinstance(adapter, VenusPool):
+            forms |= {share.address: "Venus" for share in adapter.shares()}
     return forms
 
 

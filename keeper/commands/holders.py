@@ -8,7 +8,15 @@ from keeper.core.units import Address
 from keeper.protocols.aave.adapter import AaveV3
 from keeper.protocols.abi import interface
 from keeper.protocols.base import Call
-from keeper.protocols.guard_setup import OwnerCall, approve_a_token, approve_on_aave, guard_address, join
+from keeper.protocols.guard_setup import (
+    OwnerCall,
+    approve_a_token,
+    approve_on_aave,
+    approve_v_token,
+    guard_address,
+    join,
+)
+from keeper.protocols.venus.adapter import VenusPool
 from keeper.session import Session
 
 
@@ -19,7 +27,7 @@ async def holders_calls(session: Session) -> list[OwnerCall]:
     guard = session.config.guard.address or guard_address(owner)
     calls: list[OwnerCall] = []
     for adapter in session.portfolio.topology.adapters:
-        if isinstance(adapter, AaveV3):
+        if isinstance(adapter, AaveV3 | VenusPool):
             for holder in (account.address for account in adapter.pool.accounts if account.address != owner):
                 calls += _joining(snapshot, guard, holder)
                 calls += await _permitting(session, snapshot, adapter, guard, holder)
@@ -33,9 +41,11 @@ def _joining(snapshot: Snapshot, guard: Address, holder: Address) -> Sequence[Ow
 
 
 async def _permitting(
-    session: Session, snapshot: Snapshot, adapter: AaveV3, guard: Address, holder: Address
+    session: Session, snapshot: Snapshot, adapter: AaveV3 | VenusPool, guard: Address, holder: Address
 ) -> Sequence[OwnerCall]:
-    tokens, erc20 = list(adapter.a_tokens().values()), interface("ERC20")
+    erc20 = interface("ERC20")
+    tokens = list(adapter.a_tokens().values()) if isinstance(adapter, AaveV3) else adapter.movable_shares()
+    approve = approve_a_token if isinstance(adapter, AaveV3) else approve_v_token
     reads = [
         Call(token.address, data)
         for token in tokens
@@ -44,11 +54,11 @@ async def _permitting(
     results = await session.reader.aggregate(reads, snapshot.block)
     amounts = [int.from_bytes(result.data) if result.success else 0 for result in results]
     calls = [
-        approve_a_token(guard, token, balance)
+        approve(guard, token, balance)
         for token, allowance, balance in zip(tokens, amounts[::2], amounts[1::2], strict=True)
         if balance and not allowance
     ]
     mine = (each for each in snapshot.subaccounts if each.id.protocol == adapter.name and each.holder == holder)
-    if any(adapter.wants_manager(each) for each in mine):
+    if isinstance(adapter, AaveV3) and any(adapter.wants_manager(each) for each in mine):
         calls.append(approve_on_aave(guard, adapter.pool.address))
     return [replace(call, sender=holder) for call in calls]

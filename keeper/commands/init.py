@@ -31,10 +31,13 @@ from keeper.protocols.portfolio import (
     MorphoSettings,
     PortfolioSettings,
     ProtocolSettings,
+    VenusSettings,
     WalletSettings,
 )
-from keeper.protocols.whereabouts import AAVE_USUAL, EVC_USUAL, MORPHO_USUAL
-from keeper.report import amount_text, debts_text, health_text, name_of
+from keeper.protocols.venus import adapter as venus_pool
+from keeper.protocols.venus import find as venus_find
+from keeper.protocols.whereabouts import AAVE_USUAL, EVC_USUAL, MORPHO_USUAL, VENUS_REGISTRY
+from keeper.report import amount_text, counted, debts_text, health_text, name_of
 from keeper.search import (
     Usable,
     held_markets,
@@ -61,11 +64,13 @@ class Asked:
     aave_pool: Address | None
     """None: the main pool of the chain, if there is one."""
     accounts: tuple[Address, ...]
-    """On Aave, beside the owner's own."""
+    """On Aave and Venus, beside the owner's own."""
     evc: Address | None
     """None: Euler's connector of the chain, if there is one."""
     vaults: tuple[Address, ...]
     """Of Euler, to be kept whether or not there are shares of them."""
+    venus_pools: tuple[Address, ...]
+    """Comptrollers; empty: all pools of the chain, if its registry is known."""
     from_block: int | None
     """Where to start looking through the logs; None: believe what is named alone."""
 
@@ -81,16 +86,17 @@ def init(
     accounts: Sequence[str],
     evc: str | None,
     vaults: Sequence[str],
+    venus_pools: Sequence[str],
     from_block: int,
     output: Path,
     force: bool,
 ) -> Answer:
     if output.exists() and not force:
         raise ConfigError(f"{output} exists already; write another with --output, or overwrite it with --force.")
-    if not find_positions and not markets and aave_pool is None and evc is None and not vaults:
+    if not find_positions and not markets and aave_pool is None and evc is None and not vaults and not venus_pools:
         raise ConfigError(
             "Nothing says which positions there are: use --discover, or name markets with --market, a pool with "
-            "--aave-pool, or vaults with --euler-vault."
+            "--aave-pool or --venus-pool, or vaults with --euler-vault."
         )
     asked = Asked(
         _parsed(parse_address, owner, "--owner"),
@@ -100,6 +106,7 @@ def init(
         tuple(_parsed(parse_address, account, "--account") for account in accounts),
         None if evc is None else _parsed(parse_address, evc, "--evc"),
         tuple(dict.fromkeys(_parsed(parse_address, vault, "--euler-vault") for vault in vaults)),
+        tuple(dict.fromkeys(_parsed(parse_address, pool, "--venus-pool") for pool in venus_pools)),
         from_block if find_positions else None,
     )
     token = config_folder.set(output.absolute().parent)
@@ -141,20 +148,22 @@ async def _find(url: str, asked: Asked) -> Found:
         used = [market.collateral.address for market in morpho.markets]
         pools, problems, nothing_on_aave = await _on_aave(rpc, reader, head, chain_id, asked, used)
         connectors, on_euler, nothing_on_euler = await _on_euler(rpc, reader, head, chain_id, asked)
-        problems += on_euler
-        if not morpho.markets and not pools and not connectors:
-            nothing = filter(None, (nothing_there, nothing_on_aave, nothing_on_euler))
-            why = "; ".join([*morpho.problems, *problems] or nothing)
-            raise ConfigError(f"{asked.owner} has nothing that could be kept: {why}.")
         used += [asset for each in pools for asset in each.assets]
         used += [asset for _, assets in connectors for asset in assets]
+        on_venus, problems_on_venus, nothing_on_venus = await _on_venus(rpc, reader, head, chain_id, asked, used)
+        problems += [*on_euler, *problems_on_venus]
+        if not morpho.markets and not pools and not connectors and not on_venus:
+            nothing = filter(None, (nothing_there, nothing_on_aave, nothing_on_euler, nothing_on_venus))
+            why = "; ".join([*morpho.problems, *problems] or nothing)
+            raise ConfigError(f"{asked.owner} has nothing that could be kept: {why}.")
+        used += [asset for _, assets in on_venus for asset in assets]
         tokens = await held_tokens(reader, head, asked.owner, tuple(dict.fromkeys(used)))
         protocols: list[ProtocolSettings] = []
         if morpho.markets:
             protocols.append(
                 MorphoSettings(asked.morpho or MORPHO_USUAL, tuple(market.id for market in morpho.markets))
             )
-        protocols += [*pools, *(settings for settings, _ in connectors)]
+        protocols += [*pools, *(settings for settings, _ in connectors), *(settings for settings, _ in on_venus)]
         if tokens:
             protocols.append(WalletSettings(tokens))
         settings = PortfolioSettings(chain_id, asked.owner, guard_address(asked.owner), None, tuple(protocols))
@@ -260,6 +269,55 @@ async def _on_euler(
             raise ConfigError(f"{problem}.") from None
         return [], [*problems, str(problem)], ""
     return [(settings, adapter.underlyings())], problems, ""
+
+
+async def _on_venus(
+    rpc: Rpc, reader: Reader, head: Block, chain_id: int, asked: Asked, used: Sequence[Address]
+) -> tuple[list[tuple[VenusSettings, list[Address]]], list[str], str]:
+    """The pools to keep with the underlyings of what may move there (`used`: what other positions hold), what of them
+    cannot be kept, and why there is nothing if there is nothing. Raises ConfigError for a pool that was named and
+    cannot be kept."""
+    kept: list[tuple[VenusSettings, list[Address]]] = []
+    problems: list[str] = []
+    try:
+        pools = asked.venus_pools or await _pools_of_venus(rpc, reader, head, chain_id, asked)
+        if not pools:
+            return [], [], f"no pool of Venus is known on chain {chain_id} (name it with --venus-pool)"
+    except ProtocolError as problem:
+        return [], [str(problem)], ""
+    for pool in pools:
+        try:
+            settings = await _pool_of_venus(reader, head, pool, asked, used)
+            if settings is not None:
+                adapter = await reader.discover(
+                    venus_pool.discover(pool, settings.accounts, None, settings.markets), head
+                )
+                kept.append((settings, adapter.underlyings()))
+        except ProtocolError as problem:
+            if asked.venus_pools:
+                raise ConfigError(f"{problem}.") from None
+            problems.append(str(problem))
+    return kept, problems, f"it has nothing in {counted(len(pools), 'pool')} of Venus"
+
+
+async def _pools_of_venus(rpc: Rpc, reader: Reader, head: Block, chain_id: int, asked: Asked) -> tuple[Address, ...]:
+    registry = VENUS_REGISTRY.get(chain_id)
+    if asked.from_block is None or registry is None or not await rpc.code(registry, head.hash):
+        return ()
+    return await reader.discover(venus_find.pools(registry), head)
+
+
+async def _pool_of_venus(
+    reader: Reader, head: Block, pool: Address, asked: Asked, used: Sequence[Address]
+) -> VenusSettings | None:
+    """None where nobody has collateral."""
+    found = await reader.discover(venus_find.uses(pool, tuple(dict.fromkeys((asked.owner, *asked.accounts)))), head)
+    kept = [use for use in found.accounts if use.is_any]
+    # Whoever owes may be saved with what the others hold.
+    wanted = set(used) if any(use.owed for use in kept) else set[Address]()
+    supplied = {market for use in kept for market in use.supplied}
+    markets = tuple(market for market, token in found.underlyings.items() if market in supplied or token in wanted)
+    return VenusSettings(pool, tuple(use.account for use in kept), markets) if markets else None
 
 
 # Telling --------------------------------------------------------------------------------------------------------------

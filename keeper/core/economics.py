@@ -102,8 +102,8 @@ BATCH_GAS = 30_000
 """A transaction's own 21k, its calldata, and what the guard does once per batch."""
 RESCUE_GAS = {"morpho": 120_000, "aave": 260_000, "euler": 250_000, "venus": 550_000}
 """What a rescue takes besides its transfers, by the recipient's protocol: its two healths, the supply, every check on
-either. One rescue from the wallet in contracts/snapshots less BATCH_GAS and its transfer, rounded up; Euler's is that of
-a stand-in."""
+either. One rescue from the wallet in contracts/snapshots less BATCH_GAS and its transfer, rounded up; Euler's is that
+of a stand-in."""
 TRANSFER_GAS = {"wallet": 40_000, "morpho": 85_000, "aave": 155_000, "euler": 140_000, "venus": 270_000}
 """What a transfer takes that passes through the guard, by the donor's protocol: its collateral, its health, the
 withdrawal. Rounded up from the same: what a second transfer adds, from donors with debt; from others it is less."""

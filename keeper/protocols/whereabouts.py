@@ -22,6 +22,18 @@ SEQUENCER_FEEDS: Mapping[int, Address] = {
 }
 """Chainlink's L2 sequencer uptime feeds of Optimism, Metis, Base and Arbitrum, by chain id, as its documentation lists
 them ("L2 Sequencer Uptime Feeds"); of another chain it has to be named."""
+VENUS_REGISTRY: Mapping[int, Address] = {
+    1: Address("0x61caff113ccaf05ffc6540302c37adcf077c5179"),
+    10: Address("0x147780799840d541c1d7c998f0cba996d11d62bb"),
+    56: Address("0x9f7b01a536afa00ef10310a162877fd792cd0666"),
+    130: Address("0x0c52403e16bcb8007c1e54887e1dfc1ec9765d7c"),
+    204: Address("0x345a030ad22e2317ac52811ac41c1a63cfa13aee"),
+    324: Address("0xfd96b926298034aed9bbe0cca4b651e41eb87bc4"),
+    8453: Address("0xeef902918ddecd773d4b422aa1c6e1673eb9136f"),
+    42161: Address("0x382238f07bc4fe4aa99e561ade8a4164b5f815da"),
+}
+"""Venus's registry of isolated pools on Ethereum, Optimism, BNB Chain, Unichain, opBNB, ZKsync Era, Base and Arbitrum,
+by chain id, as isolated-pools 4.4.0 ships them; elsewhere each pool has to be named."""
 EVC_USUAL: Mapping[int, Address] = {
     1: Address("0x0c9a3dd6b8f28529d72d7f9ce918d493519ee383"),
     8453: Address("0x5301c7dd20bd945d2013b48ed0dee3a284ca8989"),

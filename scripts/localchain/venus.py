@@ -109,6 +109,22 @@ def deploy(node: Node, tokens: Mapping[str, str], feeds: Mapping[str, str]) -> V
     return venus
 
 
+def register(node: Node, venus: VenusDeployment) -> str:
+    """A registry in which the pool is; its address."""
+    access = decode_words(["address"], node.call(venus.comptroller, encode_call("accessControlManager()")))[0]
+    registry = _behind_beacon(node, "VenusPoolRegistry", encode_call("initialize(address)", access))
+    add_pool = "addPool(string,address,uint256,uint256,uint256)"
+    of_registry = (
+        "setCloseFactor(uint256)",
+        "setLiquidationIncentive(uint256)",
+        "setMinLiquidatableCollateral(uint256)",
+    )
+    for signature, caller in ((add_pool, DEPLOYER.address), *((each, registry) for each in of_registry)):
+        send_as(node, DEPLOYER, access, "giveCallPermission(address,string,address)", ZERO, signature, caller)
+    send_as(node, DEPLOYER, registry, add_pool, "Core", venus.comptroller, CLOSE_FACTOR, INCENTIVE, MIN_LIQUIDATABLE)
+    return registry
+
+
 def _behind_beacon(node: Node, name: str, initialise: bytes, types: Sequence[str] = (), *arguments: object) -> str:
     implementation = create(node, name, encode_arguments(list(types), *arguments))
     beacon = create(node, "VenusBeacon", encode_arguments(["address"], implementation))

@@ -182,6 +182,7 @@ def _wish(options: argparse.Namespace) -> Wish:
         None if pool is None else _address(pool, "--aave-pool"),
         tuple(_address(holder, "--account") for holder in options.account),
         options.evc,
+        tuple(options.venus_pool),
     )
 
 
@@ -267,6 +268,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--account", metavar="ADDRESS", action="append", default=[], help="another account there; may be repeated"
     )
     parser.add_argument("--evc", metavar="ADDRESS", help="Euler's connector, where it is not the chain's usual one")
+    parser.add_argument(
+        "--venus-pool", metavar="ADDRESS", action="append", default=[], help="a pool of Venus; may be repeated"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON document, all else to stderr")
     parser.add_argument("--keep", action="store_true", help="leave the fork running and say how to look around")
     return parser.parse_args(arguments)

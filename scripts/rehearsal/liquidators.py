@@ -14,6 +14,7 @@ from keeper.protocols.aave.adapter import AaveV3
 from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Topology
+from keeper.protocols.venus.adapter import VenusPool
 from scripts.localchain.abi import decode_words, encode_call, topic, topic_address
 from scripts.localchain.node import Node, NodeError
 
@@ -61,6 +62,8 @@ class Liquidators:
                 )
         if any(isinstance(adapter, EulerV2) for adapter in topology.adapters):
             self.problems.append("Nobody liquidates sub-accounts of Euler here; how low their health falls is shown.")
+        if any(isinstance(adapter, VenusPool) for adapter in topology.adapters):
+            self.problems.append("Nobody liquidates accounts on Venus here; how low their health falls is shown.")
 
     def strike(self, snapshot: Snapshot) -> list[Liquidation]:
         """Liquidates all that can be, mining as it does; `snapshot` says who holds and owes what."""

@@ -39,8 +39,9 @@ class Wish:
     from_block: int
     aave_pool: Address | None
     holders: tuple[Address, ...]
-    """Other accounts on Aave that are kept with the owner's."""
+    """Other accounts on Aave and Venus that are kept with the owner's."""
     evc: str | None
+    venus_pools: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ def _write_config(node: Node, wish: Wish, config: Path) -> None:
         accounts=wish.holders,
         evc=wish.evc,
         vaults=(),
+        venus_pools=wish.venus_pools,
         from_block=wish.from_block,
         output=config,
         force=True,

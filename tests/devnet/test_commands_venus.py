@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from keeper.config import load_config
+from keeper.core.returning import Return, Returning
+from keeper.core.snapshot import Snapshot, SubaccountId
 from keeper.protocols.guard_setup import library_address
+from keeper.return_calls import by_hand_sentences, return_calls
+from keeper.session import open_session
 from scripts.localchain import venus
 from scripts.localchain.abi import decode_words, encode_call
 from scripts.localchain.devnet import Devnet
@@ -107,3 +112,73 @@ def test_the_daemon_does_not_start_without_the_guards_library(devnet: Devnet, pr
     assert f"code at {library_address()} is not the library that the guard is linked with" in ran.err
     checked = keeper("check", config=protected)
     assert f"the code at {library_address()} (hash 0x" in checked.out
+
+
+# Back again, and by hand ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def beside_morpho(devnet: Devnet, deployed: VenusDeployment) -> Path:
+    """keeper.toml of the protected wallet with both accounts."""
+    accounts = ", ".join(f'"{person.address}"' for person in (OWNER, UNPROTECTED))
+    section = (
+        f'[[protocols]]\nkind = "venus_pool"\ncomptroller = "{deployed.comptroller}"\naccounts = [{accounts}]\n'
+        f'markets = ["{deployed.markets["WETH"]}"]\n\n'
+    )
+    path = devnet.config.with_name("beside.toml")
+    path.write_text(devnet.config.read_text().replace("[[protocols]]", f"{section}[[protocols]]", 1))
+    return path
+
+
+def weth_of(snapshot: Snapshot, id: SubaccountId) -> int:
+    return next(line.amount_raw for line in snapshot.subaccount(id).collateral if line.token.symbol == "WETH")
+
+
+OWNERS, OTHERS = "the owner", "the other"
+
+
+@pytest.mark.parametrize(
+    ("giver", "taker", "kinds"),
+    [
+        (OTHERS, OWNERS, ["Moves 1 WETH within Venus from venus"]),
+        (OWNERS, "wallet", ["Takes 1 WETH out of venus"]),
+        (OTHERS, "wallet", ["Takes 1 WETH out of venus", "Sends 1 WETH from that account's own wallet on"]),
+        (OWNERS, "WETH/DAI 77%", ["Takes 1 WETH", "Lets Morpho take exactly 1 WETH", "Supplies 1 WETH"]),
+        ("WETH/DAI 77%", OTHERS, ["Takes 1 WETH", "Lets Venus take exactly 1 WETH", "Supplies 1 WETH"]),
+    ],
+)
+async def test_what_came_by_a_rescue_goes_back_by_the_owners_own_transactions(
+    devnet: Devnet, deployed: VenusDeployment, beside_morpho: Path, giver: str, taker: str, kinds: list[str]
+) -> None:
+    devnet.chain.set_price("WETH", "2900")
+    async with open_session(load_config(beside_morpho)) as session:
+        before = await session.look()
+        ids = {each.label: each.id for each in before.subaccounts} | {"wallet": SubaccountId("wallet")}
+        for name, person in ((OWNERS, OWNER), (OTHERS, UNPROTECTED)):
+            ids[name] = SubaccountId("venus", id_of(deployed, person.address).partition(":")[2])
+        token = next(line.token for line in before.subaccount(ids[OWNERS]).collateral if line.token.symbol == "WETH")
+        returning = Returning((Return(ids[giver], ids[taker], token, 10**18),), ())
+        calls = return_calls(session.portfolio, before, session.policy, returning)
+        assert by_hand_sentences(session.portfolio, before, returning) == []
+        for call, kind in zip(calls, kinds, strict=True):
+            assert call.says.startswith(kind)
+            assert (call.sender is not None) == (giver == OTHERS)
+            devnet.node.transact(call.sender or OWNER.address, call.to, call.data)
+        after = await session.look()
+    # Interest of a second or two, and less than a vToken.
+    changes = [weth_of(after, ids[one]) - weth_of(before, ids[one]) for one in (giver, taker)]
+    assert changes == pytest.approx([-(10**18), 10**18], rel=1e-6)
+
+
+def test_an_account_without_a_price_can_be_made_safer_by_hand(
+    devnet: Devnet, deployed: VenusDeployment, config: Path
+) -> None:
+    """The owner's wallet has WETH, and the pool's oracle none of its prices."""
+    devnet.node.set_code(deployed.oracle, bytes.fromhex("60006000fd"))
+    owners = id_of(deployed, OWNER.address)
+    (way,) = (one for one in keeper("status --json", config=config).document["by_hand"] if one["subaccount"] == owners)
+    assert "supply " in way["says"]
+    before = venus.tokens_of(devnet.node, deployed, OWNER.address, "WETH")
+    for call in way["transactions"]:
+        devnet.node.transact(OWNER.address, call["to"], bytes.fromhex(call["data"][2:]))
+    assert venus.tokens_of(devnet.node, deployed, OWNER.address, "WETH") > before

@@ -72,6 +72,9 @@ class VenusPool:
         """The vTokens: what an allowance to the guard is given of."""
         return [market.share for market in self.pool.markets]
 
+    def movable_shares(self) -> list[Token]:
+        return [market.share for market in self.pool.markets if market.address in self.markets]
+
     def underlyings(self) -> list[Address]:
         return [market.token.address for market in self.pool.markets if market.address in self.markets]
 
@@ -95,10 +98,15 @@ class VenusPool:
             for account in self.pool.accounts
         ]
 
+    def account(self, id: SubaccountId) -> Account | None:
+        """None when it is of another pool."""
+        return next((one for one in self.pool.accounts if self._id(one.address) == id), None)
+
     def sources(self, id: SubaccountId) -> list[Source]:
-        account = next((one.address for one in self.pool.accounts if self._id(one.address) == id), None)
-        if account is None:
+        found_as = self.account(id)
+        if found_as is None:
             return []
+        account = found_as.address
         comptroller = self.pool.comptroller
         found = [
             Source("the markets that it entered", comptroller, f"getAssetsIn({account})"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from eth_utils.address import to_checksum_address
 
 from keeper.core.snapshot import Token
-from keeper.core.units import Address, Wad
+from keeper.core.units import WAD, Address, Wad
 from keeper.errors import ProtocolError
 from keeper.protocols.abi import ZERO_ADDRESS, interface, word_address
 from keeper.protocols.base import Call, CallResult, Discovery
@@ -39,12 +39,14 @@ class Market:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account, as it was found: for its name and the defaults of its thresholds."""
+    """One account, as it was found: for its name, the defaults of its thresholds, and what is known without prices."""
 
     address: Address
     label: str
     threshold: Wad | None
     """The lowest liquidation threshold of its collateral; None without debt."""
+    collateral: tuple[tuple[Address, int], ...]
+    """The markets of what counted, each with what its vTokens were worth, raw units."""
     collateral_symbols: str
     debt_symbols: str
 
@@ -187,23 +189,31 @@ def _account(
     entered: Sequence[Address],
     place: int,
 ) -> Account:
-    collateral: list[Market] = []
+    collateral: list[tuple[Market, int]] = []
     debts: list[Market] = []
     thresholds: list[int] = []
     for market in markets:
         row = rows[market.address]
-        _, tokens, owed, _ = _words(row[place], 4)
+        _, tokens, owed, rate = _words(row[place], 4)
         if tokens and market.address in entered:
-            collateral.append(market)
+            collateral.append((market, tokens * rate // WAD))
             thresholds.append(_words(row[2], 3)[2])
         if owed:
             debts.append(market)
-    of_collateral, of_debts = ("+".join(market.token.symbol for market in part) for part in (collateral, debts))
+    held = [market for market, _ in collateral]
+    of_collateral, of_debts = ("+".join(market.token.symbol for market in part) for part in (held, debts))
     checksummed = to_checksum_address(account)
     label = f"venus {checksummed[:4]}…{checksummed[-4:]}"
     if of_collateral:
         label += f" {of_collateral}/{of_debts}" if of_debts else f" {of_collateral}"
-    return Account(account, label, min(thresholds, default=None) if debts else None, of_collateral, of_debts)
+    return Account(
+        account,
+        label,
+        min(thresholds, default=None) if debts else None,
+        tuple((market.address, worth) for market, worth in collateral),
+        of_collateral,
+        of_debts,
+    )
 
 
 def _words(result: CallResult, count: int) -> list[int]:
