@@ -178,7 +178,7 @@ def test_init_does_not_overwrite(config: Path) -> None:
             f"--owner {OWNER} --rpc-url http://127.0.0.1:1",
             (
                 "Nothing says which positions there are: use --discover, or name markets with --market, a pool with "
-                "--aave-pool, or vaults with --euler-vault."
+                "--aave-pool or --venus-pool, or vaults with --euler-vault."
             ),
         ),
         (
