@@ -14,9 +14,9 @@ import structlog
 from keeper.alerts import Alarm, Alerts
 from keeper.chain.batch import Batch, Change
 from keeper.chain.dispatcher import Dispatcher
+from keeper.chain.fees import FeeOracle
 from keeper.chain.reader import Reading
 from keeper.chain.simulate import Simulator
-from keeper.core.fees import DataFee
 from keeper.core.intent import Abandoned, Refused, State
 from keeper.core.plan import History, Lane, Plan
 from keeper.core.planner import make_plan
@@ -70,6 +70,7 @@ class Keeper:
         session: Session,
         simulator: Simulator,
         dispatcher: Dispatcher | None,
+        fees: FeeOracle,
         journal: Journal,
         alerts: Alerts,
         metrics: Metrics,
@@ -78,6 +79,7 @@ class Keeper:
         self._session = session
         self._simulator = simulator
         self._dispatcher = dispatcher
+        self._fees = fees
         self._journal = journal
         self._alerts = alerts
         self._metrics = metrics
@@ -91,7 +93,7 @@ class Keeper:
         """Until what was sent was looked after once: a fault on the way must not make it forgotten."""
         self._unnoted: deque[Change] = deque()
         """What happened to batches and is not told yet; a read that fails in between loses nothing of it."""
-        self._telling = Telling(session, journal, alerts, metrics, self._notes, dispatcher)
+        self._telling = Telling(session, journal, alerts, metrics, self._notes, dispatcher, fees)
         self.is_outdated = False
         """Whether the last cycle met with something that is read rarely and has changed."""
         self._history = history_from_journal(journal, (), 0, session.policy.prices.memory_seconds)
@@ -173,9 +175,12 @@ class Keeper:
         if self._succession is not None and not self._succession.takes_over(plan):
             return _behind(self._succession.behind(plan), plan, history)
         chain, fees = self._session.config.chain, self._session.config.fees
-        data_fee = DataFee() if self._dispatcher is None else self._dispatcher.market(snapshot.block).data_fee
         terms = Terms(
-            self._deadline_seconds, max(1, chain.block_time // 1000), fees.fee_share_of_value, fees.max_fee, data_fee
+            self._deadline_seconds,
+            max(1, chain.block_time // 1000),
+            fees.fee_share_of_value,
+            fees.max_fee,
+            history.data_fee,
         )
         trial = await try_out(plan, snapshot, self._simulator, terms)
         return Proven(trial.plan, plan, history, trial.batch, waiting=trial.left_over)
@@ -190,6 +195,7 @@ class Keeper:
             self._history,
             in_flight=None if self._succession is None else self._succession.in_flight(),
             gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip,
+            data_fee=self._fees.market(snapshot.block).data_fee,
             # What fewer endpoints say than have to agree is no reason to take anything from an account with debt.
             protect_only=self._pause.read() is Mode.PROTECT_ONLY or reading.problem is not None,
         )

@@ -19,7 +19,8 @@ from keeper.chain.rpc import Rpc
 from keeper.chain.signer import KeystoreSigner, Scope, open_keystore
 from keeper.chain.simulate import Simulator
 from keeper.config import Config
-from keeper.core.fees import DataFee, FeePolicy
+from keeper.core.data_fee import DataFee
+from keeper.core.fees import FeePolicy
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import Address
 from keeper.daemon import Keeper
@@ -144,12 +145,12 @@ async def open_on_chain(ground: Ground) -> AsyncGenerator[Running]:
             return await read_data_fee(session.rpc, rollup, block.hash)
 
         fees = FeeOracle(session.rpc, config.fees.tip, None if rollup is Rollup.NONE else data_fee)
+        await fees.refresh(snapshot.block)
         dispatcher = None
         if ground.signer is not None:
             relay = await stack.enter_async_context(connect_relay(config))
             dispatcher = _dispatcher(session, ground.signer, journal, fees, guard, simulator, relay)
-            await fees.refresh(snapshot.block)
-        keeper = Keeper(session, simulator, dispatcher, journal, alerts, metrics, ground.vitals)
+        keeper = Keeper(session, simulator, dispatcher, fees, journal, alerts, metrics, ground.vitals)
         await keeper.settle(snapshot)
         yield Running(config, journal, keeper, fees, alerts, metrics, ground.vitals, asyncio.Lock(), ground.stopping)
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 
 from keeper.chain.batch import Batch
 from keeper.chain.simulate import Simulator
+from keeper.core.data_fee import ENVELOPE_BYTES, DataFee
 from keeper.core.economics import fee_ceiling_wei, plan_gas
-from keeper.core.fees import DataFee
 from keeper.core.plan import Lane, Plan
 from keeper.core.snapshot import Snapshot, SubaccountId
 from keeper.documents import plan_document
@@ -29,9 +29,6 @@ from keeper.protocols.guard_batch import (
     simulated_gas,
     transaction_gas,
 )
-
-ENVELOPE_BYTES = 120
-"""What an EIP-1559 transaction has around its calldata: fees, nonce, address, signature."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from keeper.core.data_fee import DataFee
 from keeper.core.plan import History, InFlight, Lane, LastRescue, PriceSeen
 from keeper.core.policy import DonorsOrder, Policy, PriceLimits, SubaccountPolicy
 from keeper.core.snapshot import Horizon, SubaccountId
@@ -63,6 +64,7 @@ def history_to_json(history: History) -> str:
         },
         "volatility_bps_per_day": dict(history.volatility_bps_per_day),
         "gas_price_wei": history.gas_price_wei,
+        "data_fee": asdict(history.data_fee),
         "protect_only": history.protect_only,
         "base_fee_low_wei": history.base_fee_low_wei,
         "inclusion_delay_seconds": history.inclusion_delay_seconds,
@@ -89,6 +91,7 @@ def history_from_json(text: str) -> History:
         ),
         document["volatility_bps_per_day"],
         document["gas_price_wei"],
+        DataFee(**document.get("data_fee", {})),
         document["protect_only"],
         document.get("base_fee_low_wei", 0),
         document.get("inclusion_delay_seconds", 0),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from keeper.alerts import Alarm, Alerts, Raised
 from keeper.chain.batch import Batch
 from keeper.chain.dispatcher import Dispatcher
+from keeper.chain.fees import FeeOracle
 from keeper.chain.reader import Reading
 from keeper.core.disputes import last_said, worth_noting
 from keeper.core.plan import History, Plan
@@ -66,12 +67,14 @@ class Telling:
         metrics: Metrics,
         notes: Notes,
         dispatcher: Dispatcher | None,
+        fees: FeeOracle,
     ) -> None:
         self._journal = journal
         self._alerts = alerts
         self._metrics = metrics
         self._notes = notes
         self._dispatcher = dispatcher
+        self._fees = fees
         self.adopt(session)
 
     def adopt(self, session: Session) -> None:
@@ -125,7 +128,7 @@ class Telling:
         self._metrics.head_block.set(snapshot.block.number)
         raised = [*_contested(reading), *self._alarms_of(report)]
         if self._dispatcher is not None:
-            market, storm = self._dispatcher.market(snapshot.block), self._dispatcher.storm(snapshot.block)
+            market, storm = self._fees.market(snapshot.block), self._fees.storm(snapshot.block)
             left = self._dispatcher.budget_left(snapshot.block)
             self._metrics.set_gas(snapshot.keeper_balance_wei, market, storm, left)
             raised += [*gas_alarms(snapshot.keeper_balance_wei, market, storm), *budget_alarms(left, market)]

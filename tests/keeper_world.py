@@ -96,11 +96,12 @@ class World:
         self.metrics = Metrics(CollectorRegistry())
         self.alerts = Alerts(None, {}, self.metrics, 900, 3_600, self.clock.now, self.clock.monotonic)
         self.vitals = Vitals(self.clock.monotonic, 2 * VIEW_SECONDS_MAX, VIEW_SECONDS_MAX)
+        fees = FeeOracle(FakeFees(), GWEI)
         self.dispatcher = Dispatcher(
             self.node,
             KeystoreSigner(HOT_KEY, Scope(31_337, GUARD, 3_000 * GWEI)),
             self.journal,
-            FeeOracle(FakeFees(), GWEI),
+            fees,
             FeePolicy(max_fee_wei=3_000 * GWEI),
             chain_id=31_337,
             guard=GUARD,
@@ -110,7 +111,7 @@ class World:
         self.session = self._session()
         simulator = Simulator(cast(Any, self.node), GUARD, KEEPER)
         self.keeper = Keeper(
-            self.session, simulator, self.dispatcher, self.journal, self.alerts, self.metrics, self.vitals
+            self.session, simulator, self.dispatcher, fees, self.journal, self.alerts, self.metrics, self.vitals
         )
 
     async def _still_succeeds(self, _calldata: bytes, _gas: int, _block: Block) -> bool:

@@ -8,7 +8,7 @@ from eth_abi.abi import encode
 
 from keeper.chain.answers import SimulatedResult
 from keeper.chain.simulate import Simulator
-from keeper.core.fees import DataFee
+from keeper.core.data_fee import DataFee
 from keeper.core.plan import History
 from keeper.core.planner import make_plan
 from keeper.core.verdict import Blocked, Rescue

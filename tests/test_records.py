@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from keeper.core.data_fee import DataFee
 from keeper.core.plan import History, InFlight, Lane, LastRescue, PriceSeen
 from keeper.core.planner import make_plan
 from keeper.core.policy import AccountSettings, DonorsOrder, Pair, PolicySettings, PriceLimits, resolve
@@ -55,9 +56,10 @@ def test_a_policy_comes_back_whole() -> None:
         ),
         History(prices={(NEAR, FEED): (PriceSeen(NOON, 2**80), PriceSeen(NOON + 12, 1))}),
         History(last_said={(NEAR, FEED): 2**80}),
+        History(data_fee=DataFee(2**60, 7)),
         History(in_flight=InFlight("0x02", Lane.ROUTINE, frozenset(), may_be_replaced=True)),
     ],
-    ids=["empty", "protect-only", "full", "prices", "last said", "a batch found at the start"],
+    ids=["empty", "protect-only", "full", "prices", "last said", "bytes", "a batch found at the start"],
 )
 def test_a_history_comes_back_whole(history: History) -> None:
     assert history_from_json(history_to_json(history)) == history
@@ -68,7 +70,7 @@ def test_what_was_written_before_prices_were_disputed_is_still_read() -> None:
     del policy["prices"]
     assert policy_from_json(json.dumps(policy)).prices == PriceLimits()
     history = json.loads(history_to_json(History(gas_price_wei=7)))
-    del history["prices"], history["last_said"]
+    del history["prices"], history["last_said"], history["data_fee"]
     assert history_from_json(json.dumps(history)) == History(gas_price_wei=7)
 
 

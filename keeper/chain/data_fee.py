@@ -12,7 +12,7 @@ from eth_abi.abi import encode
 from eth_utils.abi import function_signature_to_4byte_selector
 from eth_utils.crypto import keccak
 
-from keeper.core.fees import DataFee
+from keeper.core.data_fee import NO_DATA_FEE, DataFee
 from keeper.core.units import Address
 from keeper.errors import BadAnswer
 
@@ -47,7 +47,7 @@ async def read_data_fee(node: CallNode, rollup: Rollup, block_hash: str) -> Data
     """For one kilobyte. Raises ChainError."""
     match rollup:
         case Rollup.NONE:
-            return DataFee()
+            return NO_DATA_FEE
         case Rollup.OP_STACK:
             call = function_signature_to_4byte_selector("getL1Fee(bytes)") + encode(["bytes"], [_kilobyte()])
             fee_wei = _first_word(await node.call(GAS_PRICE_ORACLE, call, block_hash), "getL1Fee")
@@ -57,6 +57,11 @@ async def read_data_fee(node: CallNode, rollup: Rollup, block_hash: str) -> Data
             arguments = encode(["address", "bool", "bytes"], [ARB_SYS, False, _kilobyte()])
             answer = await node.call(NODE_INTERFACE, selector + arguments, block_hash)
             return DataFee(gas_per_kilobyte=_with_margin(_first_word(answer, "gasEstimateL1Component")))
+
+
+async def current_data_fee(node: CallNode, block_hash: str) -> DataFee:
+    """For one kilobyte, on a chain that may be a rollup. Raises ChainError."""
+    return await read_data_fee(node, await find_rollup(node, block_hash), block_hash)
 
 
 def _with_margin(amount: int) -> int:

@@ -17,7 +17,8 @@ from keeper.chain.outlet import Outlet, Sender
 from keeper.chain.send_errors import SendError, classify_send_error
 from keeper.chain.signer import Signer, Transaction, decode_signed
 from keeper.chain.watched import IntentJournal, Mined, Watched, has_receipt, settled_first, until
-from keeper.core.fees import Budget, FeePolicy, Fees, Market, expected_cost_wei, leanest_fees
+from keeper.core.data_fee import ENVELOPE_BYTES
+from keeper.core.fees import Budget, FeePolicy, Fees, expected_cost_wei, leanest_fees
 from keeper.core.intent import Attempt, Event, Intent, State
 from keeper.core.plan import Lane
 from keeper.core.snapshot import Block
@@ -45,8 +46,6 @@ SIGNATURES_PER_STEP_MAX = 3
 BUDGET_WINDOW_SECONDS = 86_400
 BLOCKS_BETWEEN_FINAL = 8
 """How often the chain is asked what is final, while something waits for it."""
-ENVELOPE_BYTES = 120
-"""What an EIP-1559 transaction has around its calldata: fees, nonce, address, signature."""
 TOO_CHEAP = (SendError.UNDERPRICED, SendError.FEE_BELOW_BASE)
 TOO_DEAR = (SendError.INSUFFICIENT_FUNDS, SendError.FEE_ABOVE_CAP)
 
@@ -102,12 +101,6 @@ class Dispatcher:
     def in_flight(self) -> Intent | None:
         """What is signed or sent and not settled."""
         return self._watched.in_flight
-
-    def market(self, block: Block) -> Market:
-        return self._fees.market(block)
-
-    def storm(self, block: Block) -> Market:
-        return self._fees.storm(block)
 
     def budget_left(self, block: Block) -> dict[Lane, int]:
         """What each lane may still spend today, wei."""

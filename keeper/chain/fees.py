@@ -5,7 +5,8 @@ from dataclasses import replace
 from typing import Protocol
 
 from keeper.chain.answers import FeeHistory
-from keeper.core.fees import DataFee, Lately, Market
+from keeper.core.data_fee import NO_DATA_FEE, DataFee
+from keeper.core.fees import Lately, Market
 from keeper.core.snapshot import Block
 
 BLOCKS_BETWEEN = 10
@@ -30,7 +31,7 @@ class FeeOracle:
         self._routine_wei = tip_wei_min
         self._critical_wei = tip_wei_min
         self._read_data_fee = data_fee
-        self._data_fee = DataFee()
+        self._data_fee = NO_DATA_FEE
         self._lately = Lately()
         self._asked_at: int | None = None
 

@@ -23,7 +23,7 @@ from keeper.commands.view import (
 from keeper.config import load_config
 from keeper.config_values import parse_bps, parse_wei
 from keeper.core.considered import Rejected, RejectedWay, rejected, rejected_ways
-from keeper.core.economics import fee_ceiling_wei, gas_cost_usd, plan_gas
+from keeper.core.economics import fee_ceiling_wei, gas_cost_usd, plan_bytes, plan_gas
 from keeper.core.plan import Rescue
 from keeper.core.snapshot import Snapshot
 from keeper.core.snapshot import Unknown as UnknownReading
@@ -194,7 +194,7 @@ def _nearest(seen: View) -> str:
 def _cost_sentence(seen: View) -> str:
     gas = plan_gas(seen.plan.rescues)
     price = seen.history.gas_price_wei
-    cost = gas_cost_usd(seen.snapshot, gas, price)
+    cost = gas_cost_usd(seen.snapshot, seen.history, gas, plan_bytes(seen.plan.rescues))
     in_usd = f", {usd_text(cost)}" if cost is not None else "; no price of the native coin in USD is configured"
     says = f"One {seen.plan.lane.value} batch of about {gas:,} gas at {_gwei(price)}{in_usd}."
     fees = seen.session.config.fees
@@ -210,7 +210,7 @@ def _gas_document(seen: View) -> Document | None:
     if not seen.plan.rescues:
         return None
     gas = plan_gas(seen.plan.rescues)
-    cost = gas_cost_usd(seen.snapshot, gas, seen.history.gas_price_wei)
+    cost = gas_cost_usd(seen.snapshot, seen.history, gas, plan_bytes(seen.plan.rescues))
     return {
         "estimated": gas,
         "price_wei": str(seen.history.gas_price_wei),

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import RenderableType
 
 from keeper.by_hand import ByHand, by_hand
+from keeper.chain.data_fee import current_data_fee
 from keeper.commands.answer import Verbatim
 from keeper.control import ask_daemon
 from keeper.core.imagined import after_shock
@@ -71,6 +72,7 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
         history,
         prices={} if changes_bps else history.prices,  # a move that is imagined is no jump
         gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip if gas_price_wei is None else gas_price_wei,
+        data_fee=await current_data_fee(session.rpc, snapshot.block.hash),
         protect_only=mode is Mode.PROTECT_ONLY or reading.problem is not None,
     )
     try:

@@ -8,7 +8,8 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 
-from keeper.core.plan import Kind, Lane, Rescue
+from keeper.core.data_fee import ENVELOPE_BYTES
+from keeper.core.plan import History, Kind, Lane, Rescue
 from keeper.core.snapshot import Snapshot, Subaccount, SubaccountId, Token
 from keeper.core.units import BPS, WAD, Address, Wad, mul_div_up
 
@@ -111,8 +112,12 @@ HANDOVER_GAS = {"aave": 120_000, "euler": 130_000, "venus": 250_000}
 """The same where the token is handed over in the form in which both hold it."""
 USUAL_RESCUE_GAS = BATCH_GAS + RESCUE_GAS["morpho"] + TRANSFER_GAS["morpho"]
 """To say for how many rescues there is gas."""
-USUAL_RESCUE_BYTES = 800
-"""A transaction with one rescue of one or two transfers."""
+BATCH_BYTES = ENVELOPE_BYTES + 4 + 4 * 32
+"""What a transaction holds besides its rescues: the words of `rebalance` of contracts/src/MarginGuard.sol."""
+RESCUE_BYTES = 6 * 32
+TRANSFER_BYTES = 5 * 32
+USUAL_RESCUE_BYTES = BATCH_BYTES + RESCUE_BYTES + 2 * TRANSFER_BYTES
+"""A transaction with one rescue of two transfers."""
 
 
 def transfer_gas(donor: SubaccountId, kind: Kind) -> int:
@@ -126,6 +131,16 @@ def rescue_gas(rescue: Rescue) -> int:
     """About what a rescue adds to a batch; a limit for sending comes from a simulation instead."""
     fixed = RESCUE_GAS.get(rescue.recipient.protocol, max(RESCUE_GAS.values()))
     return fixed + sum(transfer_gas(transfer.donor, transfer.kind) for transfer in rescue.transfers)
+
+
+def rescue_bytes(rescue: Rescue) -> int:
+    """What a rescue adds to a batch's bytes."""
+    return RESCUE_BYTES + TRANSFER_BYTES * len(rescue.transfers)
+
+
+def plan_bytes(rescues: Sequence[Rescue]) -> int:
+    """The size of the transaction that carries them out; 0 for none."""
+    return BATCH_BYTES + sum(rescue_bytes(rescue) for rescue in rescues) if rescues else 0
 
 
 def plan_gas(rescues: Sequence[Rescue]) -> int:
@@ -178,11 +193,13 @@ def taken_share_bps(subaccount: Subaccount, health: Wad) -> int:
     return mul_div_up(penalty, share, BPS)
 
 
-def gas_cost_usd(snapshot: Snapshot, gas: int, gas_price_wei: int) -> Wad | None:
-    """USD, WAD, rounded up; None without a price of the native coin."""
+def gas_cost_usd(snapshot: Snapshot, history: History, gas: int, size: int) -> Wad | None:
+    """What gas and the bytes of a transaction cost, USD, WAD, rounded up; None without a price of the native coin."""
     if snapshot.usd_per_native is None:
         return None
-    return mul_div_up(gas * gas_price_wei, snapshot.usd_per_native, WAD)
+    gas_price_wei = max(history.gas_price_wei, snapshot.block.base_fee_wei)
+    cost_wei = (gas + history.data_fee.gas(size)) * gas_price_wei + history.data_fee.wei(size)
+    return mul_div_up(cost_wei, snapshot.usd_per_native, WAD)
 
 
 def fee_ceiling_wei(snapshot: Snapshot, rescues: Sequence[Rescue], gas: int, share_bps: int, most_wei: int) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from keeper.core.data_fee import NO_DATA_FEE, DataFee
 from keeper.core.plan import Lane
 
 BUMP = Fraction(9, 8)
@@ -43,23 +44,6 @@ class TooExpensive:
 
 
 @dataclass(frozen=True, slots=True)
-class DataFee:
-    """What a rollup charges for a transaction's bytes on the chain below it; nothing on a chain that is no rollup."""
-
-    wei_per_kilobyte: int = 0
-    """Paid beside the gas (OP stack)."""
-    gas_per_kilobyte: int = 0
-    """Paid as gas of the transaction itself, which its limit has to hold (Arbitrum)."""
-
-    def wei(self, size: int) -> int:
-        """For a signed transaction of `size` bytes."""
-        return -(-self.wei_per_kilobyte * size // 1_000)
-
-    def gas(self, size: int) -> int:
-        return -(-self.gas_per_kilobyte * size // 1_000)
-
-
-@dataclass(frozen=True, slots=True)
 class Market:
     """What gas costs at the moment, wei per gas."""
 
@@ -67,7 +51,7 @@ class Market:
     """Of the next block, at most."""
     tip_routine_wei: int
     tip_critical_wei: int
-    data_fee: DataFee = DataFee()
+    data_fee: DataFee = NO_DATA_FEE
 
     def tip_wei(self, lane: Lane) -> int:
         return self.tip_critical_wei if lane is Lane.CRITICAL else self.tip_routine_wei

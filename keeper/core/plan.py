@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, IntEnum
 from typing import NamedTuple, TypeAlias
 
+from keeper.core.data_fee import NO_DATA_FEE, DataFee
 from keeper.core.snapshot import Block, SubaccountId, Token
 from keeper.core.units import Address, Wad
 from keeper.core.verdict import Blocked, Verdict
@@ -150,6 +151,8 @@ class History:
     """Per feed, measured on the journal's prices."""
     gas_price_wei: int = 0
     """What a unit of gas is expected to cost at inclusion."""
+    data_fee: DataFee = NO_DATA_FEE
+    """What a rollup charges for bytes besides."""
     protect_only: bool = False
     """The owner's pause that still lets debt-free donors give."""
     base_fee_low_wei: int = 0

@@ -33,10 +33,15 @@ def uneconomic(
     All in a batch share its fixed cost; one that is sent anyway carries its own.
     """
     is_sent_anyway = any(rescue.lane is Lane.CRITICAL for rescue in rescues)
-    fixed = 0 if is_sent_anyway else -(-economics.BATCH_GAS // max(len(rescues), 1))
+    sharing = 0 if is_sent_anyway else len(rescues)
     found: dict[SubaccountId, Uneconomic] = {}
     for rescue in rescues:
-        cost = economics.gas_cost_usd(snapshot, economics.rescue_gas(rescue) + fixed, _gas_price(snapshot, history))
+        cost = economics.gas_cost_usd(
+            snapshot,
+            history,
+            economics.rescue_gas(rescue) + _share(economics.BATCH_GAS, sharing),
+            economics.rescue_bytes(rescue) + _share(economics.BATCH_BYTES, sharing),
+        )
         benefit = _expected_loss(rescue, snapshot, policy, history, economics.DEFERRAL_SECONDS)
         if not economics.is_worth_it(rescue.lane, benefit, cost, policy.min_benefit_multiple):
             found[rescue.recipient] = Uneconomic(cost or 0, benefit or 0, policy.min_benefit_multiple)
@@ -56,7 +61,7 @@ def waiting(
     if until <= now or not rescues or any(rescue.lane is Lane.CRITICAL for rescue in rescues):
         return {}
     seconds = until - now
-    cost = economics.gas_cost_usd(snapshot, economics.BATCH_GAS, _gas_price(snapshot, history))
+    cost = economics.gas_cost_usd(snapshot, history, economics.BATCH_GAS, economics.BATCH_BYTES)
     losses = [_expected_loss(rescue, snapshot, policy, history, seconds) for rescue in rescues]
     known = [loss for loss in losses if loss is not None]
     if not cost or len(known) < len(losses):
@@ -84,5 +89,5 @@ def _expected_loss(rescue: Rescue, snapshot: Snapshot, policy: Policy, history: 
     return economics.expected_loss_usd(snapshot, recipient, rescue.effect.before, volatility.bps, seconds)
 
 
-def _gas_price(snapshot: Snapshot, history: History) -> int:
-    return max(history.gas_price_wei, snapshot.block.base_fee_wei)
+def _share(fixed: int, sharing: int) -> int:
+    return -(-fixed // sharing) if sharing else 0

@@ -131,7 +131,7 @@ class Laboratory:
         simulator = Simulator(self.session.rpc, guard, self._signer.address)
         alerts = Alerts(None, {}, metrics, config.alerts.dedupe, config.alerts.heartbeat)
         vitals = Vitals(time.monotonic, 60, 60)
-        return Keeper(self.session, simulator, dispatcher, journal, alerts, metrics, vitals)
+        return Keeper(self.session, simulator, dispatcher, self._fees, journal, alerts, metrics, vitals)
 
     async def parts(self, raw: bytes, repetitions: int) -> Parts:
         """The steps one by one, on the block's own answer and on the transaction of an earlier cycle."""

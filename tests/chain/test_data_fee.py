@@ -11,7 +11,7 @@ from keeper.chain.data_fee import (
     read_data_fee,
 )
 from keeper.chain.fees import FeeOracle
-from keeper.core.fees import DataFee
+from keeper.core.data_fee import DataFee
 from keeper.core.snapshot import Block
 from keeper.core.units import Address
 from keeper.errors import BadAnswer

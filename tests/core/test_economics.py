@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from keeper.core.data_fee import DataFee
 from keeper.core.economics import (
     expected_loss_usd,
     fee_ceiling_wei,
@@ -13,6 +14,7 @@ from keeper.core.economics import (
     liquidation_probability,
     loss_usd,
     pair_volatility_bps,
+    plan_bytes,
     plan_gas,
     probability_bps,
     rescue_gas,
@@ -23,6 +25,7 @@ from keeper.core.plan import History, Lane, Rescue
 from keeper.core.planner import make_plan
 from keeper.core.snapshot import WHOLE, Snapshot, Strike, Subaccount
 from keeper.core.units import WAD, Address
+from keeper.protocols.guard_batch import encode_rebalance
 from tests.builders import USD, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, wad
 
 HOUR = 3600
@@ -118,9 +121,33 @@ def test_the_loss_is_the_penalty_on_the_debt_rounded_up() -> None:
 
 
 def test_gas_costs_what_the_native_coin_costs() -> None:
-    assert gas_cost_usd(a_snapshot(), 250_000, 20 * 10**9) == wad("10")
-    assert gas_cost_usd(a_snapshot(usd_per_native=None), 250_000, 20 * 10**9) is None
-    assert gas_cost_usd(a_snapshot(usd_per_native=1), 1, 1) == 1
+    history = History(gas_price_wei=20 * 10**9)
+    assert gas_cost_usd(a_snapshot(), history, 250_000, 800) == wad("10")
+    assert gas_cost_usd(a_snapshot(usd_per_native=None), history, 250_000, 800) is None
+    assert gas_cost_usd(a_snapshot(usd_per_native=1, base_fee_wei=1), History(), 1, 800) == 1
+
+
+@pytest.mark.parametrize(
+    ("data_fee", "dollars"),
+    [
+        (DataFee(wei_per_kilobyte=10**15), "11.6"),  # 0.0008 ETH for the bytes
+        (DataFee(gas_per_kilobyte=125_000), "14"),  # 100,000 gas for them
+        (DataFee(wei_per_kilobyte=10**15, gas_per_kilobyte=125_000), "15.6"),
+    ],
+    ids=["OP stack", "Arbitrum", "both"],
+)
+def test_what_a_rollup_charges_for_bytes_is_part_of_the_cost(data_fee: DataFee, dollars: str) -> None:
+    history = History(gas_price_wei=20 * 10**9, data_fee=data_fee)
+    assert gas_cost_usd(a_snapshot(), history, 250_000, 800) == wad(dollars)
+
+
+def test_a_transactions_size_is_that_of_its_words() -> None:
+    snapshot, one = rescued(a_wallet())
+    _, two = rescued(a_wallet("0.5"), a_subaccount("d", weth="1"))
+    assert (plan_bytes([]), plan_bytes([one]), plan_bytes([one, two])) == (0, 604, 1_116)
+    plan = make_plan(snapshot, a_policy(*snapshot.subaccounts), History())
+    assert plan.rescues == (one,)
+    assert len(encode_rebalance(plan, snapshot, bytes(32), 0, [600_000])) + 120 == 604
 
 
 def test_the_expected_loss_is_chance_times_loss() -> None:

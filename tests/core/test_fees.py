@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from keeper.core.data_fee import DataFee
 from keeper.core.fees import (
     Budget,
-    DataFee,
     Fees,
     Lately,
     Market,

@@ -3,6 +3,7 @@
 import pytest
 
 from keeper.core import verdict
+from keeper.core.data_fee import NO_DATA_FEE, DataFee
 from keeper.core.plan import History, Plan
 from keeper.core.planner import make_plan
 from keeper.core.snapshot import Subaccount, SubaccountId
@@ -12,9 +13,11 @@ A, B = SubaccountId("morpho", "a"), SubaccountId("morpho", "b")
 GWEI = 10**9
 
 
-def plan_for(*book: Subaccount, gwei: int = 100, timestamp: int = NOON, since: int | None = None) -> Plan:
+def plan_for(
+    *book: Subaccount, gwei: int = 100, timestamp: int = NOON, since: int | None = None, data_fee: DataFee = NO_DATA_FEE
+) -> Plan:
     """At 100 gwei a batch's own 30,000 gas cost 6 USD."""
-    history = History(gas_price_wei=gwei * GWEI, waiting_since={} if since is None else {A: since})
+    history = History(gas_price_wei=gwei * GWEI, waiting_since={} if since is None else {A: since}, data_fee=data_fee)
     return make_plan(a_snapshot(*book, timestamp=timestamp), a_policy(*book), history)
 
 
@@ -72,3 +75,15 @@ def test_rescues_in_one_batch_share_its_own_cost() -> None:
     costs = [found.cost_usd for found in alone.verdicts.values() if isinstance(found, verdict.Uneconomic)]
     shared = [found.cost_usd for found in together.verdicts.values() if isinstance(found, verdict.Uneconomic)]
     assert (costs, shared) == ([76 * 10**16], [68 * 10**16] * 3)
+
+
+def test_the_bytes_of_a_rescue_have_to_pay_on_a_rollup() -> None:
+    """604 bytes at 0.001 ETH a kilobyte are 1.208 USD on top of what gas costs."""
+    book = (a_subaccount("a", weth="0.85", health="1.12"), a_wallet("1000"))
+    costs = [
+        found.cost_usd
+        for data_fee in (NO_DATA_FEE, DataFee(wei_per_kilobyte=10**15))
+        for found in plan_for(*book, gwei=2, data_fee=data_fee).verdicts.values()
+        if isinstance(found, verdict.Uneconomic)
+    ]
+    assert costs == [76 * 10**16, 76 * 10**16 + 1_208 * 10**15]

@@ -10,7 +10,7 @@ from keeper.chain.data_fee import GAS_PRICE_ORACLE, Rollup, find_rollup, read_da
 from keeper.chain.pace import Limits
 from keeper.chain.pool import open_pool
 from keeper.chain.rpc import Rpc
-from keeper.core.fees import DataFee
+from keeper.core.data_fee import DataFee
 from scripts.localchain.abi import artefact, decode_words, encode_call, selector
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.node import Node
