@@ -100,11 +100,20 @@ async def test_a_rescue_is_charged_less_than_was_reckoned(op_chain: Devnet, rpc:
     assert 0 < charged_wei < (await data_fee(rpc)).wei(len(raw))
 
 
-def test_what_the_bytes_cost_counts_against_the_days_budget(op_chain: Devnet) -> None:
-    # A kilobyte of calldata for most of an ETH, and gas for next to nothing.
+def test_a_rescue_whose_bytes_cost_more_than_it_saves_is_left(op_chain: Devnet) -> None:
+    # 1.32 ETH for a kilobyte, and gas for next to nothing.
     set_l1_fees(op_chain.node, base_fee_wei=10**6 * GWEI, blob_base_fee_wei=10**6 * GWEI)
     op_chain.chain.set_price("WETH", "-8%")
     ran = keeper_process("run --once", config=op_chain.config)
+    assert ran.code == 0, ran.err
+    assert "uneconomic: costs $" in ran.out
+
+
+def test_what_the_bytes_cost_counts_against_the_days_budget(op_chain: Devnet) -> None:
+    # Twice as much, and whoever is critical is rescued whatever it costs, within the budget.
+    set_l1_fees(op_chain.node, base_fee_wei=2 * 10**6 * GWEI, blob_base_fee_wei=2 * 10**6 * GWEI)
+    op_chain.chain.set_price("WETH", "-13%")
+    ran = keeper_process("run --once", config=op_chain.config)
     assert ran.code == 1
     assert "refused: it would cost up to" in ran.out
-    assert ran.out.endswith("without the emergency reserve; raise [fees] daily_budget.\n")
+    assert ran.out.endswith("raise [fees] daily_budget.\n")
