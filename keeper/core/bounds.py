@@ -154,7 +154,11 @@ class GasBound:
             if each.gas > self._cheap:
                 self._helpers[token] = self._helpers.get(token, 0) + 1
                 self._help[token] = self._help.get(token, 0) + each.left
-        wallets = {(arc.number, arc.token): arc.room for arc in arcs if arc.gas == self._cheap}
+        wallets: dict[tuple[int, int], int] = {}
+        for arc in arcs:
+            if arc.gas == self._cheap:
+                spot = arc.number, arc.token
+                wallets[spot] = max(wallets.get(spot, 0), arc.room)
         self._wallets: dict[int, int] = {}
         """What is left where transfers are cheap, by token."""
         for (_, token), room in wallets.items():
@@ -184,13 +188,32 @@ class GasBound:
 
     def least_from(self, place: int) -> int:
         gas = self._after[place] + self._emptied_gas
-        for token, sums in self._sums[place].items():
-            left = self._wallets[token]
-            fitting = bisect_right(sums, left)
-            if token in self._helpers:
-                fitting = min(fitting + self._helpers[token], bisect_right(sums, left + self._help[token]))
-            gas += max(len(sums) - fitting, 0) * self._dearer
+        self._unserved = {
+            token: _unserved(sums, self._wallets[token], self._helpers.get(token, 0), self._help.get(token, 0))
+            for token, sums in self._sums[place].items()
+        }
+        for unserved in self._unserved.values():
+            gas += self._dearer * unserved
         return gas
+
+    def change(self, place: int, arc: Arc, amount: int) -> int:
+        """By how much more that is, the last that was asked for, once an arc brings something."""
+        token, change = arc.token, 0
+        helpers, help_ = self._helpers.get(token, 0), self._help.get(token, 0)
+        is_cheap = arc.gas == self._cheap
+        emptied = self._emptied.get((arc.number, token))
+        if emptied is not None:
+            is_gone = self._prices.is_nothing(arc.pool, emptied.left - amount)
+            if not is_cheap:
+                help_ -= amount
+                helpers -= is_gone
+            if is_gone:
+                change -= emptied.gas
+        if token in self._unserved:
+            left = self._wallets[token] - amount if is_cheap else self._wallets[token]
+            unserved = _unserved(self._sums[place][token], left, helpers, help_)
+            change += self._dearer * (unserved - self._unserved[token])
+        return change
 
     def concerns(self, arc: Arc) -> bool:
         """Whether the bound changes when an arc brings something."""
@@ -228,6 +251,14 @@ class GasBound:
             if was_gone:
                 self._emptied_gas += before.gas
             self._emptied[spot] = before
+
+
+def _unserved(sums: Sequence[int], left: int, helpers: int, help_: int) -> int:
+    """How many demands, whose sums these are, get no cheap transfer; `helpers`: donors emptied for one beside it."""
+    fitting = bisect_right(sums, left)
+    if helpers:
+        fitting = min(fitting + helpers, bisect_right(sums, left + help_))
+    return max(len(sums) - fitting, 0)
 
 
 def _to_be_emptied(arcs: Sequence[Arc], prices: Prices) -> dict[tuple[int, int], Emptied]:

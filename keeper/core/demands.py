@@ -34,14 +34,6 @@ class Cost(NamedTuple):
     """All of it, in steps."""
 
 
-class Spent(NamedTuple):
-    """A cost that still grows: capital in UNIT times WAD, so that nothing is rounded on the way."""
-
-    indebted: int = 0
-    gas: int = 0
-    capital: int = 0
-
-
 @dataclass(frozen=True, slots=True)
 class Served:
     """A rescue whose sources may still change."""
@@ -77,6 +69,10 @@ class Arc:
     way: Way
     token: int
     """The number of its token, among all."""
+    kind: int
+    """The number of its way: twice the token's, and one more for a repayment."""
+    limit_raw: int
+    """What may arrive on its way."""
     pool: int
     """Donors whose amounts are alike: twice the token, and one more if they are counted as donors with debt."""
     keep: Keep
@@ -98,6 +94,17 @@ class Arc:
 
     def share(self, amount_raw: int) -> int:
         return amount_raw * UNIT // self.full_raw
+
+
+class Spent(NamedTuple):
+    """A cost that still grows: capital in UNIT times WAD, so that nothing is rounded on the way."""
+
+    indebted: int = 0
+    gas: int = 0
+    capital: int = 0
+
+    def by(self, arc: Arc, share: int) -> "Spent":
+        return Spent(self.indebted + share * arc.indebted, self.gas + arc.gas, self.capital + share * arc.capital)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +173,23 @@ def demands_of(
                 number, kind = numbers.setdefault(donor.id, len(numbers)), tokens.setdefault(token, len(tokens))
                 room = min(room, limits[way], book.cap(token))
                 pool = 2 * kind + (indebted > 0)
-                arcs.append(Arc(donor, number, way, kind, pool, keep, gas, full, capital, indebted, room))
+                arcs.append(
+                    Arc(
+                        donor,
+                        number,
+                        way,
+                        kind,
+                        2 * kind + way.is_repayment,
+                        limits[way],
+                        pool,
+                        keep,
+                        gas,
+                        full,
+                        capital,
+                        indebted,
+                        room,
+                    )
+                )
         arcs.sort(key=lambda arc: (arc.indebted > 0, arc.donor.id))
         found.append(Demand(place, served.stage, tuple(arcs), limits))
 

@@ -3,68 +3,55 @@ rest.
 
 Such are the corners of the problem: its transfers are a forest, and in every tree at most one donor is not emptied.
 What is placed next is what the bounds (`keeper.core.bounds`) say may cost least; what they say cannot cost less than
-the best that is known is not tried. A corner is found only in an order in which a donor's last demand comes last, so
-that several orders are gone through. All is counted, nothing is timed; all amounts are integers that the exact
-arithmetic allowed.
+the best that is known is not tried. A corner is found only in an order in which a donor's last demand comes last.
+
+All demands are placed first, in two orders. Where the bounds leave hope for less, a few are then placed anew beside
+the best that is known of all others: one that takes more than it would alone, with those that stand in its way; and
+what the lot says, a few or all of them. All is counted, nothing is timed.
 """
 
-import itertools
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from keeper.core.book import Book, Keep
+from keeper.core.book import Book, Way
 from keeper.core.bounds import SCALE_BITS, Emptied, GasBound, best_prices, no_prices
-from keeper.core.demands import CAPITAL_STEP, UNIT, Arc, Cost, Demand, Spent, spare_of
-from keeper.core.plan import Stage
+from keeper.core.demands import CAPITAL_STEP, UNIT, Arc, Cost, Demand, Spent
+from keeper.core.snapshot import SubaccountId
 from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX
-from keeper.core.units import WAD, Wad
+from keeper.core.supply import Drawn, Supply
+from keeper.core.units import Wad
 
-NODES_MAX = 100
-"""How often a demand, or what is left of it, may be looked at in one order; more where there are fewer orders."""
-NODES_IN_ALL_MAX = 10_000
-"""In all orders, about."""
-LOTS_MAX = 100
-"""How many orders are drawn by lot in a search for sources of less cost."""
-FEW_ORDERS = 3
-"""In how many where only less capital is possible, and where donors are to be left better off."""
-HOPELESS_AFTER = 8
-"""In how many there must be any sources at all for the search to go on."""
+NODES_OF_ALL = 900
+"""How often a demand, or what is left of it, may be looked at while all are placed, times how many they are."""
+NODES_OF_FEW = 40
+"""How often while a few are."""
+NODES_MIN = 20
+"""For so many an attempt counts at least."""
+NODES_MAX = 12_000
+"""About how many there may be in a whole search,"""
+NODES_BY_SIZE = 480_000_000
+"""and what they may be times the square of demands times donors: with more of them each takes longer, and what is not
+found makes less of a difference."""
+EXHAUSTED = 8
+"""Where both first orders hold nothing more, such a part of it."""
+ORDERS = 2
+FEW = 5
+LOTS_MAX = 1_000
 PRIME, ROOT = 65_537, 75
-"""A prime and one of its primitive roots, whose powers are the lots that decide about the order of demands."""
+"""A prime and one of its primitive roots, whose powers are the lots."""
 
 _STEP = CAPITAL_STEP * UNIT
 """In the units of `Spent`."""
 
+Given = tuple[SubaccountId, Way, int]
+"""Who gives, on which way, and how much."""
+
 Placed = tuple[Demand, Arc, int]
 """How much an arc brings to a demand."""
 
-
-class _Drawn(NamedTuple):
-    """What is taken from a donor with debt so far, and what those that it gives to demand of it, by stage."""
-
-    keeps: Mapping[Stage, Keep]
-    amounts: Mapping[tuple[Stage, int], int]
-
-    def used(self, token: int, stage: Stage) -> int:
-        """What counts at a stage's limit: normal rescues come first, and what last stands take is no matter to them."""
-        normal = self.amounts.get((Stage.NORMAL, token), 0)
-        return normal if stage is Stage.NORMAL else normal + self.amounts.get((Stage.LAST_STAND, token), 0)
-
-    def keep(self, stage: Stage, keep: Keep) -> Keep:
-        """What it must be left with once it is asked for one more."""
-        known = self.keeps.get(stage, keep)
-        return Keep(max(known.health, keep.health), max(known.health_after_shock, keep.health_after_shock))
-
-    def by(self, stage: Stage, arc: Arc, amount: int) -> "_Drawn":
-        spot = (stage, arc.token)
-        keeps = {**self.keeps, stage: self.keep(stage, arc.keep)}
-        return _Drawn(keeps, {**self.amounts, spot: self.amounts.get(spot, 0) + amount})
-
-
-_UNDRAWN = _Drawn({}, {})
-
+_Put = tuple[int, int, int, int]
+"""Demand, arc, amount, share."""
 
 _Choice = tuple[tuple[int, int, int], bool, int, int, int, int]
 """How to go on, in the order in which it is tried: what it costs at least; whether the donor gives all that it has and
@@ -75,47 +62,53 @@ class _Undo(NamedTuple):
     """What there was before something was put."""
 
     emptied: Emptied | None
-    drawn: _Drawn | None
-    taken: int | None
+    drawn: Drawn | None
 
 
 class Search:
-    """Sources for demands; `worth`: what the incoming ones cost."""
+    """Sources for demands; `incoming`: those that there are, by rescue, `worth`: what they cost."""
 
-    def __init__(self, book: Book, demands: Sequence[Demand], worth: Spent):
+    def __init__(self, book: Book, demands: Sequence[Demand], incoming: Sequence[Sequence[Given]], worth: Spent):
         is_counted = worth.indebted >= _STEP
         if not is_counted:
             demands = [replace(each, arcs=tuple(arc for arc in each.arcs if not arc.indebted)) for each in demands]
-        tokens = {arc.token: arc.way.token.address for demand in demands for arc in demand.arcs}
-        self._book = book
         self._demands = demands
-        self._tokens = tokens
-        self._caps = {number: book.cap(token) for number, token in tokens.items()}
-        """What may still move of each token."""
+        self._supply = Supply(book, demands)
         self._is_possible = bool(demands) and all(demand.arcs for demand in demands)
-        self._prices = best_prices(demands, self._caps) if is_counted and self._is_possible else no_prices(demands)
+        is_counted = is_counted and self._is_possible
+        self._prices = best_prices(demands, self._supply.caps) if is_counted else no_prices(demands)
         self._zero = self._prices.bound - _STEP // 2
-        self._spares: dict[tuple[int, int, Keep], int] = {}
-        self._falls: dict[tuple[int, int], tuple[int, int, int]] = {}
-        self._nodes_max = max(NODES_MAX, NODES_IN_ALL_MAX // min(math.factorial(len(demands)), LOTS_MAX))
-        self._best_order = tuple(range(len(demands)))
-        self._has_sources = False
-        self._capital = [min((arc.capital for arc in demand.arcs), default=0) for demand in demands]
+        self._least_capital = [min((arc.capital for arc in demand.arcs), default=0) for demand in demands]
+        self._least_gas = [min((arc.gas for arc in demand.arcs), default=0) for demand in demands]
+        self._best: Sequence[_Put] = []
         # What is placed so far.
-        self._taken: dict[tuple[int, int], int] = {}
-        """From debt-free donors, by token."""
-        self._drawn: dict[int, _Drawn] = {}
-        self._touched: dict[int, int] = {}
-        """How many amounts were taken from a donor."""
-        self._arrived: dict[tuple[int, int, bool], int] = {}
         self._counts = [0] * len(demands)
-        self._placed: list[tuple[int, int, int]] = []
-        """Demand, arc, amount."""
-        self._supply = {pool: supply for pool, (_, supply) in self._prices.free.items()}
+        self._placed: list[_Put] = []
+        self._wanted = {pool: supply for pool, (_, supply) in self._prices.free.items()}
         """What is left in debt-free pools of which nothing may be left."""
+        self._price = {pool: UNIT * price >> SCALE_BITS for pool, (price, _) in self._prices.free.items()}
         if self._is_possible:
             self._bound = GasBound(demands, self._prices)
-            self._set_order(self._best_order)
+            self._is_watched = [[self._bound.concerns(arc) for arc in demand.arcs] for demand in demands]
+            self._best = self._as_put(incoming)
+            donors = {arc.number for demand in demands for arc in demand.arcs}
+            self._nodes_max = min(NODES_MAX, NODES_BY_SIZE // (len(donors) * len(demands)) ** 2)
+
+    def _as_put(self, incoming: Sequence[Sequence[Given]]) -> list[_Put]:
+        """Nothing when a donor gives that is not asked here."""
+        puts: list[_Put] = []
+        for number, demand in enumerate(self._demands):
+            spots = {(arc.donor.id, arc.way): at for at, arc in enumerate(demand.arcs)}
+            given = incoming[demand.rescue]
+            if any((donor, way) not in spots for donor, way, _ in given):
+                return []
+            rest = UNIT
+            for donor, way, amount in given:
+                at = spots[donor, way]
+                share = rest if (donor, way, amount) == given[-1] else min(demand.arcs[at].share(amount), rest)
+                puts.append((number, at, amount, share))
+                rest -= share
+        return puts
 
     def cost(self, spent: Spent) -> Cost:
         """In steps, rounded so that what is within half a step of the bound is no more than it."""
@@ -132,83 +125,100 @@ class Search:
     def _searched(self, limit: Cost, bar: Wad) -> tuple[list[Placed], Cost] | None:
         if not self._is_possible:
             return None
-        self._start(limit, bar, is_first_enough=bar > 0)
-        bound = Cost(0, self._bound.least_from(0), sum(self._capital) // CAPITAL_STEP)
-        for number, order in enumerate(self._orders()):
-            if bound >= self._limit or (number >= FEW_ORDERS and (bar or bound[:2] >= self._limit[:2])):
+        self._rooms = [self._supply.rooms(demand, bar) for demand in self._demands]
+        self._limit, self._is_first_enough, self._is_found = limit, bar > 0, False
+        numbers = range(len(self._demands))
+        self._set_order(numbers)
+        least = Cost(0, self._bound.least_from(0), sum(self._least_capital) // CAPITAL_STEP)
+        nodes_left = self._nodes_max
+        is_cut = False
+        for number, few in enumerate(self._attempts(numbers)):
+            # Where capital alone may still be less, or a donor be left better off, it is not worth a long search.
+            is_refinement = self._is_first_enough or least[:2] >= self._limit[:2]
+            is_enough = least >= self._limit or (self._is_first_enough and self._is_found)
+            if is_enough or nodes_left <= 0 or (is_refinement and number >= ORDERS):
                 break
-            if number == HOPELESS_AFTER and not self._has_any():
-                break
-            self._go_through(order)
-        return None if self._found is None else (self._found, self._limit)
+            used = self._go_through(few, NODES_OF_FEW if len(few) < len(numbers) else NODES_OF_ALL // len(few))
+            nodes_left -= max(used, NODES_MIN)
+            is_cut |= self._nodes_left < 0
+            if number == ORDERS - 1 and not is_cut:
+                nodes_left //= EXHAUSTED
+        if not self._is_found:
+            return None
+        return [
+            (self._demands[number], self._demands[number].arcs[at], amount) for number, at, amount, _ in self._best
+        ], self._limit
 
-    def _has_any(self) -> bool:
-        """Whether there seem to be any sources, whatever they cost."""
-        if self._has_sources:
-            return True
-        limit = self._limit
-        self._start(Cost(UNIT), 0, is_first_enough=True)
-        for order in itertools.islice(self._orders(), HOPELESS_AFTER):
-            self._go_through(order)
-        self._start(limit, 0, is_first_enough=False)
-        return self._has_sources
+    # What to try ------------------------------------------------------------------------------------------------------
 
-    def _start(self, limit: Cost, bar: Wad, *, is_first_enough: bool) -> None:
-        """`bar`: the health after its shock that is left to every donor with debt."""
-        if bar:
-            self._spares = {}
-        self._bar = bar
-        self._rooms = [
-            [min(arc.room, self._above_bar(arc, arc.token)) if bar else arc.room for arc in demand.arcs]
-            for demand in self._demands
-        ]
-        self._limit = limit
-        self._is_first_enough = is_first_enough
-        self._found: list[Placed] | None = None
+    def _attempts(self, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+        """Which demands to place anew, in their order."""
+        yield numbers
+        yield numbers[::-1]
+        known = None
+        for lot in self._by_lot(numbers):
+            while known is not self._best:
+                known = self._best
+                for few in self._in_each_others_way(known):
+                    yield few
+                    if known is not self._best:
+                        break
+            yield lot
 
-    def _go_through(self, order: tuple[int, ...]) -> None:
-        if not (self._is_first_enough and self._found):
-            self._set_order(order)
-            self._nodes = 0
-            self._place(0, UNIT, Spent(), self._prices.bound, 0)
+    def _in_each_others_way(self, puts: Sequence[_Put]) -> Iterator[Sequence[int]]:
+        """One that takes more gas than it would alone, those first that do most, and the smallest of those that take
+        from a donor that would be cheaper for it."""
+        takers: dict[int, set[int]] = {}
+        gas = [0] * len(self._demands)
+        for number, at, _, _ in puts:
+            arc = self._demands[number].arcs[at]
+            takers.setdefault(arc.number, set()).add(number)
+            gas[number] += arc.gas
+        excess = [taken - least for taken, least in zip(gas, self._least_gas, strict=True)]
+        for number in sorted(range(len(gas)), key=lambda number: -excess[number]):
+            for arc in self._demands[number].arcs:
+                if excess[number] > 0 and arc.gas < gas[number]:
+                    others = sorted(takers.get(arc.number, set()) - {number})[1 - FEW :]
+                    yield sorted([number, *others])
 
-    # Orders -----------------------------------------------------------------------------------------------------------
-
-    def _orders(self) -> Iterator[tuple[int, ...]]:
-        """The best known, the smallest first, the largest first with some put off, and some by lot; each once."""
-        numbers = tuple(range(len(self._demands)))
-        put_off = (numbers[start:] + numbers[:start] for start in range(1, len(numbers) - 1))
-        known = set[tuple[int, ...]]()
-        for order in itertools.chain([self._best_order, numbers[::-1]], put_off, self._by_lot(numbers)):
-            if order not in known:
-                known.add(order)
-                yield order
-
-    def _by_lot(self, numbers: Sequence[int]) -> Iterator[tuple[int, ...]]:
-        """By turns any order, and the best known with one demand moved."""
+    def _by_lot(self, numbers: Sequence[int]) -> Iterator[Sequence[int]]:
         lot = 1
-        for _ in range(LOTS_MAX // 2):
+        for turn in range(LOTS_MAX):
             lots = [lot := lot * ROOT % PRIME for _ in numbers]
-            yield tuple(sorted(numbers, key=lots.__getitem__))
-            best = list(self._best_order)
-            moved = best.pop(lots[0] % len(numbers))
-            best.insert(lots[-1] % len(numbers), moved)
-            yield tuple(best)
+            order = sorted(numbers, key=lots.__getitem__)
+            yield order[:FEW] if turn % 3 and self._best else order
 
-    def _set_order(self, order: tuple[int, ...]) -> None:
+    def _go_through(self, few: Sequence[int], nodes_max: int) -> int:
+        """Places these demands in this order, beside the best that is known of all others; how many nodes that took."""
+        kept = [put for put in self._best if put[0] not in few] if len(few) < len(self._demands) else []
+        spent, charged = Spent(), self._prices.bound
+        undo: list[_Undo] = []
+        for put in kept:
+            number, at, _, share = put
+            spent = spent.by(self._demands[number].arcs[at], share)
+            charged += share * self._prices.charges[number][at]
+            undo.append(self._put(put))
+        self._set_order(few)
+        self._nodes_left = nodes_max
+        self._place(0, UNIT, spent, charged, 0)
+        while undo:
+            self._take_back(undo.pop())
+        return nodes_max - self._nodes_left
+
+    def _set_order(self, order: Sequence[int]) -> None:
         """Sums, from the last demand to the first, what all from there on take."""
         self._order = order
         self._bound.set_order(order)
         self._capital_after = [0]
-        self._wanted_after: list[dict[int, int]] = [dict.fromkeys(self._supply, 0)]
+        self._wanted_after: list[dict[int, int]] = [dict.fromkeys(self._wanted, 0)]
         """Of the pools of which nothing may be left."""
         self._fulls: list[dict[int, int]] = []
         for number in reversed(order):
-            full = {arc.pool: arc.full_raw for arc in self._demands[number].arcs if arc.pool in self._supply}
+            full = {arc.pool: arc.full_raw for arc in self._demands[number].arcs if arc.pool in self._wanted}
             wanted = self._wanted_after[-1]
             self._fulls.append(full)
             self._wanted_after.append({pool: amount + full.get(pool, 0) for pool, amount in wanted.items()})
-            self._capital_after.append(self._capital_after[-1] + UNIT * self._capital[number])
+            self._capital_after.append(self._capital_after[-1] + UNIT * self._least_capital[number])
         for sums in (self._capital_after, self._wanted_after, self._fulls):
             sums.reverse()
 
@@ -222,182 +232,120 @@ class Search:
         if rest == 0:
             place, rest, first = place + 1, UNIT, 0
         if place == len(self._order):
-            self._has_sources = True
             cost = self.cost(spent)
             if cost < self._limit:
-                self._found = [
-                    (self._demands[number], self._demands[number].arcs[at], amount)
-                    for number, at, amount in self._placed
-                ]
-                self._limit, self._best_order = cost, self._order
+                self._best, self._limit, self._is_found = list(self._placed), cost, True
             return
         number = self._order[place]
-        self._nodes += 1
+        self._nodes_left -= 1
+        arcs, charges = self._demands[number].arcs, self._prices.charges[number]
         for least, _, _, at, share, amount in self._next(place, rest, spent, charged, first):
-            if self._nodes > self._nodes_max or least >= self._limit or (self._is_first_enough and self._found):
+            if self._nodes_left < 0 or least >= self._limit or (self._is_first_enough and self._is_found):
                 return
-            arc = self._demands[number].arcs[at]
-            more = Spent(
-                spent.indebted + share * arc.indebted, spent.gas + arc.gas, spent.capital + share * arc.capital
-            )
-            undo = self._put(number, at, amount)
-            self._place(place, rest - share, more, charged + share * self._prices.charges[number][at], at + 1)
+            arc = arcs[at]
+            more = spent.by(arc, share)
+            undo = self._put((number, at, amount, share))
+            self._place(place, rest - share, more, charged + share * charges[at], at + 1)
             self._take_back(undo)
 
     def _next(self, place: int, rest: int, spent: Spent, charged: int, first: int) -> list[_Choice]:
         """What may be placed next and cost less than the limit."""
         number, after = self._order[place], place + 1
-        demand, charges = self._demands[number], self._prices.charges[number]
-        before = self._placed[len(self._placed) - self._counts[number] :] if rest < UNIT else ()
-        if len(before) == TRANSFERS_PER_RESCUE_MAX:
-            return []
-        ways = {demand.arcs[at].way for _, at, _ in before}
-        least_gas = min(arc.gas for arc in demand.arcs)
-        gas_after = spent.gas + self._bound.least_from(after)
+        demand, supply, bound = self._demands[number], self._supply, self._bound
+        touched, caps = supply.touched, supply.caps
+        is_begun = rest < UNIT
+        arrived = dict[int, int]()
+        if is_begun:
+            before = self._placed[-self._counts[number] :]
+            if len(before) == TRANSFERS_PER_RESCUE_MAX:
+                return []
+            for _, at, amount, _ in before:
+                kind = demand.arcs[at].kind
+                arrived[kind] = arrived.get(kind, 0) + amount
+        gas_after = spent.gas + bound.least_from(after)
+        gas_with_more = gas_after + self._least_gas[number]
         capital_after = spent.capital + self._capital_after[after]
+        capital_least = self._least_capital[number]
+        charged -= self._zero
         over = self._left_over(place)
-        indebted_max, limit = self._limit.indebted, self._limit
+        wasted = sum(raw * price for _, raw, price, _ in over)
+        limit = self._limit
+        indebted_max, gas_max, _ = limit
         choices: list[_Choice] = []
-        for at, (arc, charge) in enumerate(zip(demand.arcs, charges, strict=True)):
-            room = self._rooms[number][at]
-            if len(demand.limits) > 1 or arc.number in self._touched or self._caps[arc.token] < room:
-                room = self._room(number, arc, room)
-            amount = arc.full_raw if rest == UNIT else arc.amount(rest, is_mixed=not ways <= {arc.way})
+        for at, (arc, alone, charge, is_watched) in enumerate(
+            zip(demand.arcs, self._rooms[number], self._prices.charges[number], self._is_watched[number], strict=True)
+        ):
+            room = supply.room(demand, arc, alone) if arc.number in touched else alone
+            amount = arc.full_raw
+            if is_begun:
+                kind = arc.kind
+                if kind in arrived:
+                    room = min(room, arc.limit_raw - arrived[kind])
+                amount = arc.amount(rest, is_mixed=len(arrived) > 1 or kind not in arrived)
+            if caps[arc.token] < room:
+                room = caps[arc.token]
             is_emptied = room < amount
-            share = rest
             if is_emptied:
                 if at < first or room <= 0:
                     continue
-                amount, share = room, min(arc.share(room), rest)
+                amount, share = room, min(room * UNIT // arc.full_raw, rest)
                 if not share:
                     continue
+                gas = arc.gas + gas_with_more
+            else:
+                share = rest
+                gas = arc.gas + gas_after
+            if is_watched:
+                gas += bound.change(after, arc, amount)
             left = rest - share
             total = charged + share * charge
             if over:
-                total += self._wasted(place, over, arc, amount, left)
-            indebted = max((total - self._zero) // _STEP, 0)
-            if indebted > indebted_max:
+                total += self._wasted(over, arc.pool, amount, left) if left or arc.pool in self._wanted else wasted
+            indebted = total // _STEP if total > 0 else 0
+            if indebted > indebted_max or (gas > gas_max and indebted == indebted_max):
                 continue
-            gas = arc.gas + (least_gas if is_emptied else 0)
-            if self._bound.concerns(arc):
-                drawn = self._bound.draw(arc, amount)
-                gas += spent.gas + self._bound.least_from(after)
-                self._bound.undo(arc, amount, drawn)
-            else:
-                gas += gas_after
-            capital = capital_after + share * arc.capital + left * self._capital[number]
+            capital = capital_after + share * arc.capital + left * capital_least
             least = (indebted, gas, capital // _STEP)
             if least < limit:
                 choices.append((least, is_emptied, -room if is_emptied else room, at, share, amount))
         choices.sort()
         return choices
 
-    def _left_over(self, place: int) -> list[tuple[int, int]]:
-        """What no demand after this one can take of pools of which nothing may be left."""
-        wanted = self._wanted_after[place + 1]
-        return [(pool, left - wanted[pool]) for pool, left in self._supply.items() if left > wanted[pool]]
+    def _left_over(self, place: int) -> list[tuple[int, int, int, int]]:
+        """What no demand after this one can take of pools of which nothing may be left: pool, raw units, the price of
+        one, and what all of this demand takes."""
+        wanted, fulls = self._wanted_after[place + 1], self._fulls[place]
+        return [
+            (pool, left - wanted[pool], self._price[pool], fulls.get(pool, 0))
+            for pool, left in self._wanted.items()
+            if left > wanted[pool]
+        ]
 
-    def _wasted(self, place: int, over: Sequence[tuple[int, int]], arc: Arc, amount: int, left: int) -> int:
+    def _wasted(self, over: Sequence[tuple[int, int, int, int]], taken: int, amount: int, left: int) -> int:
         """What it costs that nobody takes that: neither this arc, nor others for what is left of its demand."""
         wasted = 0
-        for pool, raw in over:
-            by_others = left * self._fulls[place].get(pool, 0) // UNIT
-            unused = raw - by_others - (amount if pool == arc.pool else 0)
+        for pool, raw, price, full in over:
+            unused = raw - left * full // UNIT - (amount if pool == taken else 0)
             if unused > 0:
-                wasted += UNIT * (unused * self._prices.free[pool][0] >> SCALE_BITS)
+                wasted += unused * price
         return wasted
 
-    # What is left -----------------------------------------------------------------------------------------------------
-
-    def _room(self, number: int, arc: Arc, room: int) -> int:
-        """What an arc can still bring: its donor must keep all that it is asked to, and no limit is passed."""
-        demand = self._demands[number]
-        room = min(room, self._caps[arc.token])
-        if len(demand.limits) > 1:
-            room = min(room, demand.limits[arc.way] - self._arrived.get((number, arc.token, arc.way.is_repayment), 0))
-        if not arc.donor.has_debt:
-            taken = self._taken.get((arc.number, arc.token))
-            return room if taken is None else min(room, self._spare(arc, arc.token, arc.keep) - taken)
-        drawn = self._drawn.get(arc.number)
-        if drawn is None:
-            return room
-        keep = drawn.keep(demand.stage, arc.keep)
-        if demand.stage is Stage.NORMAL:
-            room = min(room, self._within(arc, drawn, Stage.NORMAL, keep))
-        last = keep if demand.stage is Stage.LAST_STAND else drawn.keeps.get(Stage.LAST_STAND)
-        return room if last is None else min(room, self._within(arc, drawn, Stage.LAST_STAND, last))
-
-    def _within(self, arc: Arc, drawn: _Drawn, stage: Stage, keep: Keep) -> int:
-        """What a stage's limit leaves of a token. On straight lines: what other tokens took of the margin is gone."""
-        spare = self._spare(arc, arc.token, keep)
-        left = spare - drawn.used(arc.token, stage)
-        for token in {token for _, token in drawn.amounts if token != arc.token}:
-            left -= -(-spare * drawn.used(token, stage) // max(self._spare(arc, token, keep), 1))
-        return left
-
-    def _spare(self, arc: Arc, token: int, keep: Keep) -> int:
-        """What its donor can give of a token while it keeps what it must."""
-        key = arc.number, token, keep
-        known = self._spares.get(key)
-        if known is None:
-            known = self._spares[key] = min(
-                spare_of(self._book, arc.donor, self._tokens[token], keep), self._above_bar(arc, token)
-            )
-        return known
-
-    def _above_bar(self, arc: Arc, token: int) -> int:
-        """What it can give of a token until its health after its shock is the bar's, on a straight line."""
-        donor, address = arc.donor, self._tokens[token]
-        available = self._book.available(donor, address)
-        if not self._bar or not donor.has_debt:
-            return available
-        known = self._falls.get((arc.number, token))
-        if known is None:
-            risk = self._book.risk(donor, is_shocked=True)
-            lost = risk.collateral_value - self._book.risk(donor, address, -available, is_shocked=True).collateral_value
-            known = self._falls[arc.number, token] = risk.collateral_value, risk.debt_value, lost
-        collateral, debt, lost = known
-        above = collateral - debt * self._bar // WAD
-        return max(min(available, above * available // lost if lost else available), 0)
-
-    def _put(self, number: int, at: int, amount: int) -> _Undo:
+    def _put(self, put: _Put) -> _Undo:
+        number, at, amount, _ = put
         demand = self._demands[number]
         arc = demand.arcs[at]
-        undo = _Undo(
-            self._bound.draw(arc, amount), self._drawn.get(arc.number), self._taken.get((arc.number, arc.token))
-        )
-        self._move(number, arc, amount)
         self._counts[number] += 1
-        self._touched[arc.number] = self._touched.get(arc.number, 0) + 1
-        self._placed.append((number, at, amount))
-        if arc.donor.has_debt:
-            self._drawn[arc.number] = (undo.drawn or _UNDRAWN).by(demand.stage, arc, amount)
-        else:
-            self._taken[arc.number, arc.token] = (undo.taken or 0) + amount
-        return undo
+        self._placed.append(put)
+        if arc.pool in self._wanted:
+            self._wanted[arc.pool] -= amount
+        return _Undo(self._bound.draw(arc, amount), self._supply.take(demand, arc, amount))
 
     def _take_back(self, undo: _Undo) -> None:
         """Takes back the last that was put."""
-        number, at, amount = self._placed.pop()
+        number, at, amount, _ = self._placed.pop()
         arc = self._demands[number].arcs[at]
-        self._bound.undo(arc, amount, undo.emptied)
-        self._move(number, arc, -amount)
         self._counts[number] -= 1
-        self._touched[arc.number] -= 1
-        if not self._touched[arc.number]:
-            del self._touched[arc.number]
-        if undo.drawn is not None:
-            self._drawn[arc.number] = undo.drawn
-        else:
-            self._drawn.pop(arc.number, None)
-        if undo.taken is not None:
-            self._taken[arc.number, arc.token] = undo.taken
-        else:
-            self._taken.pop((arc.number, arc.token), None)
-
-    def _move(self, number: int, arc: Arc, amount: int) -> None:
-        into = number, arc.token, arc.way.is_repayment
-        self._arrived[into] = self._arrived.get(into, 0) + amount
-        self._caps[arc.token] -= amount
-        if arc.pool in self._supply:
-            self._supply[arc.pool] -= amount
+        if arc.pool in self._wanted:
+            self._wanted[arc.pool] += amount
+        self._bound.undo(arc, amount, undo.emptied)
+        self._supply.give_back(arc, amount, undo.drawn)

@@ -54,7 +54,8 @@ def cheapest(book: Book, rescues: Sequence[Served], least: Mapping[SubaccountId,
     demands = demands_of(book, rescues, fulls, least, order)
     indebted = frozenset(donor.id for donors in book.donors.values() for donor in donors if donor.has_debt)
     worth = spent_on(rescues, indebted, order)
-    search = Search(book, demands, worth)
+    incoming = [[(one.donor, served.way(one), one.amount_raw) for one in served.transfers] for served in rescues]
+    search = Search(book, demands, incoming, worth)
     cost = search.cost(worth)
     found = search.better(cost)
     if found is not None:

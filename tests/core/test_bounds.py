@@ -108,3 +108,10 @@ def test_what_was_drawn_and_undone_leaves_the_bound_as_it_was() -> None:
     assert bound.least_from(0) != before
     bound.undo(wallet, wallet.full_raw, drawn)
     assert bound.least_from(0) == before
+
+
+def test_a_cheap_donor_counts_with_the_most_that_it_can_bring_to_any() -> None:
+    """Another in Aave would be dearer. That the second can take no more than 0.02 does not limit what the first gets."""
+    needy = [a_subaccount("r", health="1.1"), a_subaccount("s", weth="0.1", health="1.1", receivable="0.02")]
+    found, _ = demands(needy, a_subaccount("d", health="2"), a_subaccount("e", protocol="aave", health="2"))
+    assert GasBound(found, no_prices(found)).least_from(0) == 160_000
