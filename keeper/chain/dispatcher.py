@@ -13,13 +13,12 @@ from typing import Protocol
 from keeper.chain.answers import MinedTransaction
 from keeper.chain.batch import Batch, Change, told
 from keeper.chain.fees import FeeOracle
+from keeper.chain.offering import Offered, Offering
 from keeper.chain.outlet import Outlet, Sender
-from keeper.chain.send_errors import SendError, classify_send_error
 from keeper.chain.signer import Signer, Transaction, decode_signed
 from keeper.chain.watched import IntentJournal, Mined, Watched, has_receipt, settled_first, until
-from keeper.core.data_fee import ENVELOPE_BYTES
-from keeper.core.fees import Budget, FeePolicy, Fees, expected_cost_wei, leanest_fees
-from keeper.core.intent import Attempt, Event, Intent, State
+from keeper.core.fees import Budget, FeePolicy, Fees
+from keeper.core.intent import Event, Intent, State
 from keeper.core.plan import Lane
 from keeper.core.snapshot import Block
 from keeper.core.steps import (
@@ -38,16 +37,10 @@ from keeper.core.steps import (
     reconsidered,
 )
 from keeper.core.units import Address
-from keeper.errors import ChainError, NodeRefused, SigningRefused
 from keeper.protocols.guard_batch import pause_calldata
 
-SIGNATURES_PER_STEP_MAX = 3
-"""How often fees are raised at once when a node says that they are too low; after that the next block decides."""
-BUDGET_WINDOW_SECONDS = 86_400
 BLOCKS_BETWEEN_FINAL = 8
 """How often the chain is asked what is final, while something waits for it."""
-TOO_CHEAP = (SendError.UNDERPRICED, SendError.FEE_BELOW_BASE)
-TOO_DEAR = (SendError.INSUFFICIENT_FUNDS, SendError.FEE_ABOVE_CAP)
 
 
 class TransactionNode(Sender, Protocol):
@@ -80,16 +73,14 @@ class Dispatcher:
         relay: Sender | None = None,
     ) -> None:
         self._node = node
-        self._outlet = Outlet(node, relay)
         self._signer = signer
-        self._journal = journal
         self._fees = fees
         self._policy = policy
         self._chain_id = chain_id
         self._guard = guard
-        self._budget = budget
         self._still_succeeds = still_succeeds
         self._watched = Watched(journal)
+        self._offering = Offering(Outlet(node, relay), signer, journal, self._watched, fees, policy, budget)
         self._now = 0
         """The timestamp of the newest block that was looked at."""
         self._is_start = True
@@ -104,8 +95,7 @@ class Dispatcher:
 
     def budget_left(self, block: Block) -> dict[Lane, int]:
         """What each lane may still spend today, wei."""
-        spent_wei = self._journal.spent_since(block.timestamp - BUDGET_WINDOW_SECONDS)
-        return {lane: self._budget.left_wei(lane, spent_wei) for lane in Lane}
+        return self._offering.budget_left(block)
 
     @property
     def is_stuck(self) -> bool:
@@ -257,108 +247,37 @@ class Dispatcher:
         intent = Intent(batch.plan_id, batch.lane, nonce, batch.deadline, batch.fee_ceiling_wei, floor)
         step = next_step(intent, self._view(block, {}), block.timestamp, self._policy)
         if isinstance(step, Abandon):
-            return [self._refuse(intent, step.reason, block)]
+            return [self._watched.refuse(intent, step.reason, block)]
         if not isinstance(step, Sign):
             raise ValueError(f"a new intent is signed or refused, not {step}")
         transaction = Transaction(self._chain_id, nonce, self._guard, batch.calldata, batch.gas, step.fees)
-        objection = self._objection(batch.lane, transaction, block)
+        objection = self._offering.objection(batch.lane, transaction, block)
         if objection is not None:
-            return [self._refuse(intent, objection, block)]
+            return [self._watched.refuse(intent, objection, block)]
         changes: list[Change] = []
         if replaced is not None:
             # Before the new bytes exist: a crash in between leaves nobody who resends the old ones.
             replaced = self._watched.save(replaced.replaced(batch.plan_id), block)
             changes.append(Change(replaced, f"gives its nonce {nonce} to plan {batch.plan_id}"))
-        return [*changes, *await self._sign_and_send(intent, transaction, block)]
+        return [*changes, *await self._settled(await self._offering.sign_and_send(intent, transaction, block), block)]
 
-    def _objection(self, lane: Lane, transaction: Transaction, block: Block) -> str | None:
-        """Why the day's budget does not let it be sent. The guard's own pause it always lets."""
-        if transaction.data == pause_calldata():
-            return None
-        market = self._fees.market(block)
-        size = len(transaction.data) + ENVELOPE_BYTES
-        cost_wei = expected_cost_wei(market, self._policy, transaction.fees, transaction.gas, size)
-        spent_wei = self._journal.spent_since(block.timestamp - BUDGET_WINDOW_SECONDS)
-        return self._budget.objection(lane, cost_wei, spent_wei)
+    async def _settled(self, offered: Offered, block: Block) -> list[Change]:
+        """What became of bytes, and of others with their nonce where a node finds that one wrong."""
+        return await self._resync(offered, block) if offered.has_wrong_nonce else [offered.change]
 
-    async def _sign_and_send(self, intent: Intent, transaction: Transaction, block: Block) -> list[Change]:
-        """New bytes for an intent: signed, durable, then offered; with other fees when a node finds them wrong."""
-        for _ in range(SIGNATURES_PER_STEP_MAX - 1):
-            intent, changes, error = await self._sign_and_offer(intent, transaction, block)
-            fees = self._other_fees(intent, error, block)
-            if fees is None:
-                return changes
-            transaction = replace(transaction, fees=fees)
-            if self._objection(intent.lane, transaction, block) is not None:
-                return changes
-        _, changes, _ = await self._sign_and_offer(intent, transaction, block)
-        return changes
-
-    async def _sign_and_offer(
-        self, intent: Intent, transaction: Transaction, block: Block
-    ) -> tuple[Intent, list[Change], SendError | None]:
-        try:
-            signed = await self._signer.sign(transaction)
-        except SigningRefused as refusal:
-            return intent, [self._stop(intent, Abandon(str(refusal)), block)], None
-        attempt = Attempt(signed.hash, signed.raw, transaction.nonce, transaction.fees, block.timestamp)
-        intent = self._watched.save(intent.signed(attempt), block)
-        return intent, *await self._offer(intent, block, is_new=True)
-
-    def _other_fees(self, intent: Intent, error: SendError | None, block: Block) -> Fees | None:
-        """What to sign instead of the latest bytes, which the node refused for their fees; None when nothing helps."""
-        market = self._fees.market(block)
-        if error in TOO_CHEAP:
-            fees = intent.next_fees(market, self._policy)
-            return fees if isinstance(fees, Fees) else None
-        if error in TOO_DEAR:
-            leanest = leanest_fees(market, intent.lane, self._watched.taken(intent.nonce))
-            return leanest if leanest.max_fee_wei < intent.attempts[-1].fees.max_fee_wei else None
-        return None
-
-    async def _offer(
-        self, intent: Intent, block: Block, *, is_new: bool = False
-    ) -> tuple[list[Change], SendError | None]:
-        """Hands the latest bytes to the nodes; `is_new` when none can have them yet."""
-        attempt = intent.attempts[-1]
-        try:
-            await self._outlet.offer(attempt.raw, is_private=intent.is_private(block.timestamp, self._policy))
-        except NodeRefused as refusal:
-            error = classify_send_error(refusal.reason)
-            if is_new and error in (*TOO_CHEAP, *TOO_DEAR, SendError.INVALID):
-                self._watched.was_refused(attempt.hash)
-            return await self._refused_by_node(intent, error, refusal.reason, block), error
-        except ChainError as fault:
-            # It may have arrived all the same: it stays signed, and the same bytes are offered again next block.
-            return [Change(intent, f"not known to be sent: {fault}")], None
-        sent = self._watched.save(intent.broadcast(block.timestamp), block)
-        return [Change(sent, f"sent as {attempt.hash}")], None
-
-    async def _refused_by_node(self, intent: Intent, error: SendError, reason: str, block: Block) -> list[Change]:
-        match error:
-            case SendError.ALREADY_KNOWN:
-                known = self._watched.save(intent.broadcast(block.timestamp), block)
-                return [Change(known, f"sent before as {intent.attempts[-1].hash}")]
-            case SendError.NONCE_TOO_LOW | SendError.NONCE_TOO_HIGH:
-                return await self._resync(intent, reason, block)
-            case SendError.INSUFFICIENT_FUNDS | SendError.FEE_ABOVE_CAP | SendError.INVALID:
-                return [self._stop(intent, Abandon(f"the node refuses it: {reason}"), block)]
-            case SendError.UNDERPRICED | SendError.FEE_BELOW_BASE | SendError.POOL_FULL | SendError.UNKNOWN:
-                return [Change(intent, f"not taken by the node: {reason}")]
-
-    async def _resync(self, intent: Intent, reason: str, block: Block) -> list[Change]:
+    async def _resync(self, offered: Offered, block: Block) -> list[Change]:
         """The node says that the nonce is used, by these bytes, by others of ours or by somebody else with the key; or
         that those before it are not. What is mined below it is looked at with the next block."""
         self._blocks_may_be_gone = True
         await self._count()
-        same_nonce = [each for each in self._watched if each.nonce == intent.nonce]
+        same_nonce = [each for each in self._watched if each.nonce == offered.intent.nonce]
         mined = await self._receipts(same_nonce)
         changes: list[Change] = []
         for each in settled_first(same_nonce, mined):
             step = next_step(each, self._view(block, mined), block.timestamp, self._policy)
             if isinstance(step, Abandon | Settle):
                 changes += await self._act(each, step, block, mined)
-        return changes or [Change(intent, f"waits with nonce {intent.nonce}: the node says {reason}")]
+        return changes or [offered.change]
 
     # Carrying out -----------------------------------------------------------------------------------------------------
 
@@ -368,12 +287,12 @@ class Dispatcher:
                 return []
             case Sign(fees):
                 transaction = replace(decode_signed(intent.attempts[-1].raw), fees=fees)
-                objection = self._objection(intent.lane, transaction, block)
+                objection = self._offering.objection(intent.lane, transaction, block)
                 if objection is not None:
                     return [Change(intent, f"not made dearer: {objection}")]
-                return await self._sign_and_send(intent, transaction, block)
+                return await self._settled(await self._offering.sign_and_send(intent, transaction, block), block)
             case Broadcast(raw):
-                return await self._offer_again(intent, raw, block)
+                return await self._settled(await self._offering.offer_again(intent, raw, block), block)
             case Reconsider(raw):
                 signed = decode_signed(raw)
                 succeeds = await self._still_succeeds(signed.data, signed.gas, block)
@@ -382,32 +301,13 @@ class Dispatcher:
                 if step.why is Event.LATE:
                     # Nothing took it for so long: perhaps its nonce is not what the chain waits for.
                     await self._count()
-                return [self._stop(intent, step, block)]
+                return [self._watched.stop(intent, step, block)]
             case Settle(outcome, is_final):
                 receipt, known = outcome.receipt, intent.receipt
                 settled = self._watched.save(after(intent, step), block)
                 is_known = known is not None and (known.hash, known.block_hash) == (receipt.hash, receipt.block_hash)
                 is_first = not is_known or intent.plan_id in self._watched.untold
                 return [told(settled, mined.get(receipt.hash), is_first=is_first, is_final=is_final)]
-
-    async def _offer_again(self, intent: Intent, raw: bytes, block: Block) -> list[Change]:
-        changes, error = await self._offer(intent, block)
-        fees = self._other_fees(intent, error, block)
-        if fees is None:
-            return changes
-        transaction = replace(decode_signed(raw), fees=fees)
-        if self._objection(intent.lane, transaction, block) is not None:
-            return changes
-        return await self._sign_and_send(intent, transaction, block)
-
-    def _refuse(self, intent: Intent, reason: str, block: Block) -> Change:
-        return Change(self._watched.save(intent.refused(reason), block), f"refused: {reason}")
-
-    def _stop(self, intent: Intent, step: Abandon, block: Block) -> Change:
-        """No more for this intent: refused if no node can have any bytes of it, else given up."""
-        if self._watched.is_nowhere(intent):
-            return self._refuse(intent, step.reason, block)
-        return Change(self._watched.save(after(intent, step), block), f"given up: {step.reason}")
 
     async def _count(self) -> None:
         self._watched.count(await self._node.transaction_count(self._signer.address))

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
 from keeper.chain.answers import MinedTransaction
+from keeper.chain.batch import Change
 from keeper.core.fees import Fees
 from keeper.core.intent import Intent, Refused, State
 from keeper.core.snapshot import Block
-from keeper.core.steps import fee_floor, taken_fees
+from keeper.core.steps import Abandon, after, fee_floor, taken_fees
 
 Mined = Mapping[str, MinedTransaction | None]
 """Receipts by hash; None for a transaction that no block has."""
@@ -93,6 +94,16 @@ class Watched:
         if intent.state is State.FINAL:
             self._final_nonce = max(self._final_nonce, intent.nonce + 1)
         return intent
+
+    def refuse(self, intent: Intent, reason: str, block: Block) -> Change:
+        """It is not sent, and no node can have any bytes of it."""
+        return Change(self.save(intent.refused(reason), block), f"refused: {reason}")
+
+    def stop(self, intent: Intent, step: Abandon, block: Block) -> Change:
+        """No more for this intent: refused if no node can have any bytes of it, else given up."""
+        if self.is_nowhere(intent):
+            return self.refuse(intent, step.reason, block)
+        return Change(self.save(after(intent, step), block), f"given up: {step.reason}")
 
     def was_refused(self, hash: str) -> None:
         self._refused.add(hash)

@@ -15,6 +15,7 @@ from keeper.chain import connect, dispatcher
 from keeper.chain.clock import SystemClock
 from keeper.chain.dispatcher import Dispatcher
 from keeper.chain.heads import Heads
+from keeper.chain.offering import Offering
 from keeper.chain.outlet import Outlet
 from keeper.core import steps
 from keeper.core.fees import Fees
@@ -150,7 +151,7 @@ def _sent_before_written() -> Iterable[Any]:
 
         return hasty
 
-    yield _instead(Dispatcher, "_sign_and_offer", make)
+    yield _instead(Offering, "_sign_and_offer", make)
 
 
 def _reorganisation_ignored() -> Iterable[Any]:
@@ -193,7 +194,7 @@ def _no_deadline() -> Iterable[Any]:
 
 def _no_budget() -> Iterable[Any]:
     """What gas costs is nobody's business."""
-    yield _instead(Dispatcher, "_objection", _always(None))
+    yield _instead(Offering, "objection", _always(None))
 
 
 def _stale_is_fresh() -> Iterable[Any]:
