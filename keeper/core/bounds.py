@@ -20,16 +20,18 @@ first, and one more for each donor that is emptied for a demand beside it.
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import gcd
 from typing import NamedTuple
 
 from keeper.core import linear
 from keeper.core.demands import CAPITAL_STEP, UNIT, Arc, Demand
+from keeper.core.economics import HANDOVER_GAS, TRANSFER_GAS
 
 SCALE_BITS = 96
 """A price is one of 2^96 raw units."""
 FRACTION_BITS = 52
 """Of a float."""
-GAS_STEP = 10_000
+GAS_STEP = gcd(*TRANSFER_GAS.values(), *HANDOVER_GAS.values())
 """Of which all that transfers take is a multiple."""
 UNMET_TIMES = 10_000
 """What is not brought at all counts as so many times the dearest demand."""

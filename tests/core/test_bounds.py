@@ -1,5 +1,5 @@
 """What sources cannot cost less than: 10 WETH at 1.1 lack 1.364 to their target, 2727.3 USD; a transfer of a wallet
-counts 40,000, another's 80,000."""
+counts 40,000, another's 85,000."""
 
 from collections.abc import Sequence
 
@@ -111,7 +111,7 @@ def test_what_was_drawn_and_undone_leaves_the_bound_as_it_was() -> None:
 
 
 def test_a_cheap_donor_counts_with_the_most_that_it_can_bring_to_any() -> None:
-    """Another in Aave would be dearer. That the second can take no more than 0.02 does not limit what the first gets."""
+    """Another, in Aave, would be dearer. That the second takes no more than 0.02 does not limit what the first gets."""
     needy = [a_subaccount("r", health="1.1"), a_subaccount("s", weth="0.1", health="1.1", receivable="0.02")]
     found, _ = demands(needy, a_subaccount("d", health="2"), a_subaccount("e", protocol="aave", health="2"))
-    assert GasBound(found, no_prices(found)).least_from(0) == 160_000
+    assert GasBound(found, no_prices(found)).least_from(0) == 170_000

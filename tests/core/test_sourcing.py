@@ -1,4 +1,4 @@
-"""Who gives: the least gas first, then whom it leaves best off. A native transfer counts 80,000, a wallet's 40,000."""
+"""Who gives: the least gas first, then whom it leaves best off. A native transfer counts 85,000, a wallet's 40,000."""
 
 from collections import Counter
 from decimal import Decimal
