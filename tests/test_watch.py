@@ -124,8 +124,8 @@ def test_a_permission_that_is_missing() -> None:
 
 
 TODAY, STORM = Market(GWEI, 0, GWEI), Market(20 * GWEI, 0, GWEI)
-IN_A_STORM = 230_000 * (22_500_000_000 + GWEI)
-"""Of a rescue: 230,000 gas at 22.5 gwei, the most in two blocks, and 1 of tip."""
+IN_A_STORM = 235_000 * (22_500_000_000 + GWEI)
+"""Of a rescue: 235,000 gas at 22.5 gwei, the most in two blocks, and 1 of tip."""
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_gas_for_fewer_than_ten_rescues_in_a_storm(balance_wei: int | None, is_t
 
 def test_gas_money_is_told_in_rescues_at_today_s_fees_and_at_a_storm_s() -> None:
     ((_, _, says),) = gas_alarms(5 * IN_A_STORM, TODAY, STORM)
-    left = "The hot key has 0.027025 left for gas, enough for 55 rescues at today's fees"
+    left = "The hot key has 0.027613 left for gas, enough for 55 rescues at today's fees"
     assert says == f"{left} and 5 in a storm; send it some."
 
 
@@ -169,13 +169,13 @@ def test_a_token_of_the_wallet_that_cannot_be_read_is_named() -> None:
 @pytest.mark.parametrize(
     ("left_wei", "lanes"),
     [
-        ((230_000 * 12 * GWEI, 230_000 * 12 * GWEI), []),
-        ((230_000 * 12 * GWEI - 1, 230_000 * 12 * GWEI), ["routine"]),
+        ((235_000 * 12 * GWEI, 235_000 * 12 * GWEI), []),
+        ((235_000 * 12 * GWEI - 1, 235_000 * 12 * GWEI), ["routine"]),
         ((0, 0), ["routine", "critical"]),
     ],
 )
 def test_a_day_s_budget_that_does_not_last_for_another_rescue(left_wei: tuple[int, int], lanes: list[str]) -> None:
-    """230,000 gas at 9 gwei, the most in two blocks, and 3 of tip."""
+    """235,000 gas at 9 gwei, the most in two blocks, and 3 of tip."""
     raised = list(budget_alarms(dict(zip(Lane, left_wei, strict=True)), Market(8 * GWEI, GWEI, 3 * GWEI)))
     assert [(alarm, subject) for alarm, subject, _ in raised] == [(Alarm.BUDGET_LOW, lane) for lane in lanes]
 
