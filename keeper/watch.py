@@ -11,7 +11,7 @@ from keeper.core.fees import Market, rescues_affordable
 from keeper.core.plan import Lane, Plan
 from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.snapshot import FreshnessUnverified, GuardState, Snapshot, Stale, Subaccount, Unknown
-from keeper.core.units import Address
+from keeper.core.units import Address, ether_text
 from keeper.core.verdict import Verdict
 from keeper.protocols.wallet import NAME as WALLET
 from keeper.report import health_text, name_of, verdict_text
@@ -120,7 +120,7 @@ def gas_alarms(balance_wei: int | None, market: Market, storm: Market) -> Iterat
         rescues_affordable(fees, balance_wei, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES) for fees in (market, storm)
     )
     if in_a_storm < GAS_LOW_RESCUES:
-        says = f"The hot key has {balance_wei / 10**18:.6f} left for gas, enough for {today} rescues at today's fees"
+        says = f"The hot key has {ether_text(balance_wei)} left for gas, enough for {today} rescues at today's fees"
         yield Alarm.GAS_LOW, "keeper", f"{says} and {in_a_storm} in a storm; send it some."
 
 
@@ -128,7 +128,7 @@ def budget_alarms(left_wei: Mapping[Lane, int], market: Market) -> Iterator[Rais
     """What is left of the day's budget, by lane, and does not last for another rescue."""
     for lane, left in left_wei.items():
         if not rescues_affordable(market, left, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES):
-            says = f"Of the day's gas budget {left / 10**18:.4f} is left for {lane.value} rescues"
+            says = f"Of the day's gas budget {ether_text(left)} is left for {lane.value} rescues"
             yield Alarm.BUDGET_LOW, lane.value, f"{says}, less than one costs now; raise [fees] daily_budget."
 
 

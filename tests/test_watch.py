@@ -138,7 +138,7 @@ def test_gas_for_fewer_than_ten_rescues_in_a_storm(balance_wei: int | None, is_t
 
 def test_gas_money_is_told_in_rescues_at_today_s_fees_and_at_a_storm_s() -> None:
     ((_, _, says),) = gas_alarms(5 * IN_A_STORM, TODAY, STORM)
-    left = "The hot key has 0.027613 left for gas, enough for 55 rescues at today's fees"
+    left = "The hot key has 0.027612 ETH left for gas, enough for 55 rescues at today's fees"
     assert says == f"{left} and 5 in a storm; send it some."
 
 
@@ -182,5 +182,5 @@ def test_a_day_s_budget_that_does_not_last_for_another_rescue(left_wei: tuple[in
 
 def test_what_is_left_of_a_budget_is_said() -> None:
     ((_, _, says),) = budget_alarms({Lane.ROUTINE: 10**14}, Market(8 * GWEI, GWEI, 3 * GWEI))
-    left = "Of the day's gas budget 0.0001 is left for routine rescues, less than one costs now"
+    left = "Of the day's gas budget 0.0001 ETH is left for routine rescues, less than one costs now"
     assert says == f"{left}; raise [fees] daily_budget."

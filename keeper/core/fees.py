@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from keeper.core.data_fee import NO_DATA_FEE, DataFee
 from keeper.core.plan import Lane
+from keeper.core.units import ether_text
 
 BUMP = Fraction(9, 8)
 """Geth accepts a replacement only at +10 % on both fee fields, others at +12.5 %."""
@@ -156,8 +157,8 @@ class Budget:
             return None
         kept = "" if lane is Lane.CRITICAL or not self.reserve_wei else " without the emergency reserve"
         return (
-            f"it would cost up to {cost_wei} wei, {spent_wei} wei were spent in 24 hours, and the budget is "
-            f"{limit_wei} wei{kept}; raise [fees] daily_budget"
+            f"it would cost up to {ether_text(cost_wei)}, {ether_text(spent_wei)} were spent in 24 hours, and the "
+            f"budget is {ether_text(limit_wei)}{kept}; raise [fees] daily_budget"
         )
 
 

@@ -4,9 +4,8 @@ https://github.com/mds1/multicall, the same address on every chain. It calls, no
 call may change state for the ones after it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from struct import Struct, unpack_from
-from typing import Any, cast
 
 from keeper.core.units import Address
 from keeper.errors import ProtocolError
@@ -86,8 +85,7 @@ def decode_aggregate3(answer: bytes, count: int) -> list[CallResult]:
         raise ProtocolError("Multicall3's answer points outside of itself")
     results: list[CallResult] = []
     # Not by the constructor of a named tuple, which is Python and takes as long as all the rest here.
-    new: Callable[[type[CallResult], tuple[bool, bytes]], CallResult] = cast(Any, tuple).__new__
-    unpack_head = _unpack_head
+    new, unpack_head = tuple[bool, bytes].__new__, _unpack_head
     cursor, end = first, len(answer)
     for offset in quarters[3::4]:
         if offset + 64 != cursor or cursor + 96 > end:

@@ -526,7 +526,7 @@ async def test_what_was_spent_counts_against_the_budget(world: World) -> None:
     await dispatcher.advance(a_block(101))
     change = only(await dispatcher.submit(a_batch("plan-2"), a_block(101)))
     assert isinstance(change.intent.outcome, Refused)
-    assert "200000000000000 wei were spent in 24 hours" in change.intent.outcome.reason
+    assert "0.0002 ETH were spent in 24 hours" in change.intent.outcome.reason
 
 
 async def test_a_budget_that_is_used_up_meanwhile_lets_nothing_be_made_dearer(world: World) -> None:
