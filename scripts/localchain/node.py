@@ -5,6 +5,7 @@ Synchronous on purpose: a script or a test says what happens next, one thing aft
 
 import http.client
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,8 @@ TRANSACTION_GAS = 12_000_000
 """More than anything here takes. An estimate would be of this second: in the next one Morpho accrues interest, and the
 same call takes more."""
 GWEI = 10**9
+MINED_SECONDS_MAX = 10.0
+"""A node that mines each transaction at once and is busier than that has stopped."""
 
 
 class NodeError(Exception):
@@ -149,6 +152,11 @@ class Node:
         """Sends and sees it mined, mining itself where the node does not; raises NodeError when it reverted."""
         hash = self.send(sender, to, data, value_wei=value_wei, gas=gas or TRANSACTION_GAS)
         receipt = self.receipt(hash)
+        # A node that mines by itself may take a moment. If we mined meanwhile, its own block would come all the same,
+        # empty and after this call, and whoever asked for the newest block twice would be told two different ones.
+        deadline = time.monotonic() + MINED_SECONDS_MAX
+        while receipt is None and time.monotonic() < deadline and self.request("anvil_getAutomine"):
+            receipt = self.receipt(hash)
         if receipt is None:
             self.mine()
             receipt = self.receipt(hash)

@@ -15,6 +15,7 @@ from scripts.localchain.world import DEPLOYER, NOWHERE, ZERO, Person
 
 MAX_STALENESS_SECONDS = 3 * 86_400
 V_TOKEN_DECIMALS = 8
+BLOCKS_PER_YEAR = 2_628_000
 FACTORS = {"WETH": (80, 85), "WBTC": (75, 82), "USDC": (80, 84)}
 """To borrow, to be liquidated; percent."""
 FEEDS = {"WETH": "ETH/USD", "WBTC": "BTC/USD", "USDC": "USDC/USD"}
@@ -65,8 +66,10 @@ class VenusDeployment:
 # Its deployment -------------------------------------------------------------------------------------------------------
 
 
-def deploy(node: Node, tokens: Mapping[str, str], feeds: Mapping[str, str]) -> VenusDeployment:
-    """A pool whose interest runs by the second; raises NodeError where the chain refuses."""
+def deploy(
+    node: Node, tokens: Mapping[str, str], feeds: Mapping[str, str], *, is_by_block: bool = False
+) -> VenusDeployment:
+    """A pool whose interest runs by the second, or by the block; raises NodeError where the chain refuses."""
     access = create(node, "VenusAccessControl")
     for signature in _PERMITTED:
         send_as(
@@ -83,17 +86,17 @@ def deploy(node: Node, tokens: Mapping[str, str], feeds: Mapping[str, str]) -> V
     send_as(node, DEPLOYER, comptroller, "setCloseFactor(uint256)", CLOSE_FACTOR)
     send_as(node, DEPLOYER, comptroller, "setLiquidationIncentive(uint256)", INCENTIVE)
     send_as(node, DEPLOYER, comptroller, "setMinLiquidatableCollateral(uint256)", MIN_LIQUIDATABLE)
-    by_second = (True, 0)
+    slots = (not is_by_block, BLOCKS_PER_YEAR if is_by_block else 0)
     # 4 % a year at 80 % of use, and 60 % more at full use.
     rates = create(
         node,
         "VenusRateModel",
         encode_arguments(
-            ["uint256"] * 4 + ["address", "bool", "uint256"], 0, 5 * 10**16, 3 * 10**18, 8 * 10**17, access, *by_second
+            ["uint256"] * 4 + ["address", "bool", "uint256"], 0, 5 * 10**16, 3 * 10**18, 8 * 10**17, access, *slots
         ),
     )
     implementation = create(
-        node, "VenusVToken", encode_arguments(["bool", "uint256", "uint256"], *by_second, 10**13)
+        node, "VenusVToken", encode_arguments(["bool", "uint256", "uint256"], *slots, 10**13)
     )  # fmt: skip
     beacon = create(node, "VenusBeacon", encode_arguments(["address"], implementation))
     markets: dict[str, str] = {}
