@@ -35,6 +35,7 @@ from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, Pr
 from keeper.journal_reader import open_reader
 from keeper.pausing import Mode, PauseFile
 from keeper.protocols.euler.adapter import EulerV2
+from keeper.protocols.euler.topology import NAME as EULER
 from keeper.protocols.second_prices import SecondFeed
 from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
@@ -172,6 +173,12 @@ def _subaccounts(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
         id = str(subaccount.id)
         named = says if subaccount.label == id else f"{says} ({short(id)})"
         yield Finding(grade, subaccount.label, named, fix, id)
+        for line in subaccount.collateral:
+            # Shares under their own address: another vault of the same token is the one that moves.
+            if subaccount.id.protocol == EULER and line.amount_raw and line.form == line.token.address:
+                held = amount_text(line.amount_raw, line.token)
+                says = f"{held} cannot move: of several vaults of one token the keeper moves one, and that is another"
+                yield Finding(Grade.WARNING, subaccount.label, says, "move it there to have it given", id)
 
 
 def _of_subaccount(session: Session, snapshot: Snapshot, subaccount: Subaccount) -> tuple[Grade, str, str]:

@@ -51,6 +51,7 @@ async def _explain(config_path: Path, wanted: str) -> Answer:
         parts.append(f"It is unknown: {subaccount.reading.reason}.")
     else:
         parts += [*_numbers(subaccount, settings), *_times(subaccount, seen)]
+    parts += [f"Note: {note}." for note in subaccount.notes]
     parts += ["", *_prices(subaccount, seen), *_sources(subaccount, seen)]
     parts += ["", f"thresholds: {settings.why}"]
     verdict = seen.plan.verdicts[subaccount.id]

@@ -167,8 +167,8 @@ class Reader(Cycle):
         for vault in (*enabled, *others):
             shares = account.shares[vault]
             if isinstance(shares, int):
-                taken = any(one.underlying == known[vault].asset.address for one in holdings)
-                holdings.append(self._holding(known[vault], shares, controller, vault in enabled, taken))
+                holdings.append(self._holding(known[vault], shares, controller, vault in enabled))
+        holdings = _one_moves_of_each_token(holdings)
         owed = None
         if controller is not None:
             debt, rate = account.liquidity(controller).debt_raw, self.state.vaults[controller.address].rate
@@ -179,9 +179,7 @@ class Reader(Cycle):
         scale = 10 ** (18 - unit.decimals) if unit else 1
         return EulerMargin(tuple(holdings), owed, self.around.block.timestamp, scale)
 
-    def _holding(
-        self, vault: Vault, shares: int, controller: Vault | None, is_enabled: bool, is_taken: bool
-    ) -> Holding:
+    def _holding(self, vault: Vault, shares: int, controller: Vault | None, is_enabled: bool) -> Holding:
         exchange, pair = self.state.vaults[vault.address].exchange, (controller or vault).address
         key = (pair, vault.address)
         ltv = self.state.ltvs.get(key) if is_enabled and controller else None
@@ -189,7 +187,7 @@ class Reader(Cycle):
         is_by_share = key in self.topology.by_share
         return Holding(
             vault.address,
-            vault.address if is_taken else vault.asset.address,
+            vault.asset.address,
             vault.asset.address,
             shares,
             Exchange(0, 0) if isinstance(exchange, Unknown) else exchange,
@@ -271,6 +269,20 @@ class Reader(Cycle):
     def _controller(self, account: AccountState) -> Vault | None:
         controllers = _known(account.controllers)
         return self.topology.lenders.get(controllers[0]) if len(controllers) == 1 else None
+
+
+def _one_moves_of_each_token(holdings: Sequence[Holding]) -> list[Holding]:
+    """Of several vaults of one token the one that counts with most in it; the others stay, under their own address."""
+    moving: dict[Address, Holding] = {}
+    for one in holdings:
+        best = moving.get(one.underlying)
+        if best is None or _use(one) > _use(best):
+            moving[one.underlying] = one
+    return [one if moving[one.underlying] is one else replace(one, token=one.vault) for one in holdings]
+
+
+def _use(holding: Holding) -> tuple[bool, int]:
+    return holding.ltv is not None, holding.exchange.assets_down(holding.shares)
 
 
 def _known(listed: tuple[Address, ...] | Unknown) -> tuple[Address, ...]:

@@ -50,10 +50,13 @@ class EulerV2:
         return list(dict.fromkeys(feed for route in self.topology.routes for feed in route.feeds or ()))
 
     def tokens(self) -> list[Token]:
-        """Underlyings, units of account, and shares of the vaults whose underlying another one before them has."""
+        """Underlyings, units of account, and shares of the vaults that share an underlying: one of them moves."""
         found: dict[Token, None] = {}
+        assets = [vault.asset for vault in self.topology.vaults]
         for vault in self.topology.vaults:
-            found[vault.share if vault.asset in found else vault.asset] = None
+            found[vault.asset] = None
+            if assets.count(vault.asset) > 1:
+                found[vault.share] = None
         found.update({lender.unit: None for lender in self.topology.lenders.values() if lender.unit})
         return list(found)
 

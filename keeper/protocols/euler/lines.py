@@ -47,8 +47,6 @@ class Cycle:
         controllers = () if isinstance(account.controllers, Unknown) else account.controllers
         for holding in margin.holdings:
             name = self.share_symbol(holding.vault)
-            if holding.token != holding.underlying:
-                notes.append(f"{name} is a second vault of the same token: it counts, but it cannot be moved")
             room = self.state.vaults[holding.vault].room
             if holding.ltv is not None and isinstance(room, Unknown):
                 notes.append(f"{room.reason}; only shares can arrive")
@@ -112,8 +110,6 @@ class Cycle:
 
         The vault's cash does not matter to a transfer of shares; it does to whoever withdraws the underlying.
         """
-        if holding.token != holding.underlying:
-            return 0, None
         if (immovable := self._immovable(holding, vault, enrolment)) is not None:
             return 0, immovable
         if isinstance(exchange := self.state.vaults[vault.address].exchange, Unknown):
@@ -133,7 +129,8 @@ class Cycle:
     def _immovable(self, holding: Holding, vault: Vault, enrolment: GuardAccount | None) -> str | None:
         """Why shares can neither leave nor arrive, permissions and margin aside."""
         if holding.token != holding.underlying:
-            return f"{vault.share.symbol} is a second vault of the same token"
+            counts = "counts, but does not move" if holding.ltv is not None else "does not move"
+            return f"{vault.share.symbol} {counts}: of several vaults of {vault.asset.symbol} one does"
         if (closed := self._closed(vault, OP_TRANSFER)) is not None:
             return closed
         if enrolment is not None and vault.address not in enrolment.forms:

@@ -98,7 +98,7 @@ class Holding:
 
     vault: Address
     token: Address
-    """What the outside calls it: the underlying, or the vault's own address where another vault has taken that."""
+    """What the outside calls it: the underlying, or the vault's own address where another vault of it moves."""
     underlying: Address
     shares: int
     exchange: Exchange

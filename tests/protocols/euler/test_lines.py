@@ -245,9 +245,47 @@ def test_a_second_vault_of_the_same_token_counts_but_does_not_move() -> None:
     assert second.price == 2_500 * WAD
     assert one.margin.risk().collateral_value == 27_625 * WAD
     assert one.margin.risk(falls_bps={WETH: 1_000}).collateral_value == 24_862_500_000_000_000_000_000
-    assert "eWETH-2 is a second vault of the same token: it counts, but it cannot be moved" in one.notes
+    assert "eWETH-2 counts, but does not move: of several vaults of WETH one does" in one.notes
     assert second.token in adapter.tokens()
     assert one.label == "euler 3 WETH/USDC"
+
+
+def test_of_two_vaults_of_a_token_the_one_with_more_in_it_moves() -> None:
+    """11 WETH are in eWETH, and 12 in eWETH-2."""
+    chain = a_second_weth_vault()
+    set_shares(chain, SUB_3, SECOND, 12 * WAD)
+    set_liquidity(chain, SUB_3, (48_875 * WAD, 20_000 * WAD), (46_000 * WAD, 20_000 * WAD))
+    adapter = found(chain, vaults=[E_WETH, E_USDC, SECOND])
+    first, second = read(chain, adapter=adapter).collateral
+    assert (first.token, second.token) == (Token(E_WETH, "eWETH", 18), OF_WETH)
+    assert (first.movable_raw_max, first.receivable_raw_max, first.amount_raw) == (0, 0, 11 * WAD)
+    assert second.movable_raw_max > 0
+    assert second.receivable_raw_max > 0
+    assert first.token in adapter.tokens()
+
+
+def test_a_vault_that_counts_moves_before_a_larger_one_that_does_not() -> None:
+    """2 WETH are in eWETH-2, and 11 in eWETH, which is enabled no more."""
+    chain = a_second_weth_vault()
+    set_collaterals(chain, SUB_3, [SECOND])
+    set_liquidity(chain, SUB_3, (4_250 * WAD, 20_000 * WAD), (4_000 * WAD, 20_000 * WAD))
+    one = read(chain, adapter=found(chain, vaults=[E_WETH, E_USDC, SECOND]))
+    assert [(line.form, line.token.symbol) for line in one.collateral] == [(SECOND, "WETH"), (E_WETH, "eWETH")]
+    assert "eWETH does not move: of several vaults of WETH one does" in one.notes
+
+
+def test_a_vault_that_is_empty_keeps_no_other_from_moving() -> None:
+    """eWETH is enabled first, and all 2 WETH are in eWETH-2."""
+    chain = a_second_weth_vault()
+    set_shares(chain, SUB_3, E_WETH, 0)
+    set_liquidity(chain, SUB_3, (4_250 * WAD, 2_000 * WAD), (4_000 * WAD, 2_000 * WAD))
+    chain.answer(E_USDC, OF_VAULT["debtOf"], SUB_3, returns=[2_000 * 10**6])
+    one = read(chain, adapter=found(chain, vaults=[E_WETH, E_USDC, SECOND]))
+    line = one.line(WETH)
+    assert line is not None
+    assert (line.form, line.amount_raw) == (SECOND, 2 * WAD)
+    assert line.movable_raw_max > 0
+    assert one.notes == ()
 
 
 def test_shares_that_are_not_enabled_do_not_count() -> None:
