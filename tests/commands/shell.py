@@ -58,7 +58,7 @@ def keeper_process(verb: str, *, config: Path, environment: Mapping[str, str] | 
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
     )
     return Ran(ended.returncode, ended.stdout, ended.stderr)

@@ -149,7 +149,7 @@ async def killed_while_sending(devnet: Devnet, fault: Fault) -> bytes:
             *RUN_ONCE, str(devnet.config), env=os.environ | {"KEEPER__CHAIN__RPC_URL": node.url}
         )
         try:
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(240):
                 await node.asked(SEND, 1)
         finally:
             process.send_signal(signal.SIGKILL)
@@ -283,7 +283,7 @@ async def test_no_key_of_a_url_is_in_the_daemon_s_output(devnet: Devnet, tmp_pat
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(240):
             await node.asked("eth_feeHistory", 1)
             await node.asked("eth_getBlockByNumber", 3)
             for fault in (Fault.HTML, Fault.RESET, Fault.RESET, Fault.BAD_GATEWAY, Fault.CUT, Fault.UNAUTHORISED):

@@ -195,7 +195,7 @@ async def test_an_announced_head_arrives_without_being_asked_for(devnet: Devnet)
         wire(devnet.url) as node,
         open_pool(node.url, 31337, FAST) as pool,
         NewHeads([devnet.url.replace("http", "ws")], 31337, clock) as hints,
-        asyncio.timeout(10),
+        asyncio.timeout(60),
     ):
         heads = aiter(Heads(Rpc(pool), clock, block_seconds=3600, silence_seconds=3600, hints=hints))
         first = await anext(heads)
@@ -213,7 +213,7 @@ async def test_an_announced_head_arrives_without_being_asked_for(devnet: Devnet)
 
 async def test_a_reorganisation_is_reported(devnet: Devnet, rpc: Rpc) -> None:
     clock = SystemClock()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         heads = aiter(Heads(rpc, clock, block_seconds=0.1, silence_seconds=3600))
         await anext(heads)
         a_transaction(devnet)

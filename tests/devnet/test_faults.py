@@ -26,7 +26,7 @@ from tests.commands.shell import Ran, keeper, keeper_process
 pytestmark = pytest.mark.devnet
 
 REVERT = bytes.fromhex("60006000fd")
-DEADLINE_SECONDS = 30
+DEADLINE_SECONDS = 120
 HASH = "0x[0-9a-f]{64}"
 
 

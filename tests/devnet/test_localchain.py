@@ -243,7 +243,7 @@ def test_a_chain_that_ended_is_not_found(tmp_path: Path) -> None:
 
 def shell(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "scripts.localchain.shell", *arguments, "--state-dir", str(folder)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_the_shell_starts_turns_and_stops_a_chain(tmp_path: Path) -> None:

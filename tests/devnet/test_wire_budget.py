@@ -159,7 +159,7 @@ async def test_over_many_blocks_the_daemon_asks_for_fees_once_in_ten_and_for_no_
     devnet: Devnet,
 ) -> None:
     """The process as it runs for an owner; blocks come as soon as it is done with the one before."""
-    async with wire(devnet.url) as node, asyncio.timeout(60):
+    async with wire(devnet.url) as node, asyncio.timeout(240):
         # So long that the socket never seems to be behind.
         running = daemon.start(config_at(devnet, node.url, block_time="600s"))
         try:
