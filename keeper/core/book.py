@@ -291,7 +291,7 @@ class Book:
         return sizing.largest(lambda amount: self._kept(account, token, amount, keep), available)
 
     def _has_moved(self, account: Account) -> bool:
-        return account.id in self.given or account.id in self.received
+        return bool(self.received) and (account.id in self.given or account.id in self.received)
 
     def _kept(self, account: Account, token: Address, amount: int, keep: Keep) -> tuple[int, ...]:
         risk = self.risk(account, token, -amount)

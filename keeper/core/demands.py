@@ -23,6 +23,10 @@ CAPITAL_STEP = WAD // 10
 """Capital that differs by less is taken for equal: ten cents are not worth the gas of a transfer."""
 
 
+_NOTHING = Keep(0)
+"""What donors without debt must keep."""
+
+
 class Cost(NamedTuple):
     """What sources cost, in the order in which it counts."""
 
@@ -44,14 +48,13 @@ class Served:
     health_after: Wad
     """What the recipient ends with: no donor with debt may end with a smaller cushion."""
 
-    def keep(self, donor: Account, least: Wad, *, is_one_way: bool) -> Keep:
-        """What a donor must be left with that gives to it: a health of `least` at least.
+    def cushion(self, *, is_one_way: bool) -> Wad:
+        """What every donor with debt must be left with.
 
         On several ways each amount is rounded up, so the recipient may end slightly higher than it did.
         """
         reached = self.health_after if is_one_way else self.health_after + self.health_after // GOAL_SLACK
-        demanded = kept(donor, self.recipient.cushion(reached), self.stage)
-        return Keep(max(demanded.health, least), demanded.health_after_shock)
+        return self.recipient.cushion(reached)
 
     def way(self, transfer: Transfer) -> Way:
         """The way on which one of its transfers helps."""
@@ -147,47 +150,53 @@ def fulls_of(book: Book, rescues: Sequence[Served]) -> Fulls | None:
 
 
 def demands_of(
-    book: Book, rescues: Sequence[Served], fulls: Fulls, least: Mapping[SubaccountId, Wad], order: DonorsOrder
+    book: Book,
+    rescues: Sequence[Served],
+    fulls: Fulls,
+    least: Mapping[SubaccountId, Wad],
+    order: DonorsOrder,
+    *,
+    is_debt_free: bool,
 ) -> list[Demand]:
-    """One for each rescue, the largest first of those that may take the same token."""
+    """One for each rescue, the largest first of those that may take the same token; `is_debt_free`: donors with debt
+    are not asked."""
     recipients = {served.recipient.id for served in rescues}
     is_debt_free_first = order is DonorsOrder.DEBT_FREE_FIRST
+    rooms = _Rooms(book, least)
     numbers: dict[SubaccountId, int] = {}
     tokens: dict[Address, int] = {}
     found: list[Demand] = []
     for place, (served, usable) in enumerate(zip(rescues, fulls, strict=True)):
         arcs: list[Arc] = []
         limits = {way: book.room(served.recipient, way) for way in usable}
+        cushion = served.cushion(is_one_way=len(usable) == 1)
         for way, full in usable.items():
             token = way.token.address
             capital = served.recipient.capital(way, full)
             for donor in donors_for(book, served.recipient, token):
-                if donor.id in recipients:
+                if (donor.has_debt and is_debt_free) or donor.id in recipients:
                     continue
-                keep = served.keep(donor, least.get(donor.id, 0), is_one_way=len(usable) == 1)
-                room = spare_of(book, donor, token, keep)
+                keep, room = rooms.of(donor, token, cushion, served.stage)
                 if not room or (is_debt_free_first and not donor.has_debt and room * DUST_SHARE < full):
                     continue
                 gas = transfer_gas(donor.id, kind_between(donor, served.recipient, way))
                 indebted = capital if is_debt_free_first and donor.has_debt else 0
                 number, kind = numbers.setdefault(donor.id, len(numbers)), tokens.setdefault(token, len(tokens))
-                room = min(room, limits[way], book.cap(token))
-                pool = 2 * kind + (indebted > 0)
                 arcs.append(
                     Arc(
-                        donor,
-                        number,
-                        way,
-                        kind,
-                        2 * kind + way.is_repayment,
-                        limits[way],
-                        pool,
-                        keep,
-                        gas,
-                        full,
-                        capital,
-                        indebted,
-                        room,
+                        donor=donor,
+                        number=number,
+                        way=way,
+                        token=kind,
+                        kind=2 * kind + way.is_repayment,
+                        limit_raw=limits[way],
+                        pool=2 * kind + (indebted > 0),
+                        keep=keep,
+                        gas=gas,
+                        full_raw=full,
+                        capital=capital,
+                        indebted=indebted,
+                        room=min(room, limits[way], book.cap(token)),
                     )
                 )
         arcs.sort(key=lambda arc: (arc.indebted > 0, arc.donor.id))
@@ -198,6 +207,31 @@ def demands_of(
         return way.token.address, -fulls[demand.rescue][way], demand.rescue
 
     return sorted(found, key=largest_first)
+
+
+class _Rooms:
+    """What donors can give, each worked out once."""
+
+    def __init__(self, book: Book, least: Mapping[SubaccountId, Wad]):
+        self._book = book
+        self._least = least
+        """Healths below which some donors must not end whomever they give to."""
+        self._keeps: dict[tuple[Account, Wad, Stage], Keep] = {}
+        self._rooms: dict[tuple[Account, Address, Keep], int] = {}
+
+    def of(self, donor: Account, token: Address, cushion: Wad, stage: Stage) -> tuple[Keep, int]:
+        """What a donor must be left with that gives to one with this cushion, and what it then can give."""
+        if not donor.has_debt:
+            return _NOTHING, self._book.available(donor, token)
+        keep = self._keeps.get((donor, cushion, stage))
+        if keep is None:
+            demanded = kept(donor, cushion, stage)
+            keep = Keep(max(demanded.health, self._least.get(donor.id, 0)), demanded.health_after_shock)
+            self._keeps[donor, cushion, stage] = keep
+        room = self._rooms.get((donor, token, keep))
+        if room is None:
+            room = self._rooms[donor, token, keep] = spare_of(self._book, donor, token, keep)
+        return keep, room
 
 
 def spare_of(book: Book, donor: Account, token: Address, keep: Keep) -> int:

@@ -11,7 +11,6 @@ what the lot says, a few or all of them. All is counted, nothing is timed.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 from keeper.core.book import Book, Way
@@ -69,13 +68,10 @@ class Search:
     """Sources for demands; `incoming`: those that there are, by rescue, `worth`: what they cost."""
 
     def __init__(self, book: Book, demands: Sequence[Demand], incoming: Sequence[Sequence[Given]], worth: Spent):
-        is_counted = worth.indebted >= _STEP
-        if not is_counted:
-            demands = [replace(each, arcs=tuple(arc for arc in each.arcs if not arc.indebted)) for each in demands]
         self._demands = demands
         self._supply = Supply(book, demands)
         self._is_possible = bool(demands) and all(demand.arcs for demand in demands)
-        is_counted = is_counted and self._is_possible
+        is_counted = self._is_possible and worth.indebted >= _STEP
         self._prices = best_prices(demands, self._supply.caps) if is_counted else no_prices(demands)
         self._zero = self._prices.bound - _STEP // 2
         self._least_capital = [min((arc.capital for arc in demand.arcs), default=0) for demand in demands]

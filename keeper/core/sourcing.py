@@ -27,7 +27,7 @@ the donors' healths as long as the cost allows it.
 from collections.abc import Mapping, Sequence
 
 from keeper.core.book import Book
-from keeper.core.demands import Served, demands_of, fulls_of, spent_on
+from keeper.core.demands import CAPITAL_STEP, UNIT, Served, demands_of, fulls_of, spent_on
 from keeper.core.plan import Transfer
 from keeper.core.policy import DonorsOrder
 from keeper.core.search import Placed, Search
@@ -51,9 +51,11 @@ def cheapest(book: Book, rescues: Sequence[Served], least: Mapping[SubaccountId,
     fulls = fulls_of(book, rescues)
     if fulls is None:
         return best
-    demands = demands_of(book, rescues, fulls, least, order)
     indebted = frozenset(donor.id for donors in book.donors.values() for donor in donors if donor.has_debt)
     worth = spent_on(rescues, indebted, order)
+    # Who takes nothing from donors with debt need not be told what they could give.
+    is_debt_free = order is DonorsOrder.DEBT_FREE_FIRST and worth.indebted < CAPITAL_STEP * UNIT
+    demands = demands_of(book, rescues, fulls, least, order, is_debt_free=is_debt_free)
     incoming = [[(one.donor, served.way(one), one.amount_raw) for one in served.transfers] for served in rescues]
     search = Search(book, demands, incoming, worth)
     cost = search.cost(worth)

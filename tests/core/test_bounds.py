@@ -35,7 +35,7 @@ def demands(needy: Sequence[Subaccount], *donors: Subaccount, cap: str = "1000")
         rescues.append(Served(account, Stage.NORMAL, (given,), TARGET))
     fulls = fulls_of(book, rescues)
     assert fulls is not None
-    found = demands_of(book, rescues, fulls, {}, DonorsOrder.DEBT_FREE_FIRST)
+    found = demands_of(book, rescues, fulls, {}, DonorsOrder.DEBT_FREE_FIRST, is_debt_free=False)
     return found, {arc.token: book.cap(arc.way.token.address) for demand in found for arc in demand.arcs}
 
 
