@@ -82,6 +82,16 @@ def _vault(node: Node, evc: str, router: str, token: str, adapter: str) -> str:
     return vault
 
 
+def add_vault(node: Node, euler: EulerDeployment, symbol: str, loan: str) -> str:
+    """Another vault of a token, which the vault of `loan` takes like the first; its address."""
+    token = euler.tokens[symbol]
+    vault = create(node, "StandInVault", encode_arguments(["address"] * 4, euler.evc, token, euler.router, USD))
+    send_as(node, DEPLOYER, euler.router, "govSetResolvedVault(address,bool)", vault, True)
+    set_ltv, ltvs = "setLTV(address,uint16,uint16,uint32)", LTVS[loan, symbol]
+    send_as(node, DEPLOYER, euler.vaults[loan], set_ltv, vault, *ltvs, 0)
+    return vault
+
+
 # What people do -------------------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -256,3 +257,20 @@ async def test_what_a_supply_cap_leaves_can_be_deposited_and_no_more(
     with pytest.raises(NodeError):
         # More than the interest that was kept free.
         euler.deposit(node, deployed, OWNER, 1, "WETH", 10**15)
+
+
+def test_of_two_vaults_of_a_token_check_and_explain_name_the_one_that_stays(
+    devnet: Devnet, deployed: EulerDeployment, protected: Path
+) -> None:
+    """Besides 20 WETH in the first vault, sub-account 1 has 2 in another one, which counts as well."""
+    other = replace(deployed, vaults={"WETH": euler.add_vault(devnet.node, deployed, "WETH", "USDC")})
+    euler.deposit(devnet.node, other, OWNER, 1, "WETH", 2 * 10**18)
+    euler.enable_collateral(devnet.node, other, OWNER, 1, "WETH")
+    explained = keeper("explain euler:1", config=protected).out
+    assert "Note: eWETH counts, but does not move: of several vaults of WETH one does." in explained
+    assert "2 eWETH" in explained
+    (finding,) = [
+        each for each in keeper("check --json", config=protected).document["findings"] if "cannot move" in each["says"]
+    ]
+    assert (finding["grade"], finding["subaccount"]) == ("warning", "euler:1")
+    assert finding["says"].startswith("2 eWETH cannot move: of several vaults of one token the keeper moves one")
