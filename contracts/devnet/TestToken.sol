@@ -49,7 +49,7 @@ contract TestToken {
         return true;
     }
 
-    function _move(address from, address to, uint256 amount) internal {
+    function _move(address from, address to, uint256 amount) internal virtual {
         uint256 balance = balanceOf[from];
         require(balance >= amount, BalanceTooLow(from, balance, amount));
         balanceOf[from] = balance - amount;
