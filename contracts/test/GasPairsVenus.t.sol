@@ -36,6 +36,7 @@ contract GasPairsVenusTest is GasAccounts, VenusMarkets {
     function test_WithinVenus() public {
         _measure(venusWithDebt, onVenus, false);
         _measure(venusWithoutDebt, onVenus, false);
+        _measure(venusWithoutDebt, onVenus, true);
     }
 
     function test_FromVenus() public {
@@ -43,6 +44,8 @@ contract GasPairsVenusTest is GasAccounts, VenusMarkets {
         _measure(venusWithDebt, onAave, false);
         _measure(venusWithoutDebt, onMorpho, false);
         _measure(venusWithoutDebt, onAave, false);
+        _measure(venusWithoutDebt, onMorpho, true);
+        _measure(venusWithoutDebt, onAave, true);
     }
 
     function test_ToVenus() public {
@@ -50,6 +53,7 @@ contract GasPairsVenusTest is GasAccounts, VenusMarkets {
         _measure(morphoWithoutDebt, onVenus, false);
         _measure(aaveWithDebt, onVenus, false);
         _measure(aaveWithoutDebt, onVenus, false);
+        _measure(aaveWithoutDebt, onVenus, true);
         _measure(wallets, onVenus, false);
         _measure(wallets, onVenus, true);
     }
