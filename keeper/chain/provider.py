@@ -24,6 +24,8 @@ BODY_BYTES_MAX = 2**26
 """Larger answers are refused: nothing that the keeper asks for comes near."""
 KEEP_ALIVE_SECONDS = 75
 """Longer than any chain's block time, so that no cycle pays for a new connection."""
+READ_BYTES = 2**20
+"""What may wait to be read: a hundred accounts are 400 kB of text, and with less the wire is stopped several times."""
 CONNECT_SECONDS_MAX = 10
 CONNECTIONS_MAX = 24
 RATE_LIMIT_CODES = (-32005, -32029, 429)
@@ -181,6 +183,7 @@ class HttpProvider(AsyncJSONBaseProvider):
                 connector=aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=KEEP_ALIVE_SECONDS),
                 # The deadline of a request belongs to its caller; only connecting has one here.
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS_MAX),
+                read_bufsize=READ_BYTES,
                 trace_configs=[trace],
             )
         return self._session
