@@ -27,6 +27,7 @@ from keeper.protocols.portfolio import (
     ProtocolSettings,
     VenusSettings,
 )
+from keeper.protocols.venus import adapter as venus_pool
 from keeper.protocols.venus import find as venus_find
 from keeper.protocols.venus.adapter import NAME as VENUS
 from keeper.protocols.venus.adapter import VenusPool
@@ -279,7 +280,6 @@ async def _new_accounts(session: Session, head: Block) -> tuple[Sequence[Protoco
 async def _new_in_pools(session: Session, head: Block) -> tuple[Sequence[ProtocolSettings], list[str]]:
     """The owner's own accounts in pools of the chain that are listed without it, and what keeper.toml leaves out of the
     accounts that it names."""
-    owner = session.config.guard.owner
     listed = {adapter.pool.comptroller: adapter for adapter in _of(session, VenusPool)}
     registry = VENUS_REGISTRY.get(session.config.chain.chain_id)
     comptrollers = list(listed)
@@ -288,20 +288,37 @@ async def _new_in_pools(session: Session, head: Block) -> tuple[Sequence[Protoco
     found: list[ProtocolSettings] = []
     notes: list[str] = []
     for comptroller in dict.fromkeys(comptrollers):
-        pool = listed[comptroller].pool if comptroller in listed else None
-        labels = {account.address: account.label for account in (pool.accounts if pool else ())}
-        known = {market.address for market in (pool.markets if pool else ())}
-        asked = tuple(dict.fromkeys((*labels, owner)))
-        for use in (await session.reader.discover(venus_find.uses(comptroller, asked), head)).accounts:
-            if use.account not in labels:
-                found += [VenusSettings(comptroller, (owner,), use.supplied)] if use.is_any else []
-                continue
+        try:
+            settings, says = await _new_in_pool(session, head, comptroller, listed.get(comptroller))
+        except ProtocolError as problem:
+            notes.append(f"a position that cannot be kept: {problem}")
+        else:
+            found += settings
+            notes += says
+    return found, notes
+
+
+async def _new_in_pool(
+    session: Session, head: Block, comptroller: Address, adapter: VenusPool | None
+) -> tuple[Sequence[ProtocolSettings], list[str]]:
+    """Raises ProtocolError for a pool that cannot be kept, so that it spoils no other."""
+    owner = session.config.guard.owner
+    labels = {account.address: account.label for account in (adapter.pool.accounts if adapter else ())}
+    known = {market.address for market in (adapter.pool.markets if adapter else ())}
+    asked = tuple(dict.fromkeys((*labels, owner)))
+    found: list[ProtocolSettings] = []
+    notes: list[str] = []
+    for use in (await session.reader.discover(venus_find.uses(comptroller, asked), head)).accounts:
+        if use.account in labels:
             notes += [
                 f"{labels[use.account]} has vTokens of {market}, which keeper.toml does not name: add it to the "
                 'markets of [[protocols]] kind = "venus_pool" to have them given'
                 for market in use.supplied
                 if market not in known
             ]
+        elif use.is_any:
+            await session.reader.discover(venus_pool.discover(comptroller, (owner,), None, use.supplied), head)
+            found.append(VenusSettings(comptroller, (owner,), use.supplied))
     return found, notes
 
 

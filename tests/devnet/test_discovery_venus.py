@@ -15,7 +15,7 @@ from keeper.config import load_config
 from keeper.core.units import Address
 from keeper.lookout import Lookout
 from keeper.opening import open_keeper
-from scripts.localchain import venus
+from scripts.localchain import aave, venus
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.venus import VenusDeployment
 from scripts.localchain.world import OWNER, STRANGER, UNPROTECTED
@@ -94,7 +94,8 @@ def test_the_other_holder_joins_and_allows_vtokens_himself(devnet: Devnet, deplo
         (UNPROTECTED.address.lower(), devnet.deployment.guard.lower()),
         (UNPROTECTED.address.lower(), deployed.markets["USDC"].lower()),
     ]
-    assert calls[1]["says"].startswith("Lets the guard take at most 4,000 vUSDC (vTokens) from this account on Venus")
+    # As many as 4,000 USDC are worth: 4,000 at first, and less with every second of interest.
+    assert re.match(r"Lets the guard take at most (4,000|3,999\.9\d+) vUSDC \(vTokens\) from this", calls[1]["says"])
 
 
 def test_what_is_no_pool_is_refused(devnet: Devnet, tmp_path: Path) -> None:
@@ -148,3 +149,23 @@ async def test_the_daemon_finds_an_account_in_any_pool_of_the_chains_registry(
     account = id_of(deployed, OWNER.address)
     assert [str(each.id) for each in found.positions] == [account]
     assert [entry["subject"] for entry in logs if entry.get("alarm") == "not_protected"] == [account]
+
+
+def test_a_pool_that_cannot_be_kept_is_named_and_spoils_no_other_look(
+    devnet: Devnet, deployed: VenusDeployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The market of WETH, which the owner entered, does not answer any more."""
+    registry = Address(venus.register(devnet.node, deployed).lower())
+    monkeypatch.setattr(unlisted, "VENUS_REGISTRY", {31337: registry})
+    aave.supply(devnet.node, devnet.deployment.aave, OWNER, "WETH", 10**18)
+    devnet.node.set_code(deployed.markets["WETH"], b"")
+    section = f'[[protocols]]\nkind = "aave_v3"\npool = "{devnet.deployment.aave.pool}"\n'
+    config = devnet.config.with_name("aave.toml")
+    weth = devnet.deployment.aave.tokens["WETH"]
+    text = f'{section}accounts = ["{UNPROTECTED.address}"]\nassets = ["{weth}"]\n\n[[protocols]]'
+    config.write_text(devnet.config.read_text().replace("[[protocols]]", text, 1))
+    document = keeper("status --json", config=config).document
+    assert [each["id"] for each in document["not_in_configuration"]] == [f"aave:{OWNER.address.lower()}"]
+    market = deployed.markets["WETH"].lower()
+    says = f"a position that cannot be kept: the market {market} does not name its underlying"
+    assert says in keeper("status", config=config).out
