@@ -7,7 +7,7 @@ never taken for healthy.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from keeper.core.risk import Risk
 from keeper.core.units import BPS, WAD, Address, Wad
@@ -30,19 +30,17 @@ class Token:
     decimals: int
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SubaccountId:
-    """`morpho:0x3a85…` (the whole market id), `wallet`; `str()` is the form in JSON, config and the journal."""
+class SubaccountId(NamedTuple):
+    """`morpho:0x3a85…` (the whole market id), `wallet`; `str()` is the form in JSON, config and the journal.
+
+    A tuple, because a plan looks ids up by the hundred thousand, and the hash of a dataclass is Python.
+    """
 
     protocol: str
     key: str = ""
 
     def __str__(self) -> str:
         return f"{self.protocol}:{self.key}" if self.key else self.protocol
-
-    def __hash__(self) -> int:
-        # Only by chance do two protocols share a key, and a string keeps its hash: a plan looks ids up by the million.
-        return hash(self.key or self.protocol)
 
     @classmethod
     def parse(cls, text: str) -> "SubaccountId":

@@ -97,7 +97,7 @@ def _account(
 
 def _in_aave(account: Subaccount) -> Subaccount:
     lines = tuple(replace(line, form=Address("aave")) for line in account.collateral)
-    return replace(account, id=replace(account.id, protocol="aave"), collateral=lines)
+    return replace(account, id=account.id._replace(protocol="aave"), collateral=lines)
 
 
 def _amount(draw: random.Random, token: Token, mean: float) -> str:

@@ -49,7 +49,7 @@ class MorphoMargin:
 
         Raises ValueError when a delta takes out more than there is, or is of a token that this market does not take.
         """
-        if any(token != self.loan_token for token in repaid):
+        if repaid and any(token != self.loan_token for token in repaid):
             raise ValueError(f"this market's loans are of {self.loan_token} only")
         collateral, price = self.collateral_raw, self.price
         for token, delta in deltas.items():
