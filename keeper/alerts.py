@@ -93,7 +93,7 @@ class Alarm(Enum):
     JOURNAL_FAILING = ("journal_failing", Severity.CRITICAL)
     """The journal cannot be written: cycles go on as far as they can without it."""
     PAUSED = ("paused", Severity.WARNING)
-    """Somebody paused the keeper: nothing is sent."""
+    """Somebody paused the keeper: nothing is sent, or only debt-free donors give."""
     RESUMED = ("resumed", Severity.INFO)
     """The keeper sends again."""
 

@@ -202,7 +202,7 @@ async def _on_morpho(rpc: Rpc, reader: Reader, head: Block, chain_id: int, asked
     usable = await usable_markets(reader, head, morpho, asked.owner, tuple(dict.fromkeys(ids)))
     if asked.markets and usable.problems and not usable.markets:
         raise ConfigError(f"{usable.problems[0]}.")
-    return usable, f"it has no collateral on Morpho at {morpho} of any since block {asked.from_block}"
+    return usable, f"it has no collateral on Morpho at {morpho} in any market since block {asked.from_block}"
 
 
 async def _on_aave(

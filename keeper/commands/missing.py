@@ -115,7 +115,7 @@ def _retirement_calls(snapshot: Snapshot, guard: Address, wanted: Wanted) -> lis
         return []
     call = retire(guard, retired)
     if retired.keys() & label_of.keys():
-        reminder = "Take it out of keeper.toml too, or the next `keeper setup` enrols it anew."
+        reminder = "What keeper.toml still names, the next `keeper setup` enrols anew."
         call = replace(call, says=f"{call.says} {reminder}")
     return [call]
 

@@ -119,7 +119,7 @@ def _exit_code(seen: View) -> int:
 
 def _sentences(seen: View, changes_bps: Mapping[str, int]) -> list[RenderableType]:
     snapshot, plan = seen.snapshot, seen.plan
-    assumed = ", ".join(f"{symbol} {bps / 100:+g} %" for symbol, bps in changes_bps.items())
+    assumed = ", ".join(f"{symbol} {bps / 100:+.10g} %" for symbol, bps in changes_bps.items())
     at = f"At block {snapshot.block.number}" + (f", assuming {assumed}" if assumed else "")
     lines: list[RenderableType] = [f"{at}:" if plan.rescues else f"{at}: nothing to send. {_nearest(seen)}"]
     for rescue in plan.rescues:

@@ -45,7 +45,7 @@ def describe(result: Storm) -> str:
     """What happened, on one line, and on further ones what should not have."""
     rescues = len(result.keeper.rescues) if result.keeper else 0
     weather = f"seed {result.seed}, {result.forecast.name}: {result.blocks} blocks, {result.blocks_gone} replaced"
-    work = f"{rescues} rescues, the slowest within {result.longest_wait} blocks"
+    work = f"{rescues} rescues, the slowest within {result.longest_wait} block{'' if result.longest_wait == 1 else 's'}"
     line = f"{weather}, {result.faults} faults, {result.kills} kills; {work}"
     return "\n".join([line, *(f"  broken: {each}" for each in result.broken)])
 

@@ -9,7 +9,8 @@ from keeper.core.units import ether_text
     ("wei", "text"),
     [
         (0, "0 ETH"),
-        (10**12 - 1, "0 ETH"),
+        (1, "less than 0.000001 ETH"),
+        (10**12 - 1, "less than 0.000001 ETH"),
         (10**12, "0.000001 ETH"),
         (5 * 10**16, "0.05 ETH"),
         (10**18, "1 ETH"),

@@ -111,8 +111,9 @@ def test_init_says_who_has_nothing(devnet: Devnet, tmp_path: Path) -> None:
     assert ran.code == 2
     assert ran.error == (
         f"{KEEPER.address.lower()} has nothing that could be kept: it has no collateral on Morpho at "
-        f"{devnet.deployment.morpho.lower()} of any since block 0; no pool of Aave is known on chain 31337 (name it "
-        "with --aave-pool); no connector of Euler is known on chain 31337 (name it with --evc)."
+        f"{devnet.deployment.morpho.lower()} in any market since block 0; no pool of Aave is known on chain 31337 "
+        "(name it with --aave-pool); no connector of Euler is known on chain 31337 (name it with --evc); "
+        "no pool of Venus is known on chain 31337 (name it with --venus-pool)."
     )
 
 
@@ -123,7 +124,7 @@ def test_init_asks_for_morphos_address_where_it_is_not_at_its_usual_one(devnet: 
         f"{OWNER.address.lower()} has nothing that could be kept: there is no Morpho Blue at "
         "0xbbbbbbbbbb9cc5e90e3b3af64bdaf62c37eeffcb on chain 31337 (name its address with --morpho); no pool of Aave "
         "is known on chain 31337 (name it with --aave-pool); no connector of Euler is known on chain 31337 (name it "
-        "with --evc)."
+        "with --evc); no pool of Venus is known on chain 31337 (name it with --venus-pool)."
     )
 
 
@@ -345,8 +346,7 @@ def test_what_is_retired_leaves_no_permission_behind(devnet: Devnet) -> None:
 
     retirement, *revocations = keeper("setup --retire 0 --json", config=devnet.config).document["transactions"]
     assert retirement["says"] == (
-        "Takes wallet out of the guard for good. Take it out of keeper.toml too, or the next `keeper setup` enrols it "
-        "anew."
+        "Takes wallet out of the guard for good. What keeper.toml still names, the next `keeper setup` enrols anew."
     )
     assert [each["says"] for each in revocations] == [
         f"Takes the guard's allowance of {symbol} back." for symbol in ("WETH", "WBTC", "USDC")
