@@ -134,7 +134,8 @@ class Search:
             is_enough = least >= self._limit or (self._is_first_enough and self._is_found)
             if is_enough or nodes_left <= 0 or (is_refinement and number >= ORDERS):
                 break
-            used = self._go_through(few, NODES_OF_FEW if len(few) < len(numbers) else NODES_OF_ALL // len(few))
+            is_short = self._is_first_enough or len(few) < len(numbers)
+            used = self._go_through(few, NODES_OF_FEW if is_short else NODES_OF_ALL // len(few))
             nodes_left -= max(used, NODES_MIN)
             is_cut |= self._nodes_left < 0
             if number == ORDERS - 1 and not is_cut:
