@@ -144,8 +144,6 @@ class GasBound:
         gases = sorted({arc.gas for arc in arcs})
         self._prices = prices
         self._cheap = gases[0]
-        self._dearer = min(gases[1] - gases[0] if len(gases) > 1 else 0, gases[0])
-        """What a demand takes more that gets no cheap transfer."""
         self._emptied = _to_be_emptied(arcs, prices)
         self._emptied_gas = sum(each.gas for each in self._emptied.values())
         self._helpers: dict[int, int] = {}
@@ -168,9 +166,17 @@ class GasBound:
         self._alone = [_least(demand, is_one_enough=bool(self._emptied)) for demand in demands]
         self._small: list[tuple[int, int] | None] = []
         """The token that a demand takes out of wallets, if one, and how much."""
+        is_one_cheap = True
         for demand, alone in zip(demands, self._alone, strict=True):
-            cheap = {(arc.token, arc.full_raw) for arc in demand.arcs if arc.gas == self._cheap}
-            self._small.append(cheap.pop() if alone == self._cheap and len(cheap) == 1 else None)
+            cheap = [(arc.token, arc.full_raw) for arc in demand.arcs if arc.gas == self._cheap]
+            is_small = alone == self._cheap and len(set(cheap)) == 1
+            self._small.append(cheap[0] if is_small else None)
+            if is_small and len(cheap) > 1:
+                is_one_cheap = False
+        self._dearer = gases[1] - gases[0] if len(gases) > 1 else 0
+        """What a demand takes more that no cheap transfer serves alone: a dearer one does, or a second cheap one helps."""
+        if not is_one_cheap:
+            self._dearer = min(self._dearer, self._cheap)
         self.set_order(range(len(demands)))
 
     def set_order(self, order: Sequence[int]) -> None:
@@ -290,14 +296,15 @@ def _least(demand: Demand, *, is_one_enough: bool) -> int:
         return least
     alone = min((arc.gas for arc in demand.arcs if arc.room >= arc.full_raw), default=None)
     shares = [(min(arc.share(arc.room) + 1, UNIT), arc.gas) for arc in demand.arcs]
-    several = _fewest(shares) * least
+    # Each gives once.
+    several = sum(sorted(arc.gas for arc in demand.arcs)[: max(_fewest(shares), 2)])
     # Parts of transfers, those first that bring most for their gas: no whole ones cost less.
     in_parts, rest = 0, UNIT
     for share, gas in sorted(shares, key=lambda one: one[1] * UNIT // one[0]):
         part = min(share, rest)
         in_parts, rest = in_parts + gas * part // share, rest - part
     together = max(several, -(-in_parts // GAS_STEP) * GAS_STEP)
-    return together if alone is None else min(alone, max(together, 2 * least))
+    return together if alone is None else min(alone, together)
 
 
 def _fewest(shares: Sequence[tuple[int, int]]) -> int:

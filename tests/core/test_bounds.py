@@ -78,8 +78,8 @@ def test_what_is_left_of_a_pool_with_a_price_() -> None:
 @pytest.mark.parametrize(
     ("held", "gas"),
     [
-        ("1.2", 200_000),  # the wallet is emptied for one of them
-        ("1.5", 160_000),  # for the one after it has served the other
+        ("1.2", 210_000),  # the wallet is emptied for one of them
+        ("1.5", 165_000),  # for the one after it has served the other
         ("2.8", 80_000),  # nothing is emptied: it serves both
     ],
 )
