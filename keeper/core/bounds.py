@@ -174,7 +174,7 @@ class GasBound:
             if is_small and len(cheap) > 1:
                 is_one_cheap = False
         self._dearer = gases[1] - gases[0] if len(gases) > 1 else 0
-        """What a demand takes more that no cheap transfer serves alone: a dearer one does, or a second cheap one helps."""
+        """What a demand takes more that no cheap transfer serves alone: a dearer one does, or two cheap ones do."""
         if not is_one_cheap:
             self._dearer = min(self._dearer, self._cheap)
         self.set_order(range(len(demands)))

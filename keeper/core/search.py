@@ -21,7 +21,7 @@ from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX
 from keeper.core.supply import Drawn, Supply
 from keeper.core.units import Wad
 
-NODES_OF_ALL = 900
+NODES_OF_ALL = 1_200
 """How often a demand, or what is left of it, may be looked at while all are placed, times how many they are."""
 NODES_OF_FEW = 40
 """How often while a few are."""
@@ -29,13 +29,15 @@ NODES_MIN = 20
 """For so many an attempt counts at least."""
 NODES_MAX = 12_000
 """About how many there may be in a whole search,"""
-NODES_BY_SIZE = 480_000_000
-"""and what they may be times the square of demands times donors: with more of them each takes longer, and what is not
+NODES_BY_SIZE = 96_000_000_000
+"""and what they may be times the cube of demands times donors: with more of them each takes longer, and what is not
 found makes less of a difference."""
 EXHAUSTED = 8
 """Where both first orders hold nothing more, such a part of it."""
 ORDERS = 2
+"""In which all are placed first."""
 FEW = 5
+"""So many are placed anew at once."""
 LOTS_MAX = 1_000
 PRIME, ROOT = 65_537, 75
 """A prime and one of its primitive roots, whose powers are the lots."""
@@ -88,7 +90,7 @@ class Search:
             self._is_watched = [[self._bound.concerns(arc) for arc in demand.arcs] for demand in demands]
             self._best = self._as_put(incoming)
             donors = {arc.number for demand in demands for arc in demand.arcs}
-            self._nodes_max = min(NODES_MAX, NODES_BY_SIZE // (len(donors) * len(demands)) ** 2)
+            self._nodes_max = min(NODES_MAX, NODES_BY_SIZE // (len(donors) * len(demands)) ** 3)
 
     def _as_put(self, incoming: Sequence[Sequence[Given]]) -> list[_Put]:
         """Nothing when a donor gives that is not asked here."""

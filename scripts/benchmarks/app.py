@@ -82,12 +82,13 @@ def plan(
     ] = None,
     books: Annotated[int, typer.Option(help="Of the published set, for each size and kind.", min=1)] = 30,
     seconds: Annotated[float, typer.Option(help="The most for one proof.", min=1)] = 20,
+    first_seed: Annotated[int, typer.Option(help="From 1000 on are books that the search was not tuned on.")] = 0,
     as_json: Json = False,
     as_markdown: Markdown = False,
 ) -> None:
     """Plans against the proven optimum and two greedy ways; exit code 1 when one is worse than it may be."""
     measured = [
-        measure_plans(count, books, seconds, has_several_ways=has_several_ways)
+        measure_plans(count, books, seconds, has_several_ways=has_several_ways, first_seed=first_seed)
         for count in subaccounts or [8, 24, 128]
         for has_several_ways in (False, True)
     ]

@@ -57,13 +57,15 @@ class PlanQuality:
         return self.avoids_all == self.books and self.gas_optimal == self.gas_compared
 
 
-def measure_plans(subaccounts: int, books: int, seconds: float, *, has_several_ways: bool) -> PlanQuality:
+def measure_plans(
+    subaccounts: int, books: int, seconds: float, *, has_several_ways: bool, first_seed: int = 0
+) -> PlanQuality:
     """`seconds`: how long the solver may take for one proof."""
     times: list[float] = []
     avoids_all = unproven = compared = optimal = gas = 0
     bound = 0.0
     best_fit = largest_first = Greedy(0, 0)
-    for seed in range(books):
+    for seed in range(first_seed, first_seed + books):
         book = instance(seed, subaccounts, has_several_ways=has_several_ways)
         plan, taken = _timed(book)
         times.append(taken)
