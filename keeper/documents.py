@@ -86,7 +86,8 @@ def subaccount_document(
         if dispute is not None:
             worst = worst_of(subaccount, dispute).margin.risk().health_factor
             document["worst_health_wad"] = health_document(worst)
-        document["liquidatable"] = subaccount.margin.risk().is_liquidatable
+        document["liquidatable"] = subaccount.is_liquidatable
+        document["forced_liquidation"] = subaccount.forced_liquidation
         document["liquidation_price_wad"] = None if at is None else str(at)
         if settings is not None:
             document["cushion_wad"] = health_document(cushion(health, settings.shock_bps))

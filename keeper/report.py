@@ -206,8 +206,10 @@ def liquidation_price(subaccount: Subaccount) -> Wad | None:
 
 def liquidation_price_of(subaccount: Subaccount, line: CollateralLine) -> Wad | None:
     """The price of one collateral, the others' staying as they are, at which it is liquidated, rounded up; 0 when the
-    others alone cover the debt, None without debt, without any of it, or unknown."""
+    others alone cover the debt, None without debt, without any of it, unknown, or liquidated at any price."""
     if not subaccount.has_debt or not line.amount_raw or isinstance(subaccount.reading, Unknown):
+        return None
+    if subaccount.forced_liquidation is not None:
         return None
     risk = subaccount.margin.risk()
     without = subaccount.margin.risk({line.token.address: -line.amount_raw})
@@ -226,6 +228,8 @@ def nearest_first(snapshot: Snapshot, policy: Policy) -> list[Subaccount]:
             return (0, 0, 0, str(subaccount.id))
         settings = policy.subaccounts.get(subaccount.id)
         health = subaccount.margin.risk().health_factor
+        if subaccount.forced_liquidation is not None:
+            return (1, 0, 0, str(subaccount.id))
         return (1, cushion(health, settings.shock_bps if settings else 10_000), health, str(subaccount.id))
 
     return sorted(snapshot.subaccounts, key=nearness)
@@ -287,6 +291,8 @@ def _health_cell(subaccount: Subaccount, policy: Policy) -> Text:
     if isinstance(subaccount.reading, Unknown):
         return Text("unknown", style="bold red")
     health = subaccount.margin.risk().health_factor
+    if subaccount.forced_liquidation is not None:
+        return Text(health_text(health), style="bold red")
     return Text(health_text(health), style=health_style(health, policy, subaccount.id))
 
 

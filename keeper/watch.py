@@ -10,7 +10,7 @@ from keeper.core.economics import USUAL_RESCUE_BYTES, USUAL_RESCUE_GAS
 from keeper.core.fees import Market, rescues_affordable
 from keeper.core.plan import Lane, Plan
 from keeper.core.policy import Policy, SubaccountPolicy
-from keeper.core.snapshot import FreshnessUnverified, GuardState, Snapshot, Stale, Subaccount, Unknown
+from keeper.core.snapshot import FreshnessUnverified, GuardState, Snapshot, Stale, Subaccount
 from keeper.core.units import Address, ether_text
 from keeper.core.verdict import Verdict
 from keeper.protocols.wallet import NAME as WALLET
@@ -79,8 +79,9 @@ def _subaccount(subaccount: Subaccount, decided: Verdict, settings: SubaccountPo
         isinstance(subaccount.reading, FreshnessUnverified) and not is_accepted
     ):
         yield Alarm.STALE_PRICE, id, _sentence(f"{name}: {subaccount.reading.reason}")
-    if not isinstance(subaccount.reading, Unknown) and subaccount.margin.risk().is_liquidatable:
-        yield Alarm.LIQUIDATABLE, id, f"{name} can be liquidated now."
+    if subaccount.is_liquidatable:
+        why = "" if subaccount.forced_liquidation is None else f": {subaccount.forced_liquidation}"
+        yield Alarm.LIQUIDATABLE, id, _sentence(f"{name} can be liquidated now{why}")
 
 
 def _wallet(wallet: Subaccount) -> Iterator[Raised]:

@@ -96,6 +96,12 @@ def test_an_account_is_liquidatable_when_it_owes_more_than_counts(debt: str, is_
     assert document["liquidatable"] is is_liquidatable
 
 
+def test_an_account_may_be_liquidatable_at_any_health() -> None:
+    forced = replace(a_subaccount("a", health="2"), forced_liquidation="anybody may")
+    document = as_read(subaccount_document(forced, None, None, {}))
+    assert (document["liquidatable"], document["forced_liquidation"]) == (True, "anybody may")
+
+
 def test_the_wallet_owes_nothing() -> None:
     document = as_read(subaccount_document(a_wallet("2"), None, None, {}))
     assert (document["id"], document["debts"], document["health_wad"]) == ("wallet", [], None)

@@ -367,6 +367,14 @@ def test_reasons_are_told_where_a_word_does_not_say_all() -> None:
     ]
 
 
+def test_whoever_is_liquidated_whatever_its_health_is_the_nearest_and_no_price_is_named_for_it() -> None:
+    weak, forced = a_subaccount("a", health="1.01"), a_subaccount("b", health="2")
+    assert liquidation_price(forced) is not None
+    forced = replace(forced, forced_liquidation="anybody may")
+    assert nearest_first(a_snapshot(weak, forced), a_policy(weak, forced))[0].id == forced.id
+    assert liquidation_price(forced) is None
+
+
 def test_below_the_line_the_lowest_health_is_the_nearest() -> None:
     """A cushion is nothing there for all of them."""
     low, lower = a_subaccount("a", health="0.9"), a_subaccount("b", health="0.8")

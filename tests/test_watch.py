@@ -44,6 +44,14 @@ def test_an_account_that_can_be_liquidated_now(debt: str, is_told: bool) -> None
     assert ((Alarm.LIQUIDATABLE, "morpho:a", "morpho a (morpho:a) can be liquidated now.") in raised) is is_told
 
 
+def test_an_account_that_can_be_liquidated_whatever_its_health() -> None:
+    forced = replace(a_subaccount("a", health="2"), forced_liquidation="anybody may; repay it by hand")
+    assert told(a_snapshot(forced, a_wallet("100"))) == [
+        (Alarm.BLOCKED, "morpho:a", "morpho a (morpho:a) is blocked: anybody may; repay it by hand."),
+        (Alarm.LIQUIDATABLE, "morpho:a", "morpho a (morpho:a) can be liquidated now: anybody may; repay it by hand."),
+    ]
+
+
 def test_an_account_that_cannot_be_read_comes_with_the_way_to_its_owners_help() -> None:
     raised = told(a_snapshot(a_subaccount("a", debt="1", reading=Unknown("its oracle reverts"))))
     says = "morpho a (morpho:a) is unknown: its oracle reverts; `keeper explain morpho:a` says what its owner can do."

@@ -96,12 +96,17 @@ def _numbers(subaccount: Subaccount, settings: SubaccountPolicy) -> list[Rendera
             f"Collateral that counts {number_text(risk.collateral_value / WAD)} {unit} / debt "
             f"{number_text(risk.debt_value / WAD)} {unit} = health {health_text(health)}."
         ),
+    ]
+    if subaccount.forced_liquidation is not None:
+        lines.append(f"It can be liquidated now, whatever its health: {subaccount.forced_liquidation}.")
+        return lines
+    lines += [
         (
             f"It survives a fall of {percent_text(survivable_fall(health) * BPS // WAD)} and is tested against "
             f"{percent_text(settings.shock_bps)}: a cushion of {health_text(cushion(health, settings.shock_bps))}."
         ),
+        *(_liquidation_sentence(subaccount, line, unit) for line in subaccount.collateral if line.amount_raw),
     ]
-    lines += [_liquidation_sentence(subaccount, line, unit) for line in subaccount.collateral if line.amount_raw]
     lines.append(
         f"It is critical below {health_text(limits.critical)}, due for a rescue below {health_text(limits.trigger)}, "
         f"brought to {health_text(limits.target)}, gives down to {health_text(limits.floor)} and in a last stand never "

@@ -14,7 +14,7 @@ from keeper.config import load_config
 from keeper.core.economics import USUAL_RESCUE_BYTES, USUAL_RESCUE_GAS
 from keeper.core.fees import Market, rescues_affordable
 from keeper.core.policy import disagreements
-from keeper.core.snapshot import Subaccount, Unknown
+from keeper.core.snapshot import Subaccount
 from keeper.documents import status_document
 from keeper.pausing import Mode
 from keeper.report import (
@@ -101,8 +101,9 @@ def _footer(seen: View, unlisted: Unlisted) -> list[RenderableType]:
     snapshot = seen.snapshot
     lines = [
         f"{name_of(each)} CAN BE LIQUIDATED NOW"
+        + ("" if each.forced_liquidation is None else f": {each.forced_liquidation}")
         for each in snapshot.subaccounts
-        if not isinstance(each.reading, Unknown) and each.margin.risk().is_liquidatable
+        if each.is_liquidatable
     ]
     lines += reasons(snapshot, seen.plan)
     lines += shortage_sentences(snapshot, seen.session.policy)

@@ -168,6 +168,9 @@ class _Planning:
         guard = self._snapshot.guard
         if guard is not None and (subaccount.guard_index is None or guard.account(subaccount.guard_index) is None):
             return verdict.NotProtected()
+        if subaccount.forced_liquidation is not None:
+            # No health helps against it, so none is looked at.
+            return verdict.Blocked(subaccount.forced_liquidation)
         account = self._accounts.get(subaccount.id)
         if account is None:
             return verdict.Unknown("no thresholds are known for it yet; they come with the next look at the topology")

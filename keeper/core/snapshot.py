@@ -209,6 +209,8 @@ class Subaccount:
     cannot_give: str | None = None
     """Why nothing may leave (permission missing, frozen), or None."""
     cannot_receive: str | None = None
+    forced_liquidation: str | None = None
+    """Why anybody may liquidate it whatever its health, and what to do; None: only below the line."""
     notes: tuple[str, ...] = ()
     """For people: what is there and does not count, and what would make it count."""
     unread: tuple[str, ...] = ()
@@ -219,6 +221,13 @@ class Subaccount:
     @property
     def has_debt(self) -> bool:
         return bool(self.debts)
+
+    @property
+    def is_liquidatable(self) -> bool:
+        """Whether anybody may liquidate it at this block, as far as that could be read."""
+        if isinstance(self.reading, Unknown):
+            return False
+        return self.forced_liquidation is not None or self.margin.risk().is_liquidatable
 
     @property
     def net_held(self) -> frozenset[Address]:

@@ -91,13 +91,16 @@ def soon_seconds(policy: Policy, history: History, block: Block) -> int:
 
 def seconds_to_liquidation(subaccount: Subaccount, volatility_bps: int, rate_margin: Wad) -> int | None:
     """The time within which its chance of liquidation reaches `IMMINENT_BPS`, seconds, rounded down; 0 at the line or
-    below, None when that is further off than `AHEAD_SECONDS_MAX` or it owes nothing.
+    below, or where its health protects it from nothing; None when that is further off than `AHEAD_SECONDS_MAX` or it
+    owes nothing.
 
     By diffusion, by a jump, and by interest: the distance is what is left of it at the end of the time, at the last
     rate seen and `rate_margin` (WAD a year). What collateral earns is not counted.
     """
     if not subaccount.has_debt:
         return None
+    if subaccount.forced_liquidation is not None:
+        return 0
 
     def is_imminent(seconds: int) -> bool:
         health = subaccount.margin.risk(NOTHING, Horizon(seconds, rate_margin)).health_factor

@@ -61,7 +61,7 @@ class CoolingDown:
 
 @dataclass(frozen=True, slots=True)
 class Blocked:
-    """A rescue is due and something named prevents it."""
+    """A rescue is due and something named prevents it, or no rescue can help."""
 
     reason: str
 

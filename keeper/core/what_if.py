@@ -116,7 +116,7 @@ def _share(changes: Changes, share_bps: int) -> dict[str, int]:
 
 
 def _is_liquidated(subaccount: Subaccount) -> bool:
-    return subaccount.has_debt and subaccount.margin.risk().is_liquidatable
+    return subaccount.has_debt and subaccount.is_liquidatable
 
 
 def _without(snapshot: Snapshot, dead: set[SubaccountId]) -> Snapshot:

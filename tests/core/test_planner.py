@@ -364,6 +364,12 @@ def test_what_blocks_a_rescue_is_named() -> None:
     assert "cap for WETH is used up" in reason(plan_for(*book, caps={WETH: "0"}))
 
 
+@pytest.mark.parametrize("health", ["1.1", "1.35", "2"])
+def test_whoever_is_liquidated_whatever_its_health_is_never_healthy(health: str) -> None:
+    forced = replace(a_subaccount("a", health=health), forced_liquidation="anybody may; repay it by hand")
+    assert reason(plan_for(forced, a_wallet())) == "anybody may; repay it by hand"
+
+
 def test_without_a_guard_only_those_in_need_are_blocked() -> None:
     book = (a_subaccount("a", health="1.1"), a_subaccount("b", health="2"))
     snapshot = replace(a_snapshot(*book), guard=None, guard_problem="there is no code at 0x9a9a")

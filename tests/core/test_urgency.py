@@ -137,6 +137,11 @@ def test_at_the_line_there_is_no_time_left_and_far_from_it_no_end_in_sight(
 # Thresholds -----------------------------------------------------------------------------------------------------------
 
 
+def test_where_health_protects_from_nothing_there_is_no_time_left() -> None:
+    forced = replace(an_account("2"), forced_liquidation="anybody may")
+    assert seconds_to_liquidation(forced, 300, 0) == 0
+
+
 def test_in_a_calm_nothing_is_widened() -> None:
     assert widened(USUAL, 500, 500) == USUAL
     assert widened(USUAL, 500, 100) == USUAL

@@ -70,6 +70,21 @@ def health(devnet: Devnet, index: int) -> int:
     return decode_words(["uint256"], answer)[0]
 
 
+def test_an_account_that_anybody_may_liquidate_is_never_healthy(
+    devnet: Devnet, deployed: VenusDeployment, protected: Path
+) -> None:
+    venus.force_liquidation(devnet.node, deployed, "USDC")
+    why = "Venus lets anybody liquidate what is owed of USDC, whatever the health; repay it by hand"
+    shown = keeper("status", config=protected)
+    assert shown.code == 0, shown.err
+    assert f"CAN BE LIQUIDATED NOW: {why}" in " ".join(shown.out.split())
+    ran = keeper(f"explain {id_of(deployed, OWNER.address)}", config=protected)
+    said = " ".join(ran.out.split())
+    assert f"It can be liquidated now, whatever its health: {why}." in said
+    assert f"verdict: blocked: {why}" in said
+    assert "It survives a fall" not in said
+
+
 def test_an_account_is_shown_with_where_its_numbers_come_from(deployed: VenusDeployment, config: Path) -> None:
     ran = keeper(f"explain {id_of(deployed, OWNER.address)}", config=config)
     assert ran.code == 0, ran.err

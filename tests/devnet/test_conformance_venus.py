@@ -339,10 +339,11 @@ def test_what_is_lent_out_moves_but_is_not_withdrawn(subject: VenusSubject) -> N
 
 def test_a_debt_that_anybody_may_liquidate_is_not_helped_by_collateral(subject: VenusSubject) -> None:
     venus.force_liquidation(subject.devnet.node, subject.venus, "USDC")
-    cannot_receive = subject.snapshot().subaccount(subject.id_of(OWNER)).cannot_receive
-    assert cannot_receive is not None
-    assert "whatever the health" in cannot_receive
-    assert subject.snapshot().subaccount(subject.id_of(UNPROTECTED)).cannot_receive is None
+    forced = subject.snapshot().subaccount(subject.id_of(OWNER))
+    assert forced.is_liquidatable
+    assert forced.forced_liquidation is not None
+    assert "whatever the health" in forced.forced_liquidation
+    assert subject.snapshot().subaccount(subject.id_of(UNPROTECTED)).forced_liquidation is None
 
 
 # Failures -------------------------------------------------------------------------------------------------------------

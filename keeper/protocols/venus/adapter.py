@@ -145,7 +145,7 @@ class VenusPool:
         state = self._account_state(account, answers, pool)
         if isinstance(state, Unknown):
             return self._described(account, None, state, pool, around)
-        reason = _disagreement(state, answers[1])
+        reason = _disagreement(state, answers[1]) or _unsaid(state)
         reading = Unknown(reason) if reason else self._reading(state, around)
         return self._described(account, state, reading, pool, around, is_margin_known=reason is None)
 
@@ -210,7 +210,7 @@ class VenusPool:
         # What could not be read is taken for indebted, because nobody knows that it is not.
         debts: tuple[Debt, ...] = (Debt(USD, 0, WAD),)
         margin: Margin = UnknownMargin()
-        cannot_receive = None
+        forced = None
         feeds: tuple[Address, ...] = ()
         if state is not None:
             collateral, notes = lines_of(state, self.markets, enrolment, can_give=cannot_give is None)
@@ -218,7 +218,7 @@ class VenusPool:
                 margin = state.margin
                 debts = tuple(_debt(entry) for entry in state.entries if entry.holding.owed_raw)
                 notes += _pool_notes(state, pool)
-                cannot_receive = _cannot_receive(state)
+                forced = _forced(state)
             if debts:
                 feeds = tuple(dict.fromkeys(feed for one in state.touched for feed in one.state.market.feeds or ()))
         return Subaccount(
@@ -234,7 +234,7 @@ class VenusPool:
             reading,
             feeds,
             cannot_give,
-            cannot_receive,
+            forced_liquidation=forced,
             notes=notes,
             unread=() if state is None else state.unread,
         )
@@ -281,9 +281,17 @@ def _pool_notes(state: AccountState, pool: PoolState) -> tuple[str, ...]:
     return ()
 
 
-def _cannot_receive(state: AccountState) -> str | None:
+def _unsaid(state: AccountState) -> str | None:
+    """Why nobody knows whether its health protects it at all: of what is owed, the pool does not say it."""
+    said = [one.state.is_liquidation_forced for one in state.entries if one.holding.owed_raw]
+    return next((one.reason for one in said if isinstance(one, Unknown)), None)
+
+
+def _forced(state: AccountState) -> str | None:
     """What no collateral helps against. Comptroller.preLiquidateHook"""
-    forced = [one.token.symbol for one in state.entries if one.holding.owed_raw and one.state.is_liquidation_forced]
+    forced = [
+        one.token.symbol for one in state.entries if one.holding.owed_raw and one.state.is_liquidation_forced is True
+    ]
     if not forced:
         return None
-    return f"Venus lets anybody liquidate what is owed of {', '.join(forced)}, whatever the health: repay it"
+    return f"Venus lets anybody liquidate what is owed of {', '.join(forced)}, whatever the health; repay it by hand"

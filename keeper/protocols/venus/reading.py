@@ -44,7 +44,7 @@ class MarketState:
     room_raw: int | None
     """What the supply cap lets in; None: as much as may be."""
     paused: frozenset[Action]
-    is_liquidation_forced: bool
+    is_liquidation_forced: bool | Unknown
     """Whether what is owed of it may be liquidated whatever the health."""
 
     def holding(self, tokens: int, owed_raw: int, *, is_entered: bool) -> Holding:
@@ -176,5 +176,10 @@ def _market(market: Market, accrued: CallResult, results: Sequence[CallResult]) 
         frozenset(
             action for action, result in zip(Action, results[8 : 8 + len(Action)], strict=True) if result.number != 0
         ),
-        of_forced.number != 0,
+        Unknown(
+            f"Venus's pool does not say whether anybody may liquidate what is owed of {symbol}: "
+            f"{problem(of_forced, 'a yes or no')}"
+        )
+        if of_forced.number is None
+        else of_forced.number != 0,
     )

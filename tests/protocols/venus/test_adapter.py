@@ -201,12 +201,22 @@ def test_a_market_that_is_not_enrolled_does_not_move() -> None:
     assert any(note.startswith("WETH is not enrolled in the guard") for note in subaccount.notes)
 
 
-def test_nothing_helps_where_liquidation_is_forced() -> None:
+def test_what_is_owed_may_be_liquidated_whatever_the_health_where_that_is_forced() -> None:
     chain = a_venus_chain()
     set_market(chain, USDC, is_forced=True)
-    assert read(chain).cannot_receive == (
-        "Venus lets anybody liquidate what is owed of USDC, whatever the health: repay it"
+    subaccount = read(chain)
+    assert subaccount.margin.risk().health_factor == HEALTH
+    assert subaccount.is_liquidatable
+    assert subaccount.forced_liquidation == (
+        "Venus lets anybody liquidate what is owed of USDC, whatever the health; repay it by hand"
     )
+
+
+def test_that_it_is_forced_for_another_market_does_not_matter() -> None:
+    chain = a_venus_chain()
+    set_market(chain, WETH, is_forced=True)
+    subaccount = read(chain)
+    assert (subaccount.forced_liquidation, subaccount.is_liquidatable) == (None, False)
 
 
 @pytest.mark.parametrize(("price", "is_whole"), [(10 * 10**18, True), (11 * 10**18, False)])
@@ -263,6 +273,10 @@ BREAKS: list[tuple[Callable[[FakeChain], None], str]] = [
     (lambda chain: set_market(chain, WETH, price=0), "has no price of WETH: it answers zero"),
     (lambda chain: set_market(chain, WETH, is_listed=False), "does not list its market of WETH any more"),
     (lambda chain: chain.revert(COMPTROLLER, OF_POOL["markets"], MARKETS[WETH]), "does not answer for WETH"),
+    (
+        lambda chain: chain.revert(COMPTROLLER, OF_POOL["isForcedLiquidationEnabled"], MARKETS[USDC]),
+        "does not say whether anybody may liquidate what is owed of USDC",
+    ),
     (lambda chain: chain.revert(COMPTROLLER, OF_POOL["getAssetsIn"], OWNER), "does not say what"),
     (lambda chain: chain.revert(COMPTROLLER, OF_POOL["getAccountLiquidity"], OWNER), "liquidity does not answer"),
     (
@@ -278,6 +292,15 @@ def test_what_does_not_answer_is_named(break_it: Callable[[FakeChain], None], re
     adapter = found(chain)
     break_it(chain)
     assert reason.lower() in reason_of(read(chain, adapter)).lower()
+
+
+def test_whether_it_is_forced_is_needed_of_what_is_owed_alone() -> None:
+    chain = a_venus_chain()
+    adapter = found(chain)
+    chain.revert(COMPTROLLER, OF_POOL["isForcedLiquidationEnabled"], MARKETS[WETH])
+    subaccount = read(chain, adapter)
+    assert isinstance(subaccount.reading, Fresh)
+    assert subaccount.forced_liquidation is None
 
 
 @pytest.mark.parametrize("asks", ["another oracle", "none"])
