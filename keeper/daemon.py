@@ -133,6 +133,7 @@ class Keeper:
         try:
             proven = await self._prove(snapshot, plan, history)
             report = await self._dispatch(snapshot, proven)
+            report = replace(report, mode=self._pause.read(), quorum_problem=reading.problem)
         except KeeperError as fault:
             # What was seen is told all the same: a node that cannot simulate must not keep a liquidation quiet.
             blind = CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy)

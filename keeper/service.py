@@ -20,7 +20,6 @@ from keeper.config import Config
 from keeper.control import ControlServer, ask_daemon
 from keeper.core.intent import Abandoned, Included, Intent, Refused, Reverted
 from keeper.core.snapshot import Block
-from keeper.documents import plan_document
 from keeper.errors import ChainError, JournalError, KeeperError, ProtocolError, WrongChain
 from keeper.journal import Journal
 from keeper.lookout import Lookout
@@ -29,7 +28,7 @@ from keeper.opening import Ground, Running, Stopping, open_ground, open_keeper, 
 from keeper.pausing import Mode, PauseFile
 from keeper.pulse import Pulse
 from keeper.telemetry import Redaction, TelemetryServer, set_up_logging
-from keeper.telling import CycleReport
+from keeper.telling import CycleReport, cycle_document
 from keeper.upkeep import end, kept_up
 
 T = TypeVar("T")
@@ -324,7 +323,7 @@ def handlers(running: Running, started_at: int, is_dry_run: bool) -> Mapping[str
 
     async def trigger(_: Mapping[str, Any]) -> dict[str, Any]:
         report = await _whole_cycle(running, is_alone=False)
-        return {**plan_document(report.plan, report.snapshot), "outcome": report.outcome, "failed": report.has_failed}
+        return cycle_document(report)
 
     async def pause(_: Mapping[str, Any]) -> dict[str, Any]:
         return {"hash": await _pause_guard(running, is_alone=False)}

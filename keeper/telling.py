@@ -16,10 +16,11 @@ from keeper.core.policy import Policy
 from keeper.core.snapshot import Snapshot, SubaccountId, Unknown
 from keeper.core.units import Wad
 from keeper.core.verdict import Blocked, Unfunded
-from keeper.documents import recorded_plan
+from keeper.documents import Document, plan_document, recorded_plan
 from keeper.errors import JournalError
 from keeper.journal import CycleRecord, Journal, PlanRecord, VerdictNote
 from keeper.noting import Notes, journal_alarm
+from keeper.pausing import Mode
 from keeper.records import history_to_json, policy_to_json
 from keeper.report import verdict_text
 from keeper.report_rescue import rescue_paragraph
@@ -49,11 +50,41 @@ class CycleReport:
     """Whether the batch could not be sent."""
     waiting: tuple[SubaccountId, ...] = ()
     """Whose rescues are due and go out after this batch, or after the one in flight."""
+    mode: Mode = Mode.ACTIVE
+    """The owner's switch as it stood at the end of the cycle."""
+    quorum_problem: str | None = None
+    """Why fewer endpoints agree on the snapshot than must, as a sentence; None: enough do."""
 
     @property
     def has_failed(self) -> bool:
         """Whether a rescue was due that did not go out."""
         return self.is_refused or any(isinstance(each, Blocked | Unfunded) for each in self.plan.verdicts.values())
+
+
+def held_back(mode: Mode, quorum_problem: str | None) -> list[str]:
+    """Why less may be sent than could be, whatever is due: the owner's switch, and endpoints that do not agree."""
+    lines: list[str] = []
+    if mode is not Mode.ACTIVE:
+        means = ", only debt-free donors give" if mode is Mode.PROTECT_ONLY else ""
+        lines.append(f"MODE: {mode.value.upper()}{means}; `keeper resume` undoes it")
+    if quorum_problem is not None:
+        lines.append(f"QUORUM LOST: {lost_quorum_text(quorum_problem)}")
+    return lines
+
+
+def lost_quorum_text(problem: str) -> str:
+    """What endpoints do not agree on, and what it holds back."""
+    return f"{problem} Until they do, only debt-free donors give."
+
+
+def cycle_document(report: CycleReport) -> Document:
+    return {
+        **plan_document(report.plan, report.snapshot),
+        "mode": report.mode.value,
+        "quorum_problem": report.quorum_problem,
+        "outcome": report.outcome,
+        "failed": report.has_failed,
+    }
 
 
 class Telling:
@@ -144,8 +175,7 @@ class Telling:
 
 def _contested(reading: Reading) -> Iterator[Raised]:
     if reading.problem is not None:
-        says = f"{reading.problem} Until they do, only debt-free donors give."
-        yield Alarm.QUORUM_LOST, "endpoints", says
+        yield Alarm.QUORUM_LOST, "endpoints", lost_quorum_text(reading.problem)
 
 
 def _healths(snapshot: Snapshot) -> dict[SubaccountId, Wad | None]:

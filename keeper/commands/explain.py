@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from keeper.commands.answer import Answer, Verbatim
-from keeper.commands.view import View, by_hand_document, view
+from keeper.commands.view import View, by_hand_document, held_back_lines, view
 from keeper.config import load_config
 from keeper.core.disputes import opinion, prices_of, worst_of
 from keeper.core.economics import IMMINENT_BPS
@@ -55,7 +55,7 @@ async def _explain(config_path: Path, wanted: str) -> Answer:
     parts += ["", *_prices(subaccount, seen), *_sources(subaccount, seen)]
     parts += ["", f"thresholds: {settings.why}"]
     verdict = seen.plan.verdicts[subaccount.id]
-    parts += ["", f"verdict: {verdict_text(verdict)}{_meaning(verdict, subaccount, seen)}"]
+    parts += ["", f"verdict: {verdict_text(verdict)}{_meaning(verdict, subaccount, seen)}", *held_back_lines(seen)]
     for one in seen.by_hand:
         if one.subaccount == subaccount.id:
             parts += ["", one.says, *map(Verbatim, one.cast_lines(seen.session.config.guard.owner))]
@@ -284,6 +284,8 @@ def _document(subaccount: Subaccount, settings: SubaccountPolicy, seen: View) ->
     verdict = seen.plan.verdicts[subaccount.id]
     document = {
         "block": block_document(seen.snapshot),
+        "mode": seen.mode.value,
+        "quorum_problem": seen.quorum_problem,
         **subaccount_document(subaccount, settings, verdict, floor, seen.plan.disputes.get(subaccount.id)),
         "feeds": [feed_document(feed, now) for feed in seen.snapshot.feeds if feed.feed in subaccount.feeds],
         "second_prices": [second_document(second) for second in seen.snapshot.second_prices],

@@ -16,6 +16,7 @@ from keeper.commands.view import (
     as_spelt,
     by_hand_document,
     by_hand_lines,
+    held_back_lines,
     symbols_of,
     view,
     with_companions,
@@ -95,6 +96,7 @@ async def _plan(config_path: Path, changes_bps: dict[str, int], gas_price_wei: i
     document: Document = {
         **plan_document(seen.plan, seen.snapshot),
         "mode": seen.mode.value,
+        "quorum_problem": seen.quorum_problem,
         "assumed_changes_bps": changes_bps,
         "gas": _gas_document(seen),
         "considered": {
@@ -130,7 +132,7 @@ def _sentences(seen: View, changes_bps: Mapping[str, int]) -> list[RenderableTyp
     said = [*reasons(snapshot, plan), *plan.notes]
     said += [seen.journal_problem] if seen.journal_problem is not None else []
     lines += ["", *said] if said else []
-    lines += by_hand_lines(seen)
+    lines += [*held_back_lines(seen), *by_hand_lines(seen)]
     if plan.rescues:
         lines += ["", _cost_sentence(seen)]
         if seen.mode is Mode.PAUSED:

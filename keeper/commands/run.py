@@ -8,11 +8,10 @@ from rich.padding import Padding
 
 from keeper.commands.answer import Answer
 from keeper.config import load_config
-from keeper.documents import Document, plan_document
 from keeper.report import reasons
 from keeper.report_rescue import rescue_sentences
 from keeper.service import run_daemon, run_once
-from keeper.telling import CycleReport
+from keeper.telling import CycleReport, cycle_document, held_back
 
 
 def run(config_path: Path, *, once: bool, dry_run: bool) -> Answer:
@@ -26,12 +25,11 @@ def run(config_path: Path, *, once: bool, dry_run: bool) -> Answer:
 def answer_to(report: CycleReport) -> Answer:
     """One cycle as an answer; exits 1 when a rescue was due and did not go out."""
     snapshot, plan = report.snapshot, report.plan
-    document: Document = {**plan_document(plan, snapshot), "outcome": report.outcome, "failed": report.has_failed}
     lines: list[RenderableType] = []
     for rescue in plan.rescues:
         first, *others = rescue_sentences(rescue, snapshot, report.policy)
         lines += [first, *(Padding(other, (0, 0, 0, 2), expand=False) for other in others), ""]
-    lines += [*reasons(snapshot, plan), *plan.notes]
+    lines += [*reasons(snapshot, plan), *plan.notes, *held_back(report.mode, report.quorum_problem)]
     nothing = "nothing could be sent" if report.has_failed else "nothing to send"
     lines.append(f"Block {snapshot.block.number}: {report.outcome or nothing}.")
-    return Answer(lines, document, exit_code=1 if report.has_failed else 0)
+    return Answer(lines, cycle_document(report), exit_code=1 if report.has_failed else 0)

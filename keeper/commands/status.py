@@ -30,6 +30,7 @@ from keeper.report import (
     time_text,
 )
 from keeper.session import open_session
+from keeper.telling import held_back
 from keeper.unlisted import Unlisted, find_unlisted
 
 
@@ -47,6 +48,7 @@ async def _status(config_path: Path) -> Answer:
     spare_raw = spares(seen.snapshot, seen.session.policy)
     document = {
         "mode": seen.mode.value,
+        "quorum_problem": seen.quorum_problem,
         "daemon": seen.daemon,
         **status_document(seen.snapshot, session.policy, seen.plan, spare_raw),
         "not_in_configuration": [
@@ -92,9 +94,7 @@ def _header(seen: View) -> list[RenderableType]:
         lines.append(f"daemon: running since {time_text(seen.daemon['started_at'], now)}{what}")
     if seen.journal_problem is not None:
         lines.append(f"journal: {seen.journal_problem}")
-    if seen.mode is not Mode.ACTIVE:
-        lines.append(f"MODE: {seen.mode.value.upper()}; `keeper resume` undoes it")
-    return lines
+    return [*lines, *held_back(seen.mode, seen.quorum_problem)]
 
 
 def _footer(seen: View, unlisted: Unlisted) -> list[RenderableType]:

@@ -11,7 +11,9 @@ from keeper.commands.answer import Answer
 from keeper.commands.run import answer_to
 from keeper.config import load_config
 from keeper.control import ask_daemon
+from keeper.pausing import Mode
 from keeper.service import run_once
+from keeper.telling import held_back
 
 
 def trigger(config_path: Path) -> Answer:
@@ -26,6 +28,7 @@ def trigger(config_path: Path) -> Answer:
         for id, decided in document["verdicts"].items()
         if decided["verdict"] in {"Blocked", "Unfunded", "Unknown"}
     ]
+    lines += held_back(Mode(document["mode"]), document["quorum_problem"])
     lines.append(f"The daemon ran a cycle at block {document['block']['number']}: {document['outcome'] or nothing}.")
     return Answer(lines, document, exit_code=1 if document["failed"] else 0)
 

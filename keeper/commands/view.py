@@ -24,6 +24,7 @@ from keeper.journal_reader import JournalReader, open_reader
 from keeper.pausing import Mode, PauseFile
 from keeper.sent import sent_moves
 from keeper.session import Session
+from keeper.telling import held_back
 
 NO_CHANGES: Mapping[str, int] = {}
 
@@ -38,6 +39,8 @@ class View:
     mode: Mode
     daemon: dict[str, Any] | None
     """What the running daemon says of itself, or its `problem`; None when none runs."""
+    quorum_problem: str | None = None
+    """Why fewer endpoints agree on the snapshot than must, as a sentence; None: enough do."""
     journal_problem: str | None = None
     """Why what earlier cycles know is missing here."""
 
@@ -80,7 +83,7 @@ async def view(session: Session, changes_bps: Mapping[str, int] = NO_CHANGES, ga
     except KeeperError as fault:
         daemon = {"problem": str(fault)}
     plan = make_plan(snapshot, session.policy, history)
-    return View(session, snapshot, history, plan, mode, daemon, journal_problem)
+    return View(session, snapshot, history, plan, mode, daemon, reading.problem, journal_problem)
 
 
 def known_history(journal: Path, snapshot: Snapshot, memory_seconds: int) -> History:
@@ -133,6 +136,12 @@ def with_companions(changes_bps: Mapping[str, int], pairs: Sequence[Pair]) -> di
         if pair.lltv is not None and pair.moves_together and pair.debt_symbol in changes_bps
     }
     return dict(changes_bps) | {symbol: bps for symbol, bps in companions.items() if symbol not in changes_bps}
+
+
+def held_back_lines(seen: View) -> list[RenderableType]:
+    """Why less may be sent than could be, in a paragraph of its own."""
+    lines = held_back(seen.mode, seen.quorum_problem)
+    return ["", *lines] if lines else []
 
 
 def by_hand_lines(seen: View) -> list[RenderableType]:

@@ -404,8 +404,8 @@ def test_status_shouts_when_something_can_be_liquidated(devnet: Devnet) -> None:
 def test_status_as_json_has_whole_ids_and_exact_amounts(devnet: Devnet) -> None:
     shown = keeper("status --json", config=devnet.config).document
     assert list(shown) == [
-        "mode", "daemon", "block", "guard", "keeper_balance_wei", "feeds", "second_prices", "sequencer_problem",
-        "subaccounts", "not_in_configuration", "wallet_tokens_not_in_configuration", "by_hand",
+        "mode", "quorum_problem", "daemon", "block", "guard", "keeper_balance_wei", "feeds", "second_prices",
+        "sequencer_problem", "subaccounts", "not_in_configuration", "wallet_tokens_not_in_configuration", "by_hand",
     ]  # fmt: skip
     assert (shown["mode"], shown["daemon"], shown["by_hand"]) == ("active", None, [])
     account = next(each for each in shown["subaccounts"] if each["label"] == "WETH/USDC 77%")
@@ -656,6 +656,15 @@ def test_protect_only_keeps_the_debt_free_donors(devnet: Devnet) -> None:
     assert document["mode"] == "protect-only"
     donors = {transfer["donor"] for rescue in document["rescues"] for transfer in rescue["transfers"]}
     assert donors == {"wallet", id_of(devnet, "WETH/DAI 86%")}
+    says = "\nMODE: PROTECT-ONLY, only debt-free donors give; `keeper resume` undoes it\n"
+    for verb in ("status", "plan", "plan --shock WETH=-12%", "explain wallet"):
+        assert says in keeper(verb, config=devnet.config).out, verb
+    assert keeper("explain wallet --json", config=devnet.config).document["mode"] == "protect-only"
+    devnet.chain.set_price("WETH", "-8%")
+    once = keeper_process("run --once --dry-run", config=devnet.config)
+    assert says in once.out
+    once = keeper_process("run --once --dry-run --json", config=devnet.config)
+    assert (once.document["mode"], once.document["quorum_problem"]) == ("protect-only", None)
     assert keeper("resume --json", config=devnet.config).document == {
         "mode": "active",
         "was": "protect-only",

@@ -1,8 +1,10 @@
 """Three endpoints of which two have to agree, on the wire: what each is asked for, and what happens when one lies."""
 
+import re
 import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ from keeper.opening import Running, open_keeper
 from keeper.telling import CycleReport
 from scripts.localchain.devnet import Devnet
 from scripts.storms.wire import Fault, Wire, wire
-from tests.commands.shell import keeper
+from tests.commands.shell import keeper, keeper_process
 
 pytestmark = pytest.mark.devnet
 
@@ -119,8 +121,8 @@ async def test_while_two_contradict_each_other_nothing_is_sent(devnet: Devnet) -
         assert running.metrics.registry.get_sample_value("keeper_alarms_total", {"name": "quorum_lost"}) == 1
 
 
-@pytest.mark.parametrize(("quorum", "grade", "code"), [(1, "warning", 0), (2, "failure", 1)])
-def test_check_names_the_endpoint_that_does_not_answer(devnet: Devnet, quorum: int, grade: str, code: int) -> None:
+def down(devnet: Devnet, quorum: int) -> Path:
+    """The configuration with an endpoint that does not answer before the one that does."""
     devnet.node.set_next_timestamp(max(int(time.time()), devnet.node.timestamp() + 1))
     devnet.node.mine()
     path = devnet.folder / "down.toml"
@@ -128,6 +130,32 @@ def test_check_names_the_endpoint_that_does_not_answer(devnet: Devnet, quorum: i
         f'rpc_url = "{devnet.url}"', f'rpc_url = ["http://127.0.0.1:1", "{devnet.url}"]\nquorum = {quorum}'
     )
     path.write_text(text)
+    return path
+
+
+LOST = (
+    r"Only http://[^\n]* and 2 endpoints have to agree: http://127\.0\.0\.1:1 cannot be reached: [^\n]*\. "
+    r"Until they do, only debt-free donors give\.$"
+)
+
+
+@pytest.mark.parametrize("verb", ["status", "plan", "explain wallet", "run --once --dry-run"])
+def test_a_quorum_that_is_lost_is_told_by_every_verb_that_looks(devnet: Devnet, verb: str) -> None:
+    path = down(devnet, quorum=2)
+    is_in_need(devnet)
+    said = keeper_process(verb, config=path)
+    assert re.search(rf"^QUORUM LOST: {LOST}", said.out, re.MULTILINE), said.out + said.err
+    document = keeper_process(f"{verb} --json", config=path).document
+    assert "cannot be reached" in document["quorum_problem"]
+    assert document["mode"] == "active"
+    agreed = keeper_process(verb, config=devnet.config)
+    assert "QUORUM" not in agreed.out
+    assert keeper_process(f"{verb} --json", config=devnet.config).document["quorum_problem"] is None
+
+
+@pytest.mark.parametrize(("quorum", "grade", "code"), [(1, "warning", 0), (2, "failure", 1)])
+def test_check_names_the_endpoint_that_does_not_answer(devnet: Devnet, quorum: int, grade: str, code: int) -> None:
+    path = down(devnet, quorum)
     ran = keeper("check --json", config=path)
     found = {each["subject"]: each for each in ran.document["findings"]}
     assert found["http://127.0.0.1:1"]["grade"] == grade
