@@ -17,6 +17,7 @@ from keeper.chain.clock import SYSTEM_CLOCK, Clock
 from keeper.chain.heads import HeadEvent, Heads, NewHead, Silence
 from keeper.chain.newheads import NewHeads
 from keeper.config import Config
+from keeper.config_values import redact_url
 from keeper.control import ControlServer, ask_daemon
 from keeper.core.intent import Abandoned, Included, Intent, Refused, Reverted
 from keeper.core.snapshot import Block
@@ -231,12 +232,13 @@ async def tell_of_stop(ground: Ground, deliveries: "asyncio.Task[None]") -> None
 
 def _start_logging(config: Config) -> None:
     redaction = Redaction()
-    for endpoint in (*config.chain.rpc_url, *config.chain.ws_url):
-        redaction.hide(endpoint.reveal())
-    if config.chain.private_rpc_url is not None:
-        redaction.hide(config.chain.private_rpc_url.reveal())
-    if config.alerts.webhook is not None:
-        redaction.hide(config.alerts.webhook.reveal())
+    endpoints = [*config.chain.rpc_url, *config.chain.ws_url]
+    endpoints += [each for each in (config.chain.private_rpc_url, config.alerts.webhook) if each is not None]
+    for endpoint in endpoints:
+        url = endpoint.reveal()
+        # One without a key is its own name, by which the log says who does not answer.
+        if redact_url(url) != url:
+            redaction.hide(url)
     set_up_logging(config.telemetry.log_level, redaction)
 
 

@@ -153,6 +153,12 @@ def test_a_quorum_that_is_lost_is_told_by_every_verb_that_looks(devnet: Devnet, 
     assert keeper_process(f"{verb} --json", config=devnet.config).document["quorum_problem"] is None
 
 
+def test_the_log_names_the_endpoint_that_does_not_answer(devnet: Devnet) -> None:
+    said = keeper_process("run --once --dry-run", config=down(devnet, quorum=2)).err
+    assert "http://127.0.0.1:1 cannot be reached" in said
+    assert "(hidden)" not in said
+
+
 @pytest.mark.parametrize(("quorum", "grade", "code"), [(1, "warning", 0), (2, "failure", 1)])
 def test_check_names_the_endpoint_that_does_not_answer(devnet: Devnet, quorum: int, grade: str, code: int) -> None:
     path = down(devnet, quorum)
