@@ -175,7 +175,9 @@ def _subaccounts(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(grade, subaccount.label, named, fix, id)
         for line in subaccount.collateral:
             # Shares under their own address: another vault of the same token is the one that moves.
-            if subaccount.id.protocol == EULER and line.amount_raw and line.form == line.token.address:
+            is_other = subaccount.id.protocol == EULER and line.amount_raw and line.form == line.token.address
+            # Where nothing of the account can move, that is said already, and moving it would not help.
+            if is_other and subaccount.cannot_give is None:
                 held = amount_text(line.amount_raw, line.token)
                 says = f"{held} cannot move: of several vaults of one token the keeper moves one, and that is another"
                 yield Finding(Grade.WARNING, subaccount.label, says, "move it there to have it given", id)

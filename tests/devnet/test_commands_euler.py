@@ -274,3 +274,9 @@ def test_of_two_vaults_of_a_token_check_and_explain_name_the_one_that_stays(
     ]
     assert (finding["grade"], finding["subaccount"]) == ("warning", "euler:1")
     assert finding["says"].startswith("2 eWETH cannot move: of several vaults of one token the keeper moves one")
+    revoke = encode_call("approve(address,uint256)", devnet.deployment.guard, 0)
+    euler.act(devnet.node, deployed, OWNER, 1, "WETH", revoke)
+    findings = keeper("check --json", config=protected).document["findings"]
+    # Moved to where nothing can leave either it could not be given.
+    assert any("it cannot give" in each["says"] for each in findings if each["subaccount"] == "euler:1")
+    assert not any("cannot move" in each["says"] for each in findings)

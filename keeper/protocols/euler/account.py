@@ -168,7 +168,7 @@ class Reader(Cycle):
             shares = account.shares[vault]
             if isinstance(shares, int):
                 holdings.append(self._holding(known[vault], shares, controller, vault in enabled))
-        holdings = _one_moves_of_each_token(holdings)
+        holdings = self._one_moves_of_each_token(account, holdings)
         owed = None
         if controller is not None:
             debt, rate = account.liquidity(controller).debt_raw, self.state.vaults[controller.address].rate
@@ -178,6 +178,16 @@ class Reader(Cycle):
         unit = controller.unit if controller else None
         scale = 10 ** (18 - unit.decimals) if unit else 1
         return EulerMargin(tuple(holdings), owed, self.around.block.timestamp, scale)
+
+    def _one_moves_of_each_token(self, account: AccountState, holdings: Sequence[Holding]) -> list[Holding]:
+        """Of several vaults of one token the one of most use; the others stay, under their own address."""
+        enrolment = self._enrolment(account)
+        moving: dict[Address, Holding] = {}
+        for one in holdings:
+            best = moving.get(one.underlying)
+            if best is None or self.use(account, one, enrolment) > self.use(account, best, enrolment):
+                moving[one.underlying] = one
+        return [one if moving[one.underlying] is one else replace(one, token=one.vault) for one in holdings]
 
     def _holding(self, vault: Vault, shares: int, controller: Vault | None, is_enabled: bool) -> Holding:
         exchange, pair = self.state.vaults[vault.address].exchange, (controller or vault).address
@@ -231,7 +241,7 @@ class Reader(Cycle):
         unread: tuple[str, ...] = (),
     ) -> Subaccount:
         position, controller = account.position, self._controller(account)
-        enrolment = self.around.enrolled.get((GuardProtocol.EULER, self.owner, self.evc, position.key))
+        enrolment = self._enrolment(account)
         problem = reading.reason if isinstance(reading, Unknown) else None if self.guard else NO_GUARD
         unjudged = self._unjudged(controller, enrolment)
         problem = problem or unjudged
@@ -260,6 +270,9 @@ class Reader(Cycle):
             strike=STRIKE,
         )
 
+    def _enrolment(self, account: AccountState) -> GuardAccount | None:
+        return self.around.enrolled.get((GuardProtocol.EULER, self.owner, self.evc, account.position.key))
+
     def _unjudged(self, controller: Vault | None, enrolment: GuardAccount | None) -> str | None:
         """EulerV2.health, contracts/src/protocols: the guard believes only a controller that the owner enrolled."""
         if controller is None or enrolment is None or controller.address in enrolment.forms:
@@ -269,20 +282,6 @@ class Reader(Cycle):
     def _controller(self, account: AccountState) -> Vault | None:
         controllers = _known(account.controllers)
         return self.topology.lenders.get(controllers[0]) if len(controllers) == 1 else None
-
-
-def _one_moves_of_each_token(holdings: Sequence[Holding]) -> list[Holding]:
-    """Of several vaults of one token the one that counts with most in it; the others stay, under their own address."""
-    moving: dict[Address, Holding] = {}
-    for one in holdings:
-        best = moving.get(one.underlying)
-        if best is None or _use(one) > _use(best):
-            moving[one.underlying] = one
-    return [one if moving[one.underlying] is one else replace(one, token=one.vault) for one in holdings]
-
-
-def _use(holding: Holding) -> tuple[bool, int]:
-    return holding.ltv is not None, holding.exchange.assets_down(holding.shares)
 
 
 def _known(listed: tuple[Address, ...] | Unknown) -> tuple[Address, ...]:

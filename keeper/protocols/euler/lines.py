@@ -103,6 +103,19 @@ class Cycle:
         )
         return line, closed
 
+    def use(
+        self, account: AccountState, holding: Holding, enrolment: GuardAccount | None
+    ) -> tuple[bool, bool, bool, int]:
+        """How fit it is to be the one that moves of its token's vaults: the more, the greater.
+
+        One that can neither give nor receive is of no use, whatever is in it; one that does not count receives nothing
+        when its account owes; then comes one that can give.
+        """
+        vault = self.topology.by_address[holding.vault]
+        can_give = self._movable(account, holding, vault, enrolment)[0] > 0
+        assets = holding.exchange.assets_down(holding.shares)
+        return self._fixed(vault, enrolment) is None, holding.ltv is not None, can_give, assets
+
     def _movable(
         self, account: AccountState, holding: Holding, vault: Vault, enrolment: GuardAccount | None
     ) -> tuple[int, str | None]:
@@ -131,6 +144,10 @@ class Cycle:
         if holding.token != holding.underlying:
             counts = "counts, but does not move" if holding.ltv is not None else "does not move"
             return f"{vault.share.symbol} {counts}: of several vaults of {vault.asset.symbol} one does"
+        return self._fixed(vault, enrolment)
+
+    def _fixed(self, vault: Vault, enrolment: GuardAccount | None) -> str | None:
+        """Why shares of a vault can neither leave nor arrive, whichever of its token's vaults is the one that moves."""
         if (closed := self._closed(vault, OP_TRANSFER)) is not None:
             return closed
         if enrolment is not None and vault.address not in enrolment.forms:

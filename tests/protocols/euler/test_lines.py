@@ -264,6 +264,53 @@ def test_of_two_vaults_of_a_token_the_one_with_more_in_it_moves() -> None:
     assert first.token in adapter.tokens()
 
 
+@pytest.mark.parametrize("obstacle", ["not enrolled", "closed", "no allowance", "allowance unread"])
+def test_of_two_vaults_of_a_token_one_that_cannot_move_keeps_no_other_from_moving(obstacle: str) -> None:
+    """11 WETH are in eWETH, and 12 in eWETH-2."""
+    chain = a_second_weth_vault()
+    set_shares(chain, SUB_3, SECOND, 12 * WAD, allowance=0 if obstacle == "no allowance" else None)
+    set_liquidity(chain, SUB_3, (48_875 * WAD, 20_000 * WAD), (46_000 * WAD, 20_000 * WAD))
+    if obstacle == "closed":
+        chain.answer(SECOND, OF_VAULT["hookConfig"], returns=[ZERO_ADDRESS, 1 << 4])
+    if obstacle == "allowance unread":
+        chain.revert(SECOND, OF_VAULT["allowance"], SUB_3, GUARD)
+    forms = (E_USDC, E_WETH) if obstacle == "not enrolled" else (E_USDC, E_WETH, SECOND)
+    key = (GuardProtocol.EULER, OWNER, EVC, KEY_3)
+    enrolled = GuardAccount(
+        7, GuardProtocol.EULER, OWNER, EVC, KEY_3, (USDC, WETH), 1, 1, 1, 1, is_live=True, forms=forms
+    )
+    one = read(chain, adapter=found(chain, vaults=[E_WETH, E_USDC, SECOND]), enrolled={key: enrolled})
+    line = one.line(WETH)
+    assert line is not None
+    assert (line.form, line.movable_raw_max) == (E_WETH, 11 * WAD)
+    assert line.receivable_raw_max > 0
+    assert one.cannot_give is None
+    assert "eWETH-2 counts, but does not move: of several vaults of WETH one does" in one.notes
+
+
+def test_where_no_vault_of_a_token_can_move_the_larger_ones_obstacle_is_named() -> None:
+    chain = a_second_weth_vault()
+    set_shares(chain, SUB_3, E_WETH, 10 * WAD, allowance=0)
+    set_shares(chain, SUB_3, SECOND, 12 * WAD, allowance=0)
+    set_liquidity(chain, SUB_3, (48_875 * WAD, 20_000 * WAD), (46_000 * WAD, 20_000 * WAD))
+    one = read(chain, adapter=found(chain, vaults=[E_WETH, E_USDC, SECOND]))
+    assert one.line(WETH) == one.collateral[1]
+    assert one.cannot_give is not None
+    assert "the guard may take 0.000000 of 12.000000 eWETH-2: approve more shares" in one.cannot_give
+
+
+def test_a_vault_that_counts_but_may_not_give_receives_before_one_that_gives_and_does_not_count() -> None:
+    """What an account that owes can receive decides: eWETH is enabled no more."""
+    chain = a_second_weth_vault()
+    set_shares(chain, SUB_3, SECOND, 2 * WAD, allowance=0)
+    set_collaterals(chain, SUB_3, [SECOND])
+    set_liquidity(chain, SUB_3, (4_250 * WAD, 20_000 * WAD), (4_000 * WAD, 20_000 * WAD))
+    line = read(chain, adapter=found(chain, vaults=[E_WETH, E_USDC, SECOND])).line(WETH)
+    assert line is not None
+    assert (line.form, line.movable_raw_max) == (SECOND, 0)
+    assert line.receivable_raw_max > 0
+
+
 def test_a_vault_that_counts_moves_before_a_larger_one_that_does_not() -> None:
     """2 WETH are in eWETH-2, and 11 in eWETH, which is enabled no more."""
     chain = a_second_weth_vault()
