@@ -6,6 +6,7 @@ Nothing here is for the hot key. Each says what it does and why; an approval is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keeper.core.imagined import after_transfers
 from keeper.core.policy import Policy
 from keeper.core.returning import Return, Returning
 from keeper.core.snapshot import Snapshot, Subaccount
@@ -68,18 +69,20 @@ _Spot = _Place | _Wallet
 def return_calls(portfolio: Portfolio, snapshot: Snapshot, policy: Policy, returning: Returning) -> list[OwnerCall]:
     """In the order to send them; none for a protocol whose transactions are not known here."""
     calls: list[OwnerCall] = []
+    after = snapshot
     for one in returning.returns:
+        after = after_transfers(after, [one.transfer])
         giver, taker = snapshot.subaccount(one.giver), snapshot.subaccount(one.taker)
         spots = _spot(portfolio, giver, one), _spot(portfolio, taker, one)
-        calls += _calls(one, portfolio.topology.owner, giver, taker, spots, _why(one, giver, policy))
+        calls += _calls(one, portfolio.topology.owner, giver, taker, spots, _why(after.subaccount(one.giver), policy))
     return calls
 
 
-def _why(one: Return, giver: Subaccount, policy: Policy) -> str:
-    """Why that much may go."""
+def _why(giver: Subaccount, policy: Policy) -> str:
+    """Why that much may go, of a giver as it is after it and all that is returned before it."""
     spares = "it owes nothing"
     if giver.has_debt:
-        after = health_text(giver.margin.risk({one.token.address: -one.amount_raw}).health_factor)
+        after = health_text(giver.margin.risk().health_factor)
         floor = health_text(policy.subaccounts[giver.id].thresholds.floor)
         spares = f"without it it is at {after}, its floor being {floor}"
     return f"a rescue had brought it there, and {spares}"

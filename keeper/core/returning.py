@@ -41,6 +41,10 @@ class Return:
     token: Token
     amount_raw: int
 
+    @property
+    def transfer(self) -> Transfer:
+        return Transfer(Kind.CROSS, self.giver, self.taker, self.token, self.amount_raw)
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -72,7 +76,7 @@ def plan_return(
         missing = _open(snapshot, ledger, token, sign=-1)
         for giver, extra in _open(snapshot, ledger, token, sign=1).items():
             wanted = min(extra, sum(missing.values()))
-            subaccount = after_transfers(snapshot, map(_transfer, returns)).subaccount(giver)
+            subaccount = after_transfers(snapshot, [one.transfer for one in returns]).subaccount(giver)
             can, reason = _spare(subaccount, token, policy, wanted, doubts.get(giver))
             if wanted - can > _rounding(ledger, giver, token):
                 kept.append(Kept(giver, token, wanted - can, reason))
@@ -132,7 +136,3 @@ def _slacks(subaccount: Subaccount, token: Token, floor: Wad, amount_raw: int) -
         risk.collateral_value * WAD - risk.debt_value * floor,
         risk.initial_collateral_value - risk.initial_debt_value,
     ]
-
-
-def _transfer(one: Return) -> Transfer:
-    return Transfer(Kind.CROSS, one.giver, one.taker, one.token, one.amount_raw)
