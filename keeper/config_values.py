@@ -208,6 +208,14 @@ def redact_url(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname or ''}{port}{rest}"
 
 
+def normal_url(url: str) -> str:
+    """The same text for every way to write one endpoint: the case of its host, its usual port, a slash at the end."""
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "ws": 80, "https": 443, "wss": 443}.get(parts.scheme)
+    user = f"{parts.username or ''}:{parts.password or ''}"
+    return f"{parts.scheme}://{user}@{parts.hostname}:{port}{parts.path.rstrip('/')}?{parts.query}"
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A URL that may carry a key: shown only as scheme and host."""
@@ -276,6 +284,10 @@ def _parse_endpoints(parse: Callable[[object], Endpoint]) -> Callable[[object], 
         endpoints = tuple(parse(each) for each in cast(Sequence[object], value))
         if not endpoints:
             raise PydanticCustomError("hidden", "expected at least one endpoint")
+        # What is behind a reference is compared when it is needed.
+        named = {normal_url(each.source) if isinstance(each.source, str) else each.source for each in endpoints}
+        if len(named) < len(endpoints):
+            raise PydanticCustomError("hidden", "expected each endpoint once; remove the one that is named twice")
         return endpoints
 
     return parse_all

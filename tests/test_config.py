@@ -498,6 +498,13 @@ def test_several_endpoints_are_a_list_in_which_each_may_be_a_reference(folder: P
     assert [str(endpoint) for endpoint in config.chain.rpc_url] == ["http://127.0.0.1:8545", "env:NODE"]
 
 
+@pytest.mark.parametrize(
+    "other", ["http://127.0.0.1:8546", "https://127.0.0.1:8545", "http://127.0.0.1:8545/a", "http://b@127.0.0.1:8545"]
+)
+def test_endpoints_that_differ_are_several(folder: Path, other: str) -> None:
+    assert len(load(folder, several('"http://127.0.0.1:8545"', f'"{other}"')).chain.rpc_url) == 2
+
+
 def test_several_endpoints_in_the_environment_are_a_list_in_json(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEEPER__CHAIN__RPC_URL", '["env:NODE", "env:OTHER"]')
     assert [str(endpoint) for endpoint in load(folder, MINIMAL).chain.rpc_url] == ["env:NODE", "env:OTHER"]
@@ -512,6 +519,15 @@ def test_several_endpoints_in_the_environment_are_a_list_in_json(folder: Path, m
         (
             ['"http://127.0.0.1:8545"', '"node.example/SECRET"'],
             'keeper.toml: [chain] rpc_url: expected "env:NAME", "file:PATH" or a http or https URL.',
+        ),
+        *(
+            (urls, "keeper.toml: [chain] rpc_url: expected each endpoint once; remove the one that is named twice.")
+            for urls in (
+                ['"http://127.0.0.1:8545"', '"http://127.0.0.1:8545/"'],
+                ['"https://node.example/SECRET"', '"env:NODE"', '"https://Node.example:443/SECRET/"'],
+                ['"http://node.example"', '"HTTP://node.example:80"'],
+                ['"env:NODE"', '"env:NODE"'],
+            )
         ),
     ],
 )

@@ -11,7 +11,7 @@ from keeper.chain.provider import HttpProvider
 from keeper.chain.quorum import QuorumRpc
 from keeper.chain.rpc import Rpc
 from keeper.config import Config
-from keeper.config_values import redact_url
+from keeper.config_values import normal_url, redact_url
 from keeper.errors import ConfigError
 
 
@@ -23,7 +23,7 @@ async def connect(config: Config, observe: Observer = ignore) -> AsyncGenerator[
     are the same: one endpoint would count as two that agree.
     """
     urls = [endpoint.reveal() for endpoint in config.chain.rpc_url]
-    if len(set(urls)) < len(urls):
+    if len(set(map(normal_url, urls))) < len(urls):
         raise ConfigError("[chain] rpc_url names the same endpoint twice; remove one of the two.")
     nodes = [Node(provider, config.chain.chain_id, _limits(config)) for provider in _providers(urls)]
     block_seconds = config.chain.block_time / 1000

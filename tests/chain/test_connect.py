@@ -40,7 +40,7 @@ async def test_with_a_quorum_endpoints_have_to_agree(tmp_path: Path) -> None:
 
 async def test_the_same_endpoint_twice_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It would be a quorum with itself; behind a reference only now does it show."""
-    monkeypatch.setenv("NODE", "http://127.0.0.1:1")
+    monkeypatch.setenv("NODE", "http://127.0.0.1:1/")
     with pytest.raises(ConfigError, match="names the same endpoint twice; remove one of the two"):
         async with connect(config(tmp_path, '["http://127.0.0.1:1", "env:NODE"]', quorum=2)):
             pass
