@@ -321,14 +321,17 @@ def journal(
 
 @journal_app.command()
 def replay(
+    context: typer.Context,
     id: Annotated[str, typer.Argument(help="The plan's id, a beginning of it, or `last`.", metavar="ID")],
-    config: ConfigOption = DEFAULT_CONFIG,
+    config: Annotated[Path | None, typer.Option("--config", help="The keeper.toml to use.", metavar="FILE")] = None,
     json: JsonOption = False,
 ) -> None:
     """Make a recorded decision again, offline, and say whether the same plan comes out."""
     from keeper.commands import replay as verb
 
-    answer(lambda: verb.replay(config, id, int(time.time())), json)
+    before = {} if context.parent is None else context.parent.params  # what stands before `replay` counts as well
+    path = config or before.get("config", DEFAULT_CONFIG)
+    answer(lambda: verb.replay(path, id, int(time.time())), json or bool(before.get("json")))
 
 
 @app.command()

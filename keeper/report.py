@@ -336,16 +336,18 @@ def shortages(subaccount: Subaccount, settings: SubaccountPolicy | None) -> Mapp
 
 def shortage_sentences(snapshot: Snapshot, policy: Policy) -> list[str]:
     """`… needs 1.2 WETH or 0.05 WBTC more to reach its target of 1.2500`, one for each that lacks something."""
-    lines: list[str] = []
-    for subaccount in snapshot.subaccounts:
-        settings = policy.subaccounts.get(subaccount.id)
-        lacking = shortages(subaccount, settings)
-        amounts = [
-            amount_text(lacking[line.token.address], line.token)
-            for line in subaccount.collateral
-            if line.token.address in lacking
-        ]
-        if settings is not None and amounts:
-            target = health_text(settings.thresholds.target)
-            lines.append(f"{name_of(subaccount)} needs {' or '.join(amounts)} more to reach its target of {target}")
-    return lines
+    needs = ((each, shortage_text(each, policy.subaccounts.get(each.id))) for each in snapshot.subaccounts)
+    return [f"{name_of(subaccount)} {text}" for subaccount, text in needs if text]
+
+
+def shortage_text(subaccount: Subaccount, settings: SubaccountPolicy | None) -> str:
+    """`needs 1.2 WETH or 0.05 WBTC more to reach its target of 1.2500`; empty if it lacks nothing."""
+    lacking = shortages(subaccount, settings)
+    amounts = [
+        amount_text(lacking[line.token.address], line.token)
+        for line in subaccount.collateral
+        if line.token.address in lacking
+    ]
+    if settings is None or not amounts:
+        return ""
+    return f"needs {' or '.join(amounts)} more to reach its target of {health_text(settings.thresholds.target)}"

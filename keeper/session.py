@@ -26,7 +26,7 @@ from keeper.config_sections import (
 from keeper.core.policy import AccountSettings, DonorsOrder, Policy, PolicySettings, PriceLimits, resolve
 from keeper.core.snapshot import Block, Snapshot
 from keeper.core.units import BPS, WAD, Address
-from keeper.errors import ConfigError
+from keeper.errors import ConfigError, ProtocolError
 from keeper.protocols.guard_setup import guard_address
 from keeper.protocols.oracles import FeedSettings
 from keeper.protocols.portfolio import (
@@ -74,12 +74,17 @@ class Session:
 async def open_session(config: Config, observe: Observer = ignore) -> AsyncGenerator[Session]:
     """Connects, checks the chain, and finds out what is read rarely; `observe` is told of every request.
 
-    Raises ConfigError, ChainError or ProtocolError, each naming what has to be corrected.
+    Raises ConfigError, also for a contract that is not what the file says, or ChainError, each naming what has to be
+    corrected.
     """
     async with connect(config, observe) as rpc:
         reader = Reader(rpc)
         head = await rpc.head()
-        portfolio, policy = await _found_out(config, reader, head)
+        try:
+            portfolio, policy = await _found_out(config, reader, head)
+        except ProtocolError as problem:
+            text = str(problem).rstrip(". ")
+            raise ConfigError(f"{text[:1].upper()}{text[1:]}.") from None
         yield Session(config, rpc, reader, portfolio, policy)
 
 

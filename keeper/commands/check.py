@@ -23,11 +23,13 @@ from keeper.commands.check_guard import (
     settings_findings,
 )
 from keeper.commands.finding import Finding, Grade, finding_document, findings_table, summary
+from keeper.commands.gas_money import gas_money
+from keeper.commands.view import View, view
 from keeper.config import Config, load_config
 from keeper.config_values import listed
 from keeper.control import ask_daemon
+from keeper.core import verdict
 from keeper.core.disputes import disputes_in, silent_seconds
-from keeper.core.economics import USUAL_RESCUE_GAS
 from keeper.core.plan import History
 from keeper.core.snapshot import Block, FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
 from keeper.core.units import WAD, Address
@@ -40,11 +42,13 @@ from keeper.protocols.second_prices import SecondFeed
 from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
 from keeper.protocols.whereabouts import SEQUENCER_FEEDS
-from keeper.report import age_text, amount_text, number_text, reading_text, short, time_text
+from keeper.report import age_text, amount_text, number_text, reading_text, short, time_text, verdict_text
 from keeper.session import Session, open_session
 
-RESCUES_OF_GAS_MIN = 10
-"""With less gas money than for so many rescues at twice today's fees, it is time to fill up."""
+RESCUES_OF_GAS_MIN = 20
+"""With less gas money than for so many rescues at today's fees, it is time to fill up."""
+HOW_MUCH = "`keeper explain` says how much it needs"
+WAY_OUT = "`keeper explain` says what its owner can do"
 
 
 def check(config_path: Path) -> Answer:
@@ -68,7 +72,8 @@ async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
     try:
         findings += await _endpoints(config)
         async with open_session(config) as session:
-            snapshot = await session.look()
+            seen = await view(session)
+            snapshot = seen.snapshot
             findings += _node(config, snapshot)
             findings += await code_findings(session, snapshot)
             exposure = await look_at_exposure(session, snapshot)
@@ -77,13 +82,14 @@ async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
     except (ProtocolError, ConfigError) as fault:
         return [*findings, Finding(Grade.FAILURE, "positions", str(fault))], None
     findings += settings_findings(session, snapshot)
-    findings += _subaccounts(session, snapshot)
+    findings += _agreement(seen)
+    findings += _subaccounts(seen)
     findings += _allowances(session, snapshot)
     findings += cap_findings(snapshot)
     findings += permission_findings(session, snapshot, () if exposure is None else exposure.permissions)
     findings += _feeds(session, snapshot)
     findings += _seconds(session, snapshot)
-    return [*findings, *_gas(config, snapshot)], exposure
+    return [*findings, *_gas(seen)], exposure
 
 
 def _signer(config: Config) -> Iterator[Finding]:
@@ -167,9 +173,15 @@ def _node(config: Config, snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(Grade.FINE, "node", says)
 
 
-def _subaccounts(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
-    for subaccount in snapshot.subaccounts:
-        grade, says, fix = _of_subaccount(session, snapshot, subaccount)
+def _agreement(seen: View) -> Iterator[Finding]:
+    if seen.quorum_problem is not None:
+        says = seen.quorum_problem.rstrip(".")
+        yield Finding(Grade.FAILURE, "quorum", says, "until they do, only debt-free donors give")
+
+
+def _subaccounts(seen: View) -> Iterator[Finding]:
+    for subaccount in seen.snapshot.subaccounts:
+        grade, says, fix = _of_subaccount(seen, subaccount)
         id = str(subaccount.id)
         named = says if subaccount.label == id else f"{says} ({short(id)})"
         yield Finding(grade, subaccount.label, named, fix, id)
@@ -183,11 +195,15 @@ def _subaccounts(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
                 yield Finding(Grade.WARNING, subaccount.label, says, "move it there to have it given", id)
 
 
-def _of_subaccount(session: Session, snapshot: Snapshot, subaccount: Subaccount) -> tuple[Grade, str, str]:
+def _of_subaccount(seen: View, subaccount: Subaccount) -> tuple[Grade, str, str]:
     """The first thing that is wrong with it, and the fix."""
-    reading = subaccount.reading
+    snapshot, reading, decided = seen.snapshot, subaccount.reading, seen.plan.verdicts[subaccount.id]
     if isinstance(reading, Unknown):
-        return Grade.FAILURE, f"it cannot be read: {reading.reason}", "`keeper explain` says what its owner can do"
+        return Grade.FAILURE, f"it cannot be read: {reading.reason}", WAY_OUT
+    if subaccount.forced_liquidation is not None:
+        return Grade.FAILURE, f"it can be liquidated now: {subaccount.forced_liquidation}", ""
+    if subaccount.is_liquidatable:
+        return Grade.FAILURE, "it can be liquidated now", f"repay or deposit at once: {HOW_MUCH}"
     if subaccount.guard_index is None:
         grade = Grade.FAILURE if subaccount.has_debt else Grade.WARNING
         accounts = () if snapshot.guard is None else snapshot.guard.accounts
@@ -197,10 +213,14 @@ def _of_subaccount(session: Session, snapshot: Snapshot, subaccount: Subaccount)
         return grade, "it is not enrolled in the guard", "`keeper setup` enrols it"
     if subaccount.cannot_give is not None:
         return Grade.FAILURE, f"it cannot give: {subaccount.cannot_give}", "`keeper setup` asks for what is missing"
+    if isinstance(decided, verdict.Unfunded):
+        return Grade.FAILURE, verdict_text(decided), HOW_MUCH
+    if isinstance(decided, verdict.Blocked | verdict.Unknown):
+        return Grade.FAILURE, verdict_text(decided), WAY_OUT
     if isinstance(reading, Stale):
         return Grade.FAILURE, reading_text(reading), "until its feed answers, only debt-free donors give"
     if isinstance(reading, FreshnessUnverified):
-        is_accepted = session.policy.subaccounts[subaccount.id].accept_unchecked_age
+        is_accepted = seen.session.policy.subaccounts[subaccount.id].accept_unchecked_age
         fix = 'configure the feed\'s heartbeat, or accept it with oracle_age = "unchecked"'
         return Grade.WARNING, reading_text(reading), "" if is_accepted else fix
     return Grade.FINE, f"enrolled as number {subaccount.guard_index}, permitted and read", ""
@@ -322,17 +342,11 @@ def _seconds(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
         yield Finding(Grade.WARNING, "sequencer", says, fix)
 
 
-def _gas(config: Config, snapshot: Snapshot) -> Iterator[Finding]:
-    balance = snapshot.keeper_balance_wei
-    if balance is None:
+def _gas(seen: View) -> Iterator[Finding]:
+    money = gas_money(seen)
+    if money is None:
         return
-    price = 2 * snapshot.block.base_fee_wei + config.fees.tip
-    rescues = balance // (USUAL_RESCUE_GAS * price)
-    says = (
-        f"the hot key has {number_text(balance / 10**18)} of the native coin, for about {rescues:,} rescues at twice "
-        "today's fees"
-    )
-    if rescues >= RESCUES_OF_GAS_MIN:
-        yield Finding(Grade.FINE, "gas", says)
+    if money.rescues >= RESCUES_OF_GAS_MIN:
+        yield Finding(Grade.FINE, "gas", str(money))
     else:
-        yield Finding(Grade.FAILURE if not rescues else Grade.WARNING, "gas", says, "send it some")
+        yield Finding(Grade.WARNING if money.rescues else Grade.FAILURE, "gas", str(money), "send it some")

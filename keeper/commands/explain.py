@@ -31,6 +31,7 @@ from keeper.report import (
     number_text,
     percent_text,
     reading_text,
+    shortage_text,
     verdict_text,
     within_text,
 )
@@ -100,6 +101,11 @@ def _numbers(subaccount: Subaccount, settings: SubaccountPolicy) -> list[Rendera
     if subaccount.forced_liquidation is not None:
         lines.append(f"It can be liquidated now, whatever its health: {subaccount.forced_liquidation}.")
         return lines
+    if risk.is_liquidatable:
+        lines.append("It can be liquidated now: repay or deposit at once.")
+    needs = shortage_text(subaccount, settings)
+    if needs:
+        lines.append(f"It {needs}.")
     lines += [
         (
             f"It survives a fall of {percent_text(survivable_fall(health) * BPS // WAD)} and is tested against "

@@ -47,6 +47,12 @@ async def missing_calls(session: Session, wanted: Wanted) -> list[OwnerCall]:
     owner = config.guard.owner
     guard = config.guard.address or guard_address(owner)
     keeper = wanted.keeper or session.portfolio.topology.keeper
+    configured = session.portfolio.topology.keeper
+    if configured is not None and keeper != configured:
+        raise ConfigError(
+            f"--keeper is {keeper}, and [signer] signs as {configured}, which the guard would refuse; leave --keeper "
+            "out, or name that key's keystore in [signer]."
+        )
     if keeper is None:
         raise ConfigError("No hot key is known: configure [signer], or name its address with --keeper.")
     if keeper == owner:

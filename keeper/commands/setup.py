@@ -26,6 +26,8 @@ from keeper.session import Session, open_session
 
 NOTHING_WAS_SENT = f"Nothing was sent. {SIGN_THESE}, --send sends them with the owner's keystore."
 
+PAUSED = "The guard is paused, so nothing can move: `keeper setup --unpause` adds the transaction that ends it."
+
 _CAP = re.compile(r"([^=]+)=([0-9_.]+)/([0-9]+[a-z]+)")
 _ALLOWANCE = re.compile(r"([^=]+)=([0-9_.]+)")
 
@@ -79,6 +81,8 @@ async def _setup(
             hashes = await send_all(sender, calls)
             await _require_nothing_missing(session, wanted)
         of_others = await holders_calls(session)
+        at_rest = (await session.look()).guard
+    is_paused = at_rest is not None and at_rest.is_paused
     guard = config.guard.address or guard_address(owner)
     document: Document = {
         "chain_id": config.chain.chain_id,
@@ -86,14 +90,17 @@ async def _setup(
         "guard": guard,
         "transactions": [call_document(call) for call in calls],
         "sent": hashes,
+        "guard_paused": is_paused,
         "of_other_holders": [call_document(call) for call in of_others],
     }
     if form == "safe":
         safe = safe_document("Margin guard set-up", [*calls, *of_others], config.chain.chain_id)
         return Answer([Verbatim(json.dumps(safe, indent=2))], safe)
     if form == "cast":
-        return Answer(cast_lines([*calls, *of_others], owner) or ["# Nothing is missing."], document)
-    return Answer([*_list_lines(calls, guard, hashes), *_others_lines(of_others)], document)
+        paused = [f"# {PAUSED}"] if is_paused and not wanted.is_unpaused else []
+        return Answer([*(cast_lines([*calls, *of_others], owner) or ["# Nothing is missing."]), *paused], document)
+    paused = ["", PAUSED] if is_paused and not wanted.is_unpaused else []
+    return Answer([*_list_lines(calls, guard, hashes), *paused, *_others_lines(of_others)], document)
 
 
 async def _require_nothing_missing(session: Session, wanted: Wanted) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 from rich.console import RenderableType
 
 from keeper.commands.answer import Answer
+from keeper.commands.gas_money import gas_money
 from keeper.commands.view import View, by_hand_document, by_hand_lines, view
 from keeper.config import load_config
-from keeper.core.economics import USUAL_RESCUE_BYTES, USUAL_RESCUE_GAS
-from keeper.core.fees import Market, rescues_affordable
 from keeper.core.policy import disagreements
 from keeper.core.snapshot import Subaccount
 from keeper.documents import status_document
@@ -119,8 +118,9 @@ def _footer(seen: View, unlisted: Unlisted) -> list[RenderableType]:
             if address in tokens
         )
         lines.append(f"the guard's caps still let move: {left or 'nothing'}")
-    if snapshot.keeper_balance_wei is not None:
-        lines.append(_gas_money(seen, snapshot.keeper_balance_wei))
+    money = gas_money(seen)
+    if money is not None:
+        lines.append(str(money))
     stale = [
         f"{feed.name} {age_text(snapshot.block.timestamp - feed.updated_at)}"
         for feed in snapshot.feeds
@@ -130,13 +130,6 @@ def _footer(seen: View, unlisted: Unlisted) -> list[RenderableType]:
         lines.append(f"older than their heartbeat: {', '.join(stale)}")
     lines += [*unlisted.notes, *seen.plan.notes]
     return ["", *lines] if lines else []
-
-
-def _gas_money(seen: View, balance_wei: int) -> str:
-    tip = seen.session.config.fees.tip
-    market = Market(-(-seen.snapshot.block.base_fee_wei * 9 // 8), tip, tip)
-    lasts = rescues_affordable(market, balance_wei, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES)
-    return f"the hot key has {balance_wei / 10**18:.4f} for gas, enough for {counted(lasts, 'rescue')} at today's fees"
 
 
 def _cannot_give(subaccounts: Iterable[Subaccount]) -> list[str]:

@@ -278,6 +278,16 @@ def test_without_a_hot_key_set_up_asks_for_its_address(unprotected: Path) -> Non
     assert f"Lets {KEEPER.address.lower()} move collateral" in named.document["transactions"][3]["says"]
 
 
+def test_another_hot_key_than_the_configured_one_is_refused(devnet: Devnet) -> None:
+    assert keeper(f"setup --keeper {KEEPER.address}", config=devnet.config).code == 0
+    ran = keeper(f"setup --keeper {UNPROTECTED.address}", config=devnet.config)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.error == (
+        f"--keeper is {UNPROTECTED.address.lower()}, and [signer] signs as {KEEPER.address.lower()}, which the guard "
+        "would refuse; leave --keeper out, or name that key's keystore in [signer]."
+    )
+
+
 def test_tokens_that_came_later_enrol_the_wallet_anew(devnet: Devnet) -> None:
     text = devnet.config.read_text()
     wbtc = f'    "{devnet.deployment.tokens["WBTC"]}",  # WBTC\n'
@@ -390,7 +400,8 @@ def test_status_shows_the_nearest_to_liquidation_first_in_eighty_columns(devnet:
     ]  # fmt: skip
     assert max(map(len, lines[4:20])) <= 80
     assert any(
-        re.fullmatch(r"the hot key has \d+\.\d{4} for gas, enough for [\d,]+ rescues at .*", line) for line in lines
+        re.fullmatch(r"the hot key has [\d.]+ ETH left for gas, enough for [\d,]+ rescues at today's fees", line)
+        for line in lines
     )
 
 
@@ -399,6 +410,58 @@ def test_status_shouts_when_something_can_be_liquidated(devnet: Devnet) -> None:
     out = keeper("status", config=devnet.config).out
     assert f"\nWETH/USDC 86% ({short_id(devnet, 'WETH/USDC 86%')}) CAN BE LIQUIDATED NOW\n" in out
     assert out.count("CAN BE LIQUIDATED NOW") == 1
+    needs = re.search(r"WETH/USDC 86% \(.*\) (needs [\d.]+ WETH more to reach its target of 1\.2500)\n", out)
+    assert needs is not None
+
+    explained = keeper("explain", "WETH/USDC 86%", config=devnet.config).out
+    assert f"\nIt can be liquidated now: repay or deposit at once.\nIt {needs[1]}.\n" in explained
+    assert "liquidated now" not in keeper("explain", "WBTC/USDC 86%", config=devnet.config).out
+
+    checked = keeper("check", config=devnet.config)
+    assert checked.code == 1
+    says = "it can be liquidated now ({}); repay or deposit at once: `keeper explain` says how much it needs\n"
+    assert says.format(short_id(devnet, "WETH/USDC 86%")) in checked.out
+
+
+def test_check_fails_for_who_needs_what_nobody_can_give(devnet: Devnet) -> None:
+    approval = encode_call("approve(address,uint256)", devnet.deployment.guard, 0)
+    devnet.node.transact(OWNER.address, devnet.deployment.tokens["WBTC"], approval)
+    devnet.chain.set_price("WBTC", "-8%")
+    ran = keeper("check --json", config=devnet.config)
+    assert ran.code == 1
+    (found,) = (each for each in ran.document["findings"] if each["subaccount"] == id_of(devnet, "WBTC/USDC 86%"))
+    assert found["grade"] == "failure"
+    assert found["says"].startswith("unfunded: ")
+    assert found["fix"] == "`keeper explain` says how much it needs"
+
+
+@pytest.mark.parametrize("verb", ["status", "run --once --dry-run"])
+@pytest.mark.parametrize("wrong", ["market", "Morpho", "native"])
+def test_a_contract_that_is_not_what_the_file_says_is_a_fault_of_the_file(
+    devnet: Devnet, wrong: str, verb: str
+) -> None:
+    text, morpho = devnet.config.read_text(), devnet.deployment.morpho.lower()
+    market, weth = devnet.deployment.markets["WETH/USDC 86%"].id, devnet.deployment.tokens["WETH"].lower()
+    changed, says = {
+        "market": (
+            text.replace(market, f"0x{'12' * 32}"),
+            f"Morpho at {morpho} has no market 0x{'12' * 32}; correct or remove the id.",
+        ),
+        "Morpho": (
+            re.sub(rf'address = "{morpho}"', f'address = "{weth}"', text, flags=re.IGNORECASE),
+            f"{weth} is not Morpho Blue: it knows no idToMarketParams; correct its address.",
+        ),
+        "native": (
+            re.sub(r'(?m)^native = "0x\w+"', f'native = "{OWNER.address}"', text),
+            f"The price feed {OWNER.address.lower()} does not say its decimals; it is not a Chainlink-type aggregator.",
+        ),
+    }[wrong]
+    assert changed != text
+    path = devnet.config.with_name("wrong.toml")
+    path.write_text(changed)
+    ran = keeper_process(verb, config=path)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.error == says
 
 
 def test_status_as_json_has_whole_ids_and_exact_amounts(devnet: Devnet) -> None:
@@ -694,7 +757,13 @@ def test_the_guard_itself_is_paused_with_the_hot_key(devnet: Devnet) -> None:
     checked = keeper("check", config=devnet.config)
     assert checked.code == 1
     assert "it is paused; the owner sends unpause (`keeper setup --unpause`)\n" in checked.out
-    assert keeper("setup", config=devnet.config).out.startswith("Nothing is missing")
+    planned = keeper("setup", config=devnet.config)
+    assert planned.out.startswith("Nothing is missing")
+    says = "The guard is paused, so nothing can move: `keeper setup --unpause` adds the transaction that ends it.\n"
+    assert planned.out.endswith(says)
+    assert keeper("setup --form cast", config=devnet.config).out == f"# Nothing is missing.\n# {says}"
+    assert keeper("setup --json", config=devnet.config).document["guard_paused"] is True
+    assert "The guard is paused" not in keeper("setup --unpause", config=devnet.config).out
     assert keeper("setup --unpause --send --impersonate", config=devnet.config).code == 0
     assert keeper("check", config=devnet.config).code == 0
 
@@ -709,6 +778,8 @@ def test_a_decision_is_made_again_from_the_journal_alone(devnet: Devnet) -> None
     assert f"Rescue WETH/USDC 86% ({short_id(devnet, 'WETH/USDC 86%')}): health 1.0734 is below its critical" in ran.out
     document = keeper("journal replay last --json", config=devnet.config).document
     assert document["same"] is True
+    before = keeper("journal", "--json", "--config", devnet.config, "replay", "last")
+    assert (before.code, before.document) == (0, document)
     assert document["recorded"] == document["again"]
     missing = keeper("journal replay 0x99", config=devnet.config)
     assert (missing.code, missing.error) == (

@@ -14,7 +14,7 @@ from keeper.core.data_fee import DataFee
 from scripts.localchain.abi import artefact, decode_words, encode_call, selector
 from scripts.localchain.devnet import Devnet
 from scripts.localchain.node import Node
-from tests.commands.shell import keeper_process
+from tests.commands.shell import keeper, keeper_process
 
 pytestmark = pytest.mark.devnet
 
@@ -107,6 +107,17 @@ def test_a_rescue_whose_bytes_cost_more_than_it_saves_is_left(op_chain: Devnet) 
     ran = keeper_process("run --once", config=op_chain.config)
     assert ran.code == 0, ran.err
     assert "uneconomic: costs $" in ran.out
+
+
+def test_gas_money_lasts_for_fewer_rescues_where_their_bytes_cost(op_chain: Devnet) -> None:
+    # 1.32 ETH for a kilobyte, and gas for next to nothing.
+    set_l1_fees(op_chain.node, base_fee_wei=10**6 * GWEI, blob_base_fee_wei=10**6 * GWEI)
+    says = "the hot key has 2 ETH left for gas, enough for 1 rescue at today's fees"
+    assert f"\n{says}\n" in keeper("status", config=op_chain.config).out
+    (gas,) = (
+        each for each in keeper("check --json", config=op_chain.config).document["findings"] if each["subject"] == "gas"
+    )
+    assert (gas["grade"], gas["says"]) == ("warning", says)
 
 
 def test_what_the_bytes_cost_counts_against_the_days_budget(op_chain: Devnet) -> None:
