@@ -206,6 +206,8 @@ def _of_subaccount(seen: View, subaccount: Subaccount) -> tuple[Grade, str, str]
         return Grade.FAILURE, "it can be liquidated now", f"repay or deposit at once: {HOW_MUCH}"
     if subaccount.guard_index is None:
         grade = Grade.FAILURE if subaccount.has_debt else Grade.WARNING
+        if snapshot.guard is None and snapshot.guard_problem is not None:
+            return grade, f"nothing protects it: {snapshot.guard_problem}", "see guard"
         accounts = () if snapshot.guard is None else snapshot.guard.accounts
         if any(account.awaits_holder and account.holder == subaccount.holder for account in accounts):
             says = f"it is enrolled, but its holder {subaccount.holder} has not joined the guard"

@@ -16,7 +16,6 @@ from keeper.core.snapshot import (
     Block,
     GuardAccount,
     GuardProtocol,
-    GuardState,
     Horizon,
     Reading,
     Subaccount,
@@ -104,11 +103,19 @@ class Around:
     """What an adapter needs besides its own answers."""
 
     block: Block
-    guard: GuardState | None
+    guard_problem: str | None
+    """Why the guard that is configured cannot be used; None: it can, or none is configured."""
     enrolled: Mapping[EnrolmentKey, GuardAccount]
     """The guard's live accounts."""
     feeds: Mapping[Address, Reading]
     """How well the latest round of each feed is known."""
+
+    def lacks_guard(self, guard: Address | None) -> str | None:
+        """Why nothing can be given whatever is permitted, and nothing may be asked to be: nobody knows what the address
+        would do with it. None: the guard is there."""
+        if guard is None:
+            return "no guard is configured"
+        return None if self.guard_problem is None else f"the guard cannot be used: {self.guard_problem}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -326,7 +326,7 @@ class Portfolio:
         _, of_keeper, of_guard, of_feeds, of_seconds, of_sequencer, *of_adapters = parts
         guard, guard_problem = self._decode_guard(of_guard)
         rounds, readings = self._decode_feeds(of_feeds, block.timestamp)
-        around = Around(block, guard, enrolled(guard.accounts) if guard else {}, readings)
+        around = Around(block, guard_problem, enrolled(guard.accounts) if guard else {}, readings)
         subaccounts: list[Subaccount] = []
         for adapter, part in zip(self.adapters, of_adapters, strict=True):
             subaccounts += adapter.decode(part, around)

@@ -125,11 +125,13 @@ class Wallet:
         """The wallet. A token that does not answer is left out by name; the others can still give."""
         enrolment = around.enrolled.get((GuardProtocol.WALLET, self.owner, ZERO_ADDRESS, NO_KEY))
         step = 1 if self.guard is None else 2
+        cannot_give = around.lacks_guard(self.guard)
+        asked = step if cannot_give is None else 1
         notes = _native_note(results[0], self.native_symbol)
         lines: list[CollateralLine] = []
         unread: list[str] = []
         for token, start in zip(self.held, range(1, len(results), step), strict=True):
-            line = _line(token, results[start : start + step], enrolment, notes)
+            line = _line(token, results[start : start + asked], enrolment, notes)
             if isinstance(line, Unknown):
                 unread.append(line.reason)
             else:
@@ -148,7 +150,7 @@ class Wallet:
                 margin=UnknownMargin() if isinstance(reading, Unknown) else WalletMargin(balances),
                 penalty_bps=0,
                 reading=reading,
-                cannot_give="no guard is configured" if self.guard is None else None,
+                cannot_give=cannot_give,
                 cannot_receive="a wallet owes nothing, so nothing is moved into it",
                 notes=(*notes, *unread),
                 unread=() if isinstance(reading, Unknown) else tuple(unread),

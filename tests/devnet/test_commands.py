@@ -157,6 +157,13 @@ def test_set_up_with_the_owners_keystore_makes_a_wallet_that_is_protected(devnet
         for finding in before.document["findings"]
         if finding["subject"] == "guard"
     } == {("failure", "guard", f"there is no code at {guard}", "`keeper setup` deploys it")}
+    of_accounts = [finding["says"] for finding in before.document["findings"] if finding["subaccount"] is not None]
+    problem = f"nothing protects it: there is no guard at {guard}; `keeper setup` deploys it"
+    assert of_accounts
+    assert all(says.startswith(problem) for says in of_accounts)
+    shown = " ".join(keeper("status", config=unprotected).out.split())
+    assert f"the guard cannot be used: there is no guard at {guard}" in shown
+    assert "setAuthorization" not in shown
 
     planned = keeper("setup", config=unprotected)
     assert planned.code == 0

@@ -28,10 +28,13 @@ def enrolled_with(*assets: Address) -> dict[EnrolmentKey, GuardAccount]:
 
 
 def read(
-    chain: FakeChain, enrolled: dict[EnrolmentKey, GuardAccount] | None = None, guard: Address | None = GUARD
+    chain: FakeChain,
+    enrolled: dict[EnrolmentKey, GuardAccount] | None = None,
+    guard: Address | None = GUARD,
+    problem: str | None = None,
 ) -> Subaccount:
     wallet = Wallet(OWNER, guard, TOKENS, "ETH")
-    around = Around(BLOCK, None, enrolled_with(WETH, WBTC) if enrolled is None else enrolled, {})
+    around = Around(BLOCK, problem, enrolled_with(WETH, WBTC) if enrolled is None else enrolled, {})
     (subaccount,) = wallet.decode(chain.results(wallet.read_calls()), around)
     return subaccount
 
@@ -146,3 +149,12 @@ def test_a_wallet_of_which_nothing_answers_is_unknown() -> None:
     )
     assert wallet.collateral == ()
     assert wallet.margin.risk().health_factor == 0
+
+
+def test_a_guard_that_cannot_be_used_is_asked_no_permission_for() -> None:
+    chain = a_chain()
+    chain.answer(WETH, ERC20["allowance"], OWNER, GUARD, returns=[0])
+    one = read(chain, {}, problem="it is another contract")
+    assert one.cannot_give == "the guard cannot be used: it is another contract"
+    assert not any(line.movable_raw_max for line in one.collateral)
+    assert not any("approve" in note for note in one.notes)

@@ -153,12 +153,14 @@ def _refusal(
         # so, and dust may be a stranger's.
         return f"{symbol} is switched off as collateral: switch it on with setUserUseReserveAsCollateral"
     if version.has_position_managers and not guard_may_switch_on:
-        return manager_note(symbol)
+        return manager_note(symbol, has_guard=True)
     return None
 
 
-def manager_note(symbol: str) -> str:
-    """What is said of an asset that would count if the guard might switch it on."""
+def manager_note(symbol: str, *, has_guard: bool) -> str:
+    """What is said of an asset that would count if the guard might switch it on; its holder always may."""
+    if not has_guard:
+        return f"{symbol} is not in use as collateral: switch it on with setUserUseReserveAsCollateral"
     return (
         f"{symbol} is not in use as collateral and the guard may not switch it on: send approvePositionManager(guard, "
         "true), or switch it on with setUserUseReserveAsCollateral"
@@ -174,6 +176,7 @@ def lines_of(
     assets: Sequence[Address],
     enrolment: GuardAccount | None,
     *,
+    has_guard: bool,
     can_give: bool,
 ) -> tuple[tuple[CollateralLine, ...], tuple[str, ...]]:
     """Its collateral, and notes on what does not count or cannot move that could. `assets` are those that may move."""
@@ -202,6 +205,8 @@ def lines_of(
                 line = _giving(line, entry, account.allowances_raw[address], blocker, notes)
             # Whoever owes nothing needs nothing, and misses only what it holds already.
             problem = entry.refusal if account.has_debt or held else None
+            if problem == manager_note(symbol, has_guard=True):
+                problem = manager_note(symbol, has_guard=has_guard)
         if problem is not None and (held or may_move):
             notes.append(problem)
         lines.append(line)

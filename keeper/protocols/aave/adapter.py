@@ -133,7 +133,8 @@ class AaveV3:
     def wants_manager(self, subaccount: Subaccount) -> bool:
         """Whether something that may move would count there if the guard were its position manager."""
         movable = (reserve.token for reserve in self.pool.reserves if reserve.token.address in self.assets)
-        return any(manager_note(token.symbol) in subaccount.notes for token in movable)
+        said = (manager_note(token.symbol, has_guard=has_guard) for token in movable for has_guard in (True, False))
+        return any(note in subaccount.notes for note in said)
 
     def underlyings(self) -> list[Address]:
         return list(self.assets)
@@ -220,10 +221,12 @@ class AaveV3:
         first = 4 if self._asks_for_manager else 3
         state = self._account_state(account, results[:first], results[first:], states, categories)
         if isinstance(state, Unknown):
-            return self._described(account, None, changed or state, enrolment)
+            return self._described(account, None, changed or state, enrolment, around)
         problem = None if changed else self._problem(state, results[2])
         reading = changed or (Unknown(problem) if problem else self._reading(state, around))
-        return self._described(account, state, reading, enrolment, is_margin_known=changed is None and problem is None)
+        return self._described(
+            account, state, reading, enrolment, around, is_margin_known=changed is None and problem is None
+        )
 
     def _account_state(
         self,
@@ -339,10 +342,12 @@ class AaveV3:
         state: AccountState | None,
         reading: Reading,
         enrolment: GuardAccount | None,
+        around: Around,
         *,
         is_margin_known: bool = False,
     ) -> Subaccount:
-        cannot_give = "no guard is configured" if self.guard is None else None
+        cannot_give = around.lacks_guard(self.guard)
+        has_guard = cannot_give is None
         if isinstance(reading, Unknown):
             cannot_give = cannot_give or reading.reason
         collateral: tuple[CollateralLine, ...] = ()
@@ -354,7 +359,9 @@ class AaveV3:
         feeds: tuple[Address, ...] = ()
         if state is not None:
             known = self._margin(state)
-            collateral, notes = lines_of(state, known, self.assets, enrolment, can_give=cannot_give is None)
+            collateral, notes = lines_of(
+                state, known, self.assets, enrolment, has_guard=has_guard, can_give=cannot_give is None
+            )
             penalty_bps = state.penalty_bps
             if is_margin_known:
                 strike = state.strike(known)

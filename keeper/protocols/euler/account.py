@@ -27,7 +27,6 @@ from keeper.protocols.euler.reading import AccountState
 from keeper.protocols.euler.topology import Route, Vault
 from keeper.protocols.oracles import worst
 
-NO_GUARD = "no guard is configured"
 FOUND_LATER = "which it did not have when the keeper started; the daemon finds out anew within a minute or two"
 
 
@@ -242,7 +241,7 @@ class Reader(Cycle):
     ) -> Subaccount:
         position, controller = account.position, self._controller(account)
         enrolment = self._enrolment(account)
-        problem = reading.reason if isinstance(reading, Unknown) else None if self.guard else NO_GUARD
+        problem = reading.reason if isinstance(reading, Unknown) else self.around.lacks_guard(self.guard)
         unjudged = self._unjudged(controller, enrolment)
         problem = problem or unjudged
         lines = [

@@ -127,7 +127,7 @@ class Cycle:
             return 0, immovable
         if isinstance(exchange := self.state.vaults[vault.address].exchange, Unknown):
             return 0, exchange.reason
-        if self.guard is None:
+        if self.around.lacks_guard(self.guard) is not None:
             return holding.shares, None
         allowance = account.allowances[vault.address]
         if isinstance(allowance, Unknown):

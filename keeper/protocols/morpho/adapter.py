@@ -233,20 +233,11 @@ class MorphoBlue:
     def decode(self, results: Sequence[CallResult], around: Around) -> list[Subaccount]:
         """See `Adapter.decode`."""
         first = 0 if self.guard is None else 1
-        cannot_give = self._missing_permission(results[0] if first else None)
+        cannot_give = around.lacks_guard(self.guard) or _missing_permission(results[0])
         return [
             self._subaccount(market, results[start : start + CALLS_PER_MARKET], around, cannot_give)
             for market, start in zip(self.markets, range(first, len(results), CALLS_PER_MARKET), strict=True)
         ]
-
-    def _missing_permission(self, result: CallResult | None) -> str | None:
-        if result is None:
-            return "no guard is configured"
-        if not result.success or len(result.data) != 32:
-            return f"whether the guard is authorised on Morpho cannot be read: {result.problem('an answer')}"
-        if not any(result.data):
-            return "the guard is not authorised on Morpho; the owner has to send setAuthorization(guard, true)"
-        return None
 
     def _subaccount(
         self, market: Market, results: Sequence[CallResult], around: Around, cannot_give: str | None
@@ -357,3 +348,11 @@ def _decode_totals(market: Market, results: Sequence[CallResult], now: int) -> t
     elapsed = now - int.from_bytes(before.data[128:160])
     rate = rate_seen(int.from_bytes(before.data[64:96]), total, elapsed) if elapsed else 0
     return total, int.from_bytes(after.data[96:128]), rate
+
+
+def _missing_permission(result: CallResult) -> str | None:
+    if not result.success or len(result.data) != 32:
+        return f"whether the guard is authorised on Morpho cannot be read: {result.problem('an answer')}"
+    if not any(result.data):
+        return "the guard is not authorised on Morpho; the owner has to send setAuthorization(guard, true)"
+    return None

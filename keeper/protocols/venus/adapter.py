@@ -202,7 +202,7 @@ class VenusPool:
     ) -> Subaccount:
         key = (GuardProtocol.VENUS, account.address, self.pool.comptroller, NO_KEY)
         enrolment = around.enrolled.get(key)
-        cannot_give = "no guard is configured" if self.guard is None else None
+        cannot_give = around.lacks_guard(self.guard)
         if isinstance(reading, Unknown):
             cannot_give = cannot_give or reading.reason
         collateral: tuple[CollateralLine, ...] = ()

@@ -160,11 +160,11 @@ def found(
 
 def read(
     chain: FakeChain, adapter: AaveV3 | None = None, *, feeds: dict[Address, Reading] | None = None,
-    enrolled: dict[EnrolmentKey, GuardAccount] | None = None,
+    enrolled: dict[EnrolmentKey, GuardAccount] | None = None, problem: str | None = None,
 ) -> Subaccount:  # fmt: skip
     """The first account, by an adapter that found the chain as it is now unless another is given."""
     adapter = adapter or found(chain)
-    around = Around(BLOCK, None, enrolled or {}, FRESH if feeds is None else feeds)
+    around = Around(BLOCK, problem, enrolled or {}, FRESH if feeds is None else feeds)
     return adapter.decode(chain.results(adapter.read_calls()), around)[0]
 
 

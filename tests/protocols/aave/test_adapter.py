@@ -691,3 +691,15 @@ def test_the_provider_and_the_interfaces_are_what_discovery_asks() -> None:
     chain = an_aave_chain()
     set_price(chain, WETH, 0)
     assert found(chain) == found(an_aave_chain())
+
+
+def test_a_guard_that_cannot_be_used_is_asked_no_permission_for() -> None:
+    chain = an_aave_chain()
+    set_balance(chain, WBTC)
+    one = read(chain, problem="it is another contract")
+    assert one.cannot_give == "the guard cannot be used: it is another contract"
+    assert not any(line.movable_raw_max for line in one.collateral)
+    assert not any("approve" in note for note in one.notes)
+    assert "WBTC is not in use as collateral: switch it on with setUserUseReserveAsCollateral" in one.notes
+    # It is still known what to ask for once there is a guard.
+    assert found(chain).wants_manager(one)

@@ -204,9 +204,10 @@ def read(
     adapter: EulerV2 | None = None,
     feeds: Mapping[Address, Reading] = FRESH_FEEDS,
     enrolled: Mapping[EnrolmentKey, GuardAccount] | None = None,
+    problem: str | None = None,
 ) -> Subaccount:
     """One sub-account by an adapter that found it before anything went wrong."""
     adapter = adapter or found(an_euler_chain())
-    around = Around(BLOCK, None, enrolled or {}, feeds)
+    around = Around(BLOCK, problem, enrolled or {}, feeds)
     subaccounts = adapter.decode(chain.results(adapter.read_calls()), around)
     return next(one for one in subaccounts if one.id.key == str(number))

@@ -344,3 +344,12 @@ def test_shares_that_are_not_enabled_do_not_count() -> None:
     assert [line.maintenance_weight for line in one.collateral] == [2_125 * WAD, 0]
     assert one.margin.risk().collateral_value == 4_250 * WAD
     assert "eWETH does not count: it is not enabled as collateral (EVC.enableCollateral)" in one.notes
+
+
+def test_a_guard_that_cannot_be_used_is_asked_no_permission_for() -> None:
+    chain = an_euler_chain()
+    set_shares(chain, SUB_3, E_WETH, 10 * WAD, allowance=4 * WAD)
+    one = read(chain, problem="it is another contract")
+    assert one.cannot_give == "the guard cannot be used: it is another contract"
+    assert not any(line.movable_raw_max for line in one.collateral)
+    assert one.notes == ()

@@ -56,9 +56,14 @@ def found(chain: FakeChain, guard: Address | None = GUARD) -> MorphoBlue:
     return adapter
 
 
-def read(chain: FakeChain, feeds: dict[Address, Reading] = FRESH_FEEDS, guard: Address | None = GUARD) -> Subaccount:
+def read(
+    chain: FakeChain,
+    feeds: dict[Address, Reading] = FRESH_FEEDS,
+    guard: Address | None = GUARD,
+    problem: str | None = None,
+) -> Subaccount:
     adapter = found(a_chain(), guard)
-    (subaccount,) = adapter.decode(chain.results(adapter.read_calls()), Around(BLOCK, None, {}, feeds))
+    (subaccount,) = adapter.decode(chain.results(adapter.read_calls()), Around(BLOCK, problem, {}, feeds))
     return subaccount
 
 
@@ -365,3 +370,11 @@ def test_positions_are_found_by_collateral_supplied_for_the_owner() -> None:
 
 def test_addresses_of_the_fakes_are_distinct() -> None:
     assert address(0xA11CE) == OWNER != GUARD
+
+
+def test_a_guard_that_cannot_be_used_is_asked_no_permission_for() -> None:
+    chain = a_chain()
+    chain.answer(MORPHO, OF_MORPHO["isAuthorized"], OWNER, GUARD, returns=[False])
+    one = read(chain, problem="it is another contract")
+    assert one.cannot_give == "the guard cannot be used: it is another contract"
+    assert not any(line.movable_raw_max for line in one.collateral)

@@ -335,3 +335,10 @@ def test_the_sources_of_another_account_are_none_of_ours() -> None:
     adapter = found(a_venus_chain())
     assert adapter.sources(adapter.enrolments()[0].subaccount)[0].function == f"getAssetsIn({OWNER})"
     assert adapter.sources(SubaccountId("venus", "0x/0x")) == []
+
+
+def test_a_guard_that_cannot_be_used_is_asked_no_permission_for() -> None:
+    one = read(a_venus_chain(), problem="it is another contract")
+    assert one.cannot_give == "the guard cannot be used: it is another contract"
+    assert not any(line.movable_raw_max for line in one.collateral)
+    assert not any("approve" in note for note in one.notes)
