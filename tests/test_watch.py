@@ -85,7 +85,7 @@ def test_a_disputed_price_is_told_with_the_worst_that_it_may_mean() -> None:
     second = SecondPrice(WETH, "the pool", USDC.address, 1_000 * 10**18)
     raised = told(replace(a_snapshot(a_subaccount("a", health="2.2"), a_wallet("100")), second_prices=(second,)))
     says = (
-        "morpho a (morpho:a): WETH is 2,000.0000 USDC by its oracle and 1,000.0000 by the pool; at the worst of it its "
+        "morpho a (morpho:a): WETH is 2,000 USDC by its oracle and 1,000 by the pool; at the worst of it its "
         "health is 1.1000, and only those without debt give to it."
     )
     assert raised == [(Alarm.PRICE_DISPUTED, "morpho:a", says)]

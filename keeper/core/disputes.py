@@ -16,6 +16,9 @@ from keeper.core.policy import PriceLimits, Thresholds
 from keeper.core.snapshot import NOTHING, Disputed, SecondPrice, Snapshot, Subaccount, SubaccountId, Token, Unknown
 from keeper.core.units import BPS, WAD, Address, Wad, mul_div_down, mul_div_up
 
+SIGNIFICANT = 6
+"""So many digits of a price are told, however small it is."""
+
 
 def disputes_in(snapshot: Snapshot, limits: PriceLimits, history: History) -> dict[SubaccountId, Dispute]:
     """The accounts with debt that rest on a disputed price, in the snapshot's order."""
@@ -149,8 +152,11 @@ def _is_apart(one: Wad, other: Wad, most_bps: int) -> bool:
 
 
 def _text(price: Wad) -> str:
-    """`1,725.0000`, rounded down."""
-    return f"{price // WAD:,}.{price % WAD // 10**14:04}"
+    """`1,725.5`, `0.0000123456`: six significant digits, rounded down, whole numbers whole."""
+    # Of a WAD, whose last 18 digits are decimals.
+    dropped = min(max(len(str(price)) - SIGNIFICANT, 0), 18)
+    whole, decimals = divmod(price // 10**dropped * 10**dropped, WAD)
+    return f"{whole:,}.{decimals:018}".rstrip("0").rstrip(".")
 
 
 # What follows from it -------------------------------------------------------------------------------------------------

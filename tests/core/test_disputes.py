@@ -64,18 +64,38 @@ def test_a_price_is_disputed_beyond_a_share_of_the_higher_one(second: str, is_di
 @pytest.mark.parametrize(
     ("second", "says"),
     [
-        (a_second("1400"), "1,400.0000"),
+        (a_second("1400"), "1,400"),
         # Priced in USD, while USDC costs a dollar.
-        (a_second("1400", quote=None), "1,400.0000"),
+        (a_second("1400", quote=None), "1,400"),
         # In DAI, of which both the account and the pool know the dollars.
-        (a_second("1400", quote=DAI), "1,400.0000"),
+        (a_second("1400", quote=DAI), "1,400"),
     ],
 )
 def test_whatever_it_is_quoted_in_it_is_compared_in_the_accounts_own_unit(second: SecondPrice, says: str) -> None:
     snapshot = seen_by(a_snapshot(a_subaccount("a", health="2")), second)
     dispute = disputes_in(snapshot, TEN_PERCENT, History())[A]
-    assert dispute.reasons == (f"WETH is 2,000.0000 USDC by its oracle and {says} by {POOL}",)
+    assert dispute.reasons == (f"WETH is 2,000 USDC by its oracle and {says} by {POOL}",)
     assert dispute.falls_bps == {WETH.address: 3_000}
+
+
+@pytest.mark.parametrize(
+    ("price", "second", "says"),
+    [
+        ("0.00001234567", "0.000009876543", "0.0000123456 USDC by its oracle and 0.00000987654"),
+        (
+            "0.000000000000000012",
+            "0.000000000000000007",
+            "0.000000000000000012 USDC by its oracle and 0.000000000000000007",
+        ),
+        ("0.9999999", "0.8", "0.999999 USDC by its oracle and 0.8"),
+        ("1725.55999", "1400", "1,725.55 USDC by its oracle and 1,400"),
+        ("1234567.9", "1000000", "1,234,567 USDC by its oracle and 1,000,000"),
+    ],
+)
+def test_a_price_is_told_by_its_significant_digits(price: str, second: str, says: str) -> None:
+    account = a_subaccount("a", weth="1000000", debt="0.000001", prices={WETH: price})
+    dispute = disputes_in(seen_by(a_snapshot(account), a_second(second)), TEN_PERCENT, History())[A]
+    assert dispute.reasons == (f"WETH is {says} by {POOL}",)
 
 
 def test_a_unit_that_fell_is_not_taken_for_a_collateral_that_rose() -> None:
@@ -206,7 +226,7 @@ def test_a_jump_that_a_second_source_saw_as_well_is_a_move() -> None:
 def test_a_jump_that_nobody_confirms_is_judged_by_the_worse_of_before_and_after(seconds: Sequence[SecondPrice]) -> None:
     snapshot = seen_by(a_snapshot(a_subaccount("a", health="2")), *seconds)
     dispute = disputes_in(snapshot, JUMPY, seen((NOON - 24, "1500"), (NOON - 12, "1500")))[A]
-    says = "WETH went from 1,500.0000 to 2,000.0000 USDC within 120 s, and no second source confirms it"
+    says = "WETH went from 1,500 to 2,000 USDC within 120 s, and no second source confirms it"
     assert (dispute.reasons, dispute.falls_bps) == ((says,), {WETH.address: 2_500})
     dispute = disputes_in(snapshot, JUMPY, seen((NOON - 24, "3000"), (NOON - 12, "3000")))[A]
     assert dispute.falls_bps == {}
@@ -231,7 +251,7 @@ def test_nothing_leaves_an_account_with_debt_on_a_disputed_price() -> None:
     plan = planned(seen_by(a_snapshot(poor, rich), a_second("2900")))
     assert plan.rescues == ()
     assert isinstance(plan.verdicts[A], Unfunded)
-    says = f"disputed: WETH is 2,000.0000 USDC by its oracle and 2,900.0000 by {POOL}"
+    says = f"disputed: WETH is 2,000 USDC by its oracle and 2,900 by {POOL}"
     assert plan.notes == (f"{says}; morpho a, morpho rich: gives nothing, and gets only from those without debt",)
     assert set(plan.disputes) == {A, rich.id}
 
@@ -355,7 +375,7 @@ def test_a_dispute_lasts_through_silence_until_the_two_agree() -> None:
         plan = planned(seen_by(book, SILENT), history)
         assert givers(plan) == {"wallet"}, "nobody with debt gives"
         assert str(plan.disputes[A]) == (
-            f"WETH is 2,000.0000 USDC by its oracle and was 1,500.0000 by {POOL}, which has not answered since"
+            f"WETH is 2,000 USDC by its oracle and was 1,500 by {POOL}, which has not answered since"
         )
         assert plan.disputes[A].falls_bps == {WETH.address: 2_500}
         history = after(history, seen_by(book, SILENT))

@@ -55,7 +55,7 @@ def test_a_giver_whose_price_is_disputed_gives_nothing() -> None:
         plan = plan_return(snapshot, policy, RESCUED, found)
         assert bool(plan.returns) is not is_disputed
         if is_disputed:
-            says = "disputed: WETH is 2,000.0000 USDC by its oracle and 1,500.0000 by a pool"
+            says = "disputed: WETH is 2,000 USDC by its oracle and 1,500 by a pool"
             reason = f"its health is not known well enough: {says}"
             assert plan.kept == (Kept(A, WETH, raw(WETH, "3"), reason),)
 
