@@ -185,7 +185,7 @@ class Dispatcher:
     async def reprice(self, block: Block) -> list[Change]:
         """Makes what is on its way dearer where it is stuck: after the block was planned and still wants it."""
         changes: list[Change] = []
-        for intent in self._watched:
+        for intent in map(self._watched.outbidding, self._watched):
             step = next_step(intent, self._view(block, {}), block.timestamp, self._policy)
             if isinstance(step, Sign):
                 changes += await self._act(intent, step, block, {})
@@ -195,7 +195,7 @@ class Dispatcher:
         self, intents: Iterable[Intent], block: Block, mined: Mined, *, may_send: bool, may_reprice: bool
     ) -> list[Change]:
         changes: list[Change] = []
-        for intent in settled_first(intents, mined):
+        for intent in settled_first(map(self._watched.outbidding, intents), mined):
             step = next_step(intent, self._view(block, mined), block.timestamp, self._policy)
             doubted = intent
             if isinstance(step, Reconsider):

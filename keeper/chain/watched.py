@@ -1,6 +1,7 @@
 """Everything that was signed and may still land, or whose block may still go away; and whose each nonce is."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from keeper.chain.answers import MinedTransaction
@@ -82,6 +83,12 @@ class Watched:
 
     def floor(self, nonce: int) -> Fees | None:
         return fee_floor(nonce, self)
+
+    def outbidding(self, intent: Intent) -> Intent:
+        """The intent with the fees that its next bytes must outbid: those of others with its nonce as well, which may
+        have come after it. A reorganisation brings back one that was included while they lost."""
+        floor = self.floor(intent.nonce)
+        return intent if floor is None or floor == intent.highest_fees else replace(intent, fee_floor=floor)
 
     def taken(self, nonce: int) -> list[Fees]:
         return taken_fees(nonce, self)

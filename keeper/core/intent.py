@@ -242,7 +242,7 @@ class Intent:
     fee_ceiling_wei: int
     """The most it may pay per gas, from the value at risk."""
     fee_floor: Fees | None = None
-    """The highest fees of earlier intents' bytes with this nonce, which the first attempt must outbid."""
+    """The highest fees of other intents' bytes with this nonce, which its next bytes must outbid."""
     state: State = State.PLANNED
     attempts: tuple[Attempt, ...] = ()
     outcome: Outcome | None = None

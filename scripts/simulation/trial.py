@@ -36,8 +36,8 @@ QUIET_SLOTS = 36
 """At the end, at most: a batch is given up after 25 blocks, and what is included is final some blocks later."""
 SETTLING_BLOCKS = 18
 """What is in a block so deep is final, and was asked for once more since it is."""
-BREATHING_SLOTS = 4
-"""For whatever was only about to be sent."""
+BREATHING_SLOTS = 9
+"""For whatever was only about to be sent, and to be told once more what is final, which is asked every eight blocks."""
 OUR_ROOM_GAS = 3_000_000
 SURGE_GAS = GAS_LIMIT // 2 * 112 // 100
 """Grows the base fee twentyfold in 200 blocks: by 1.5 % a block."""

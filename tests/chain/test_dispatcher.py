@@ -801,6 +801,22 @@ async def test_a_reorganisation_that_nobody_noticed_and_that_took_the_replaced_b
     assert len(world.pool.sent) == 2
 
 
+async def test_what_a_reorganisation_brings_back_outbids_also_what_came_after_it_with_its_nonce(world: World) -> None:
+    dispatcher = await world.begin()
+    old = only(await dispatcher.submit(a_batch(), a_block(100))).intent.attempts[0].hash
+    await dispatcher.submit(a_batch("plan-2", Lane.CRITICAL), a_block(101))
+    world.pool.mine(a_block(102), hash=old)
+    await dispatcher.advance(a_block(102))
+    world.pool.reorganise()
+    await dispatcher.advance(a_block(103, fork="b"), blocks_may_be_gone=True)
+    await dispatcher.advance(a_block(106, fork="b"))
+    first, second, again, last = (fees for _, fees in world.sent)
+    assert [nonce for nonce, _ in world.sent] == [0, 0, 0, 0]
+    assert again == first, "as long as it is not stuck the same bytes do"
+    assert last.tip_wei * 8 >= second.tip_wei * 9
+    assert last.max_fee_wei * 8 >= second.max_fee_wei * 9
+
+
 async def test_a_nonce_whose_block_is_known_is_not_used_again_because_a_node_counts_too_few(world: World) -> None:
     dispatcher = await world.begin()
     for number, plan_id in ((100, "plan-1"), (101, "plan-2")):
