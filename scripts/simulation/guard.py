@@ -85,6 +85,8 @@ class Moved:
     donors: tuple[int, ...]
     before: int
     after: int
+    state: State
+    """Right after it; the next rescue of the same batch may draw further on who gave."""
 
 
 def execute(guard: Enrolled, state: State, sender: str, data: bytes, gas: int) -> Ran:
@@ -153,7 +155,7 @@ def _batch(
             continue
         state = trial
         results.append((True, *healths, takes, b""))
-        moves.append(Moved(to, tuple(each[1] for each in transfers), *healths))
+        moves.append(Moved(to, tuple(each[1] for each in transfers), *healths, state))
         for donor, amount, token in moved:
             topics = (event["Moved"].topic, plan_id, donor.to_bytes(32), to.to_bytes(32))
             logs.append(Log(_address(guard), topics, encode(["address", "uint256"], [token, amount])))

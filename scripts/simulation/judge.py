@@ -181,8 +181,7 @@ class Judge:
                 health = block.state.health(market) / WAD
                 self._find(Rule.LEFT_TO_DIE, at, f"{market.id} waits at {health:.4f} for {self._waited[market.id]}")
                 self._waited[market.id] = 0
-        for each in block.included:
-            self._cushions(at, each.ran.state, block)
+        self._cushions(at, block)
         self._met_twice(at, block)
         spent = self._spent(block)
         if spent > self.daily_budget_wei:
@@ -217,9 +216,10 @@ class Judge:
     def _with_transactions(self, head: Block) -> list[Block]:
         return [block for block in self.chain.with_transactions() if self.chain.contains(head, block)]
 
-    def _cushions(self, at: float, state: State, block: Block) -> None:
+    def _cushions(self, at: float, block: Block) -> None:
         markets = self.chain.guard.markets
         for move in block.moves:
+            state = move.state
             for donor in move.donors:
                 if donor == 0 or (left := state.health(markets[donor - 1])) == NO_DEBT:
                     continue
@@ -233,7 +233,9 @@ class Judge:
                 before = [each for each in earlier.moves if each.recipient == move.recipient]
                 if earlier is block or not before:
                     continue
-                if before[-1].after >= TRIGGER and block.state.price >= earlier.state.price:
+                since = (block.ancestor(number) for number in range(earlier.number + 1, block.number + 1))
+                # What was due at the lowest price since then may be included after the price is back.
+                if before[-1].after >= TRIGGER and min(each.state.price for each in since) >= earlier.state.price:
                     says = f"{move.recipient} was brought to {before[-1].after} in block {earlier.number}, then again"
                     self._find(Rule.TWICE, at, says)
                 break
