@@ -98,8 +98,8 @@ def test_no_code_where_morpho_should_be(devnet: Devnet) -> None:
     config = edited(devnet, (f'address = "{devnet.deployment.morpho}"', f'address = "{address}"'))
     assert_says(
         keeper("status --json", config=config),
-        1,
-        f"{address} is not Morpho Blue: it knows no idToMarketParams; correct its address",
+        2,
+        f"{address} is not Morpho Blue: it knows no idToMarketParams; correct its address.",
     )
     assert failures(config) == {
         "positions": f"{address} is not Morpho Blue: it knows no idToMarketParams; correct its address"
@@ -109,7 +109,7 @@ def test_no_code_where_morpho_should_be(devnet: Devnet) -> None:
 def test_no_code_where_a_token_should_be(devnet: Devnet) -> None:
     config = edited(devnet, (f'    "{devnet.deployment.tokens["WBTC"]}",', f'    "{STRANGER.address.lower()}",'))
     ran = keeper("status", config=config)
-    assert ran.code == 1
+    assert ran.code == 2
     assert STRANGER.address.lower() in ran.error
     assert "positions" in failures(config)
 
@@ -118,8 +118,8 @@ def test_no_code_where_a_feed_should_be(devnet: Devnet) -> None:
     config = edited(devnet, (f'native = "{devnet.deployment.feeds["ETH/USD"]}"', f'native = "{STRANGER.address}"'))
     assert_says(
         keeper("status", config=config),
-        1,
-        f"the price feed {STRANGER.address.lower()} does not say its decimals; it is not a Chainlink-type aggregator",
+        2,
+        f"The price feed {STRANGER.address.lower()} does not say its decimals; it is not a Chainlink-type aggregator.",
     )
 
 
@@ -127,9 +127,9 @@ def test_a_market_that_does_not_exist(devnet: Devnet) -> None:
     market = devnet.deployment.markets["WETH/DAI 86%"].id
     config = edited(devnet, (market, "0x" + "ab" * 32))
     ran = keeper("status", config=config)
-    assert ran.code == 1
+    assert ran.code == 2
     assert ran.error == (
-        f"Morpho at {devnet.deployment.morpho.lower()} has no market 0x{'ab' * 32}; correct or remove the id"
+        f"Morpho at {devnet.deployment.morpho.lower()} has no market 0x{'ab' * 32}; correct or remove the id."
     )
 
 
@@ -290,7 +290,7 @@ def test_a_missing_keystore(devnet: Devnet) -> None:
 def test_a_hot_key_without_gas(devnet: Devnet) -> None:
     devnet.node.set_balance(KEEPER.address, 0)
     assert failures(devnet.config) == {
-        "gas": "the hot key has 0 of the native coin, for about 0 rescues at twice today's fees; send it some"
+        "gas": "the hot key has 0 ETH left for gas, enough for 0 rescues at today's fees; send it some"
     }
     devnet.chain.set_price("WETH", "-8%")
     ran = keeper_process("run --once", config=devnet.config)
