@@ -80,7 +80,7 @@ async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
     except ChainError as fault:
         return [*findings, Finding(Grade.FAILURE, "node", str(fault))], None
     except (ProtocolError, ConfigError) as fault:
-        return [*findings, Finding(Grade.FAILURE, "positions", str(fault))], None
+        return [*findings, Finding(Grade.FAILURE, "positions", str(fault).rstrip("."))], None
     findings += settings_findings(session, snapshot)
     findings += _agreement(seen)
     findings += _subaccounts(seen)
