@@ -233,9 +233,11 @@ class Judge:
                 before = [each for each in earlier.moves if each.recipient == move.recipient]
                 if earlier is block or not before:
                     continue
-                since = (block.ancestor(number) for number in range(earlier.number + 1, block.number + 1))
+                since = (
+                    block.ancestor(number).state.eth.answer for number in range(earlier.number + 1, block.number + 1)
+                )
                 # What was due at the lowest price since then may be included after the price is back.
-                if before[-1].after >= TRIGGER and min(each.state.price for each in since) >= earlier.state.price:
+                if before[-1].after >= TRIGGER and min(since) >= earlier.state.eth.answer:
                     says = f"{move.recipient} was brought to {before[-1].after} in block {earlier.number}, then again"
                     self._find(Rule.TWICE, at, says)
                 break
