@@ -70,6 +70,20 @@ class LogFilter:
     topics: tuple[str | None, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one account has in a pool, each in the order of the pool's own list."""
+
+    account: Address
+    supplied: tuple[Address, ...]
+    """Whether or not it counts as collateral."""
+    owed: tuple[Address, ...]
+
+    @property
+    def is_any(self) -> bool:
+        return bool(self.supplied or self.owed)
+
+
 T = TypeVar("T")
 
 Discovery: TypeAlias = Generator[Sequence[Call], Sequence[CallResult], T]

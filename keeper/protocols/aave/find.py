@@ -11,21 +11,7 @@ from keeper.errors import ProtocolError
 from keeper.protocols.aave.topology import reserve_words
 from keeper.protocols.aave.words import AccountFlags
 from keeper.protocols.abi import interface, word_address
-from keeper.protocols.base import Call, Discovery
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """One account's; underlyings in the order of the pool's list."""
-
-    account: Address
-    supplied: tuple[Address, ...]
-    """Whether or not in use as collateral."""
-    owed: tuple[Address, ...]
-
-    @property
-    def is_any(self) -> bool:
-        return bool(self.supplied or self.owed)
+from keeper.protocols.base import Call, Discovery, Use
 
 
 @dataclass(frozen=True, slots=True)

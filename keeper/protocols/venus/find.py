@@ -6,22 +6,8 @@ from dataclasses import dataclass
 from keeper.core.units import Address
 from keeper.errors import ProtocolError
 from keeper.protocols.abi import interface, word_address
-from keeper.protocols.base import Call, CallResult, Discovery
+from keeper.protocols.base import Call, CallResult, Discovery, Use
 from keeper.protocols.venus.topology import addresses_in
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """One account's; markets in the order of the pool's list."""
-
-    account: Address
-    supplied: tuple[Address, ...]
-    """Whether or not it entered them."""
-    owed: tuple[Address, ...]
-
-    @property
-    def is_any(self) -> bool:
-        return bool(self.supplied or self.owed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +16,7 @@ class PoolUse:
     underlyings: dict[Address, Address]
     """Of every market that the pool lists, in its order."""
     accounts: tuple[Use, ...]
-    """In the order in which they were asked for."""
+    """In the order in which they were asked for; of markets, not underlyings."""
 
 
 def pools(registry: Address) -> Discovery[tuple[Address, ...]]:
