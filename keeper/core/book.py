@@ -174,9 +174,8 @@ class Book:
                 known = self._known.risks[key] = self._risk(account, {}, {}, is_shocked=is_shocked)
             return known
         assert token is not None
-        return self._risk(
-            account, {token: change} if change else {}, {token: repaid} if repaid else {}, is_shocked=is_shocked
-        )
+        deltas, repayments = {token: change} if change else {}, {token: repaid} if repaid else {}
+        return self._risk(account, deltas, repayments, is_shocked=is_shocked)
 
     def _risk(
         self, account: Account, deltas: dict[Address, int], repayments: dict[Address, int], *, is_shocked: bool
@@ -267,6 +266,12 @@ class Book:
         if most == self.available(account, token) and self._may_lose_more(account, token, most, keep, given):
             return most
         return max((given + most) * (BPS - self._margin_bps) // BPS - given, 0)
+
+    def can_spare(self, account: Account, token: Address, keep: Keep, amount: int) -> bool:
+        """Whether one look shows that it can spare so much; where none does, `spare` has to be worked out."""
+        given = max(-self._moves.get((account.id, token), 0), 0)
+        most = -(-(given + amount) * BPS // (BPS - self._margin_bps)) - given
+        return most <= self.available(account, token) and min(self._kept(account, token, most, keep)) >= 0
 
     def _may_lose_more(self, account: Account, token: Address, most: int, keep: Keep, given: int) -> bool:
         """Whether its margin alone would let more leave than there is, by the margin for a later block."""

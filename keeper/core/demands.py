@@ -21,6 +21,8 @@ UNIT = 10**36
 """Finer than the raw units of any amount."""
 CAPITAL_STEP = WAD // 10
 """Capital that differs by less is taken for equal: ten cents are not worth the gas of a transfer."""
+BUCKET = WAD // 100
+"""Healths after a shock that differ by less are taken for equal."""
 
 
 _NOTHING = Keep(0)
@@ -236,9 +238,8 @@ class _Rooms:
 
 def spare_of(book: Book, donor: Account, token: Address, keep: Keep) -> int:
     """Our own limits are kept to the unit; the margin for a later block is for what guard and protocol demand."""
-    if not donor.has_debt:
-        return book.available(donor, token)
-    return min(book.spare(donor, token, Keep(donor.limits.hard_floor)), book.most(donor, token, keep))
+    most, by_hard_floor = book.most(donor, token, keep), Keep(donor.limits.hard_floor)
+    return most if book.can_spare(donor, token, by_hard_floor, most) else book.spare(donor, token, by_hard_floor)
 
 
 def spent_on(rescues: Sequence[Served], indebted: frozenset[SubaccountId], order: DonorsOrder) -> Spent:

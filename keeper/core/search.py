@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from keeper.core.book import Book, Way
 from keeper.core.bounds import SCALE_BITS, Emptied, GasBound, best_prices, no_prices
-from keeper.core.demands import CAPITAL_STEP, UNIT, Arc, Cost, Demand, Spent
+from keeper.core.demands import BUCKET, CAPITAL_STEP, UNIT, Arc, Cost, Demand, Spent
 from keeper.core.snapshot import SubaccountId
 from keeper.core.stages import TRANSFERS_PER_RESCUE_MAX
 from keeper.core.supply import Drawn, Supply
@@ -119,6 +119,28 @@ class Search:
     def as_good(self, cost: Cost, bar: Wad) -> tuple[list[Placed], Cost] | None:
         """Sources that cost no more, and leave no donor with debt below a health after its shock, about."""
         return self._searched(cost._replace(capital=cost.capital + 1), bar)
+
+    def health_max(self, cost: Cost) -> Wad:
+        """No sources of this cost leave every donor with debt that gives more than that after its shock, about."""
+        slack = cost.gas - sum(self._least_gas)
+        is_whole = slack < min(self._least_gas, default=0)
+        """Whether no demand can be served by two."""
+        found: list[Wad] = []
+        highest = 0
+        for demand, least in zip(self._demands, self._least_gas, strict=True):
+            possible = [
+                arc for arc in demand.arcs if arc.gas - least <= slack and (arc.room >= arc.full_raw or not is_whole)
+            ]
+            healths = [
+                self._supply.health_after_shock(arc, arc.full_raw if is_whole else 0)
+                for arc in possible
+                if arc.donor.has_debt
+            ]
+            highest = max([highest, *healths])
+            if healths and len(healths) == len(possible):
+                found.append(max(healths))
+        # Above all of them, donors with debt do not give at all.
+        return min(found, default=highest + BUCKET)
 
     def _searched(self, limit: Cost, bar: Wad) -> tuple[list[Placed], Cost] | None:
         if not self._is_possible:

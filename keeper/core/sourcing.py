@@ -27,15 +27,13 @@ the donors' healths as long as the cost allows it.
 from collections.abc import Mapping, Sequence
 
 from keeper.core.book import Book
-from keeper.core.demands import CAPITAL_STEP, UNIT, Served, demands_of, fulls_of, spent_on
+from keeper.core.demands import BUCKET, CAPITAL_STEP, UNIT, Served, demands_of, fulls_of, spent_on
 from keeper.core.plan import Transfer
 from keeper.core.policy import DonorsOrder
 from keeper.core.search import Placed, Search
 from keeper.core.snapshot import SubaccountId
 from keeper.core.stages import transfer_between
 from keeper.core.units import WAD, Wad
-
-BUCKET = WAD // 100
 
 Sources = list[tuple[Transfer, ...]]
 """The transfers of each rescue, in the order of the rescues."""
@@ -62,16 +60,18 @@ def cheapest(book: Book, rescues: Sequence[Served], least: Mapping[SubaccountId,
     found = search.better(cost)
     if found is not None:
         best, cost = _sources(rescues, found[0]), found[1]
-    # The bar is raised as long as the same cost allows it: by steps that double, then by halves.
-    low, high, step = _lowest(book, best), None, 1
-    while low is not None and (high is None or high - low > 1):
-        bar = low + step if high is None else (low + high) // 2
+    # The bar is raised as far as the same cost allows it: to where no bar can be higher, else by halves.
+    low = _lowest(book, best)
+    bar = 0 if low is None else search.health_max(cost) // BUCKET
+    high = bar + 1
+    while low is not None and high - low > 1:
         found = search.as_good(cost, bar * BUCKET)
         lowest = None if found is None else _lowest(book, _sources(rescues, found[0]))
         if found is None or (lowest is not None and lowest <= low):
             high = bar
         else:
-            best, low, step = _sources(rescues, found[0]), lowest, 2 * step
+            best, low = _sources(rescues, found[0]), lowest
+        bar = (high + (low or 0)) // 2
     return best
 
 

@@ -34,6 +34,17 @@ class Drawn(NamedTuple):
 _UNDRAWN = Drawn(None, None, {}, {})
 
 
+class _Fall(NamedTuple):
+    """A donor with debt after its shock, on a straight line between giving nothing and all that may leave of a token."""
+
+    collateral: Wad
+    debt: Wad
+    lost: Wad
+    """When all leaves."""
+    available: int
+    """Raw units."""
+
+
 def _stricter(known: Keep | None, keep: Keep) -> Keep:
     if known is None or known == keep:
         return keep
@@ -60,14 +71,22 @@ class Supply:
         self._drawn: dict[int, Drawn] = {}
         self._bar: Wad = 0
         self._spares: dict[tuple[int, int, Keep], int] = {}
-        self._falls: dict[tuple[int, int], tuple[int, int, int]] = {}
+        self._falls: dict[tuple[int, int], _Fall] = {}
 
     def rooms(self, demand: Demand, bar: Wad) -> list[int]:
         """What each arc can bring as long as nothing is taken; `bar`: the health after its shock that is left to every
         donor with debt from now on."""
         if bar != self._bar:
             self._bar, self._spares = bar, {}
-        return [min(arc.room, self._above_bar(arc, arc.token)) if bar else arc.room for arc in demand.arcs]
+        if not bar:
+            return [arc.room for arc in demand.arcs]
+        return [min(arc.room, self._above_bar(arc, arc.token)) if arc.donor.has_debt else arc.room for arc in demand.arcs]
+
+    def health_after_shock(self, arc: Arc, amount: int) -> Wad:
+        """What a donor with debt that gives nothing else is left with, about."""
+        fall = self._fall(arc, arc.token)
+        lost = fall.lost * amount // fall.available if amount else 0
+        return (fall.collateral - lost) * WAD // fall.debt
 
     def room(self, demand: Demand, arc: Arc, room: int) -> int:
         """What is left of an arc's room once something was taken from its donor, who must keep all that it is asked
@@ -125,16 +144,21 @@ class Supply:
         return known
 
     def _above_bar(self, arc: Arc, token: int) -> int:
-        """What it can give of a token until its health after its shock is the bar's, on a straight line."""
-        donor, address = arc.donor, self._tokens[token]
-        available = self._book.available(donor, address)
-        if not self._bar or not donor.has_debt:
-            return available
+        """What it can give of a token until its health after its shock is the bar's."""
+        fall = self._fall(arc, token)
+        if not self._bar:
+            return fall.available
+        above = fall.collateral - fall.debt * self._bar // WAD
+        if above >= fall.lost:
+            return fall.available
+        return above * fall.available // fall.lost if above > 0 else 0
+
+    def _fall(self, arc: Arc, token: int) -> _Fall:
         known = self._falls.get((arc.number, token))
         if known is None:
-            risk = self._book.risk(donor, is_shocked=True)
-            lost = risk.collateral_value - self._book.risk(donor, address, -available, is_shocked=True).collateral_value
-            known = self._falls[arc.number, token] = risk.collateral_value, risk.debt_value, lost
-        collateral, debt, lost = known
-        above = collateral - debt * self._bar // WAD
-        return max(min(available, above * available // lost if lost else available), 0)
+            donor, address = arc.donor, self._tokens[token]
+            available, risk = self._book.available(donor, address), self._book.risk(donor, is_shocked=True)
+            left = self._book.risk(donor, address, -available, is_shocked=True)
+            fall = _Fall(risk.collateral_value, risk.debt_value, risk.collateral_value - left.collateral_value, available)
+            known = self._falls[arc.number, token] = fall
+        return known
