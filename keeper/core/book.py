@@ -40,11 +40,12 @@ class Way:
         return amount_raw * self.price // 10**self.token.decimals
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Account:
     """A subaccount with what holds for it: its policy, the guard's limits already in `limits`.
 
-    Equal only to itself: what was found out about it is looked up by the ten thousand.
+    Equal only to itself: what was found out about it is looked up by the ten thousand. Never changed, and not frozen
+    only because that takes each account of a wallet twice as long to make.
     """
 
     subaccount: Subaccount
@@ -67,10 +68,10 @@ class Account:
     def __post_init__(self) -> None:
         lines = [Way(line.token, line.price) for line in self.subaccount.collateral]
         debts = [debt for debt in self.subaccount.debts if debt.token.address in self.repayable]
-        object.__setattr__(self, "ways", (*lines, *(Way(debt.token, debt.price, is_repayment=True) for debt in debts)))
-        object.__setattr__(self, "id", self.subaccount.id)
-        object.__setattr__(self, "has_debt", self.subaccount.has_debt)
-        object.__setattr__(self, "is_trusted", self._is_trusted())
+        self.ways = (*lines, *(Way(debt.token, debt.price, is_repayment=True) for debt in debts))
+        self.id = self.subaccount.id
+        self.has_debt = self.subaccount.has_debt
+        self.is_trusted = self._is_trusted()
 
     def _is_trusted(self) -> bool:
         match self.subaccount.reading:
@@ -104,18 +105,22 @@ class _Known:
     """What was worked out before. It depends on nothing but the account, what already moved in it, and the question, so
     all forks share it: a plan asks the same of the same accounts again and again."""
 
-    __slots__ = ("mosts", "needs", "risks")
+    __slots__ = ("mosts", "needs", "risks", "without")
 
     def __init__(self) -> None:
         self.risks: dict[tuple[Account, tuple[int, ...], bool], Risk] = {}
-        self.mosts: dict[tuple[Account, tuple[int, ...], Address, Keep], int] = {}
+        self.without: dict[tuple[Account, tuple[int, ...], Address, int, bool], Risk] = {}
+        self.mosts: dict[tuple[Account, tuple[int, ...], Address, int, Keep], int] = {}
         self.needs: dict[tuple[Account, tuple[int, ...], Way, Wad], int | None] = {}
 
 
 class Book:
     """The moves of a plan in progress, on top of one snapshot."""
 
-    __slots__ = ("_caps_raw", "_horizon", "_known", "_margin_bps", "_moves", "_repaid", "donors", "given", "received")
+    __slots__ = (
+        "_asked_raw", "_caps_raw", "_horizon", "_known", "_margin_bps", "_moves", "_repaid",
+        "donors", "given", "received",
+    )  # fmt: skip
 
     def __init__(self, donors: Sequence[Account], caps_raw: Mapping[Address, int], horizon: Horizon, margin_bps: int):
         self.donors: dict[Address, list[Account]] = {}
@@ -129,6 +134,7 @@ class Book:
         self.given = frozenset[SubaccountId]()
         """Who gave is not filled up again in the same plan: that would only move collateral through it."""
         self._caps_raw = dict(caps_raw)
+        self._asked_raw: Mapping[Address, int] | None = None
         self._horizon = horizon
         self._margin_bps = margin_bps
         self._moves: Moves = {}
@@ -137,10 +143,16 @@ class Book:
         """Apart, because a token may be collateral and debt of one account."""
         self._known = _Known()
 
-    def fork(self) -> "Book":
+    def asked(self, most_raw: Mapping[Address, int]) -> "Book":
+        """A copy for those who take no more than that of a token in all, so that nobody needs to be able to give more:
+        whoever can is looked at once."""
+        asked_raw = {token: -(-amount * BPS // (BPS - self._margin_bps)) + 1 for token, amount in most_raw.items()}
+        return self.fork(asked_raw)
+
+    def fork(self, asked_raw: Mapping[Address, int] | None = None) -> "Book":
         """A copy to try something on."""
         copy = Book((), self._caps_raw, self._horizon, self._margin_bps)
-        copy.donors = self.donors
+        copy.donors, copy._asked_raw = self.donors, asked_raw or self._asked_raw
         copy.received, copy.given = self.received, self.given
         copy._moves, copy._repaid = dict(self._moves), dict(self._repaid)
         copy._known = self._known
@@ -236,8 +248,21 @@ class Book:
         line = account.subaccount.line(token)
         if line is None:
             return 0
-        moved = self._moves.get((account.id, token), 0)
-        return max(min(line.movable_raw_max, line.amount_raw) + moved, 0)
+        available = min(line.movable_raw_max, line.amount_raw)
+        return max(available + self._moves.get((account.id, token), 0), 0) if self._has_moved(account) else available
+
+    def within_reach(self, account: Account, token: Address) -> int:
+        """That, and no more than is asked of all."""
+        available = self.available(account, token)
+        return available if self._asked_raw is None else min(available, self._asked_raw.get(token, 0))
+
+    def risk_without(self, account: Account, token: Address, amount: int, *, is_shocked: bool) -> Risk:
+        """The risk once so much has left, for an amount that is asked about again: all that is within reach."""
+        key = account, self._moved(account), token, amount, is_shocked
+        known = self._known.without.get(key)
+        if known is None:
+            known = self._known.without[key] = self.risk(account, token, -amount, is_shocked=is_shocked)
+        return known
 
     def need(self, account: Account, way: Way, health: Wad) -> int | None:
         """The smallest amount that brings it to a health on this way; None when no amount on this way does."""
@@ -262,14 +287,14 @@ class Book:
         most = self.most(account, token, keep)
         if not account.has_debt or not most:
             return most
-        given = max(-self._moves.get((account.id, token), 0), 0)
+        given = self._given(account, token)
         if most == self.available(account, token) and self._may_lose_more(account, token, most, keep, given):
             return most
         return max((given + most) * (BPS - self._margin_bps) // BPS - given, 0)
 
     def can_spare(self, account: Account, token: Address, keep: Keep, amount: int) -> bool:
         """Whether one look shows that it can spare so much; where none does, `spare` has to be worked out."""
-        given = max(-self._moves.get((account.id, token), 0), 0)
+        given = self._given(account, token)
         most = -(-(given + amount) * BPS // (BPS - self._margin_bps)) - given
         return most <= self.available(account, token) and min(self._kept(account, token, most, keep)) >= 0
 
@@ -282,28 +307,38 @@ class Book:
         )
 
     def most(self, account: Account, token: Address, keep: Keep) -> int:
-        """The largest amount that may leave at the expected inclusion while the account keeps what it must."""
-        key = account, self._moved(account), token, keep
+        """The largest amount that may leave at the expected inclusion while the account keeps what it must, of what is
+        within reach."""
+        reach = self.within_reach(account, token) if account.has_debt else self.available(account, token)
+        if not account.has_debt or not reach:
+            return reach
+        key = account, self._moved(account), token, reach, keep
         known = self._known.mosts.get(key)
         if known is None:
-            known = self._known.mosts[key] = self._most(account, token, keep)
+            known = self._known.mosts[key] = sizing.largest(
+                lambda amount: self._kept(account, token, amount, keep, is_all=amount == reach), reach
+            )
         return known
 
-    def _most(self, account: Account, token: Address, keep: Keep) -> int:
-        available = self.available(account, token)
-        if not account.has_debt or not available:
-            return available
-        return sizing.largest(lambda amount: self._kept(account, token, amount, keep), available)
+    def _given(self, account: Account, token: Address) -> int:
+        return max(-self._moves.get((account.id, token), 0), 0) if self._has_moved(account) else 0
 
     def _has_moved(self, account: Account) -> bool:
         return bool(self.received) and (account.id in self.given or account.id in self.received)
 
-    def _kept(self, account: Account, token: Address, amount: int, keep: Keep) -> tuple[int, ...]:
-        risk = self.risk(account, token, -amount)
-        slacks = (_slack(risk, keep.health), risk.initial_collateral_value - risk.initial_debt_value)
-        if not keep.health_after_shock:
-            return slacks
-        return (*slacks, _slack(self.risk(account, token, -amount, is_shocked=True), keep.health_after_shock))
+    def _kept(
+        self, account: Account, token: Address, amount: int, keep: Keep, *, is_all: bool = False
+    ) -> tuple[int, ...]:
+        """The slacks of what it must keep once so much has left."""
+
+        def risk(*, is_shocked: bool) -> Risk:
+            if is_all:
+                return self.risk_without(account, token, amount, is_shocked=is_shocked)
+            return self.risk(account, token, -amount, is_shocked=is_shocked)
+
+        calm = risk(is_shocked=False)
+        slacks = (_slack(calm, keep.health), calm.initial_collateral_value - calm.initial_debt_value)
+        return (*slacks, _slack(risk(is_shocked=True), keep.health_after_shock)) if keep.health_after_shock else slacks
 
 
 def _slack(risk: Risk, health: Wad) -> int:

@@ -64,8 +64,7 @@ class Served:
         return next(way for way in self.recipient.ways if (way.token, way.is_repayment) == sought)
 
 
-@dataclass(frozen=True, slots=True)
-class Arc:
+class Arc(NamedTuple):
     """One donor on one way."""
 
     donor: Account
@@ -239,6 +238,8 @@ class _Rooms:
 def spare_of(book: Book, donor: Account, token: Address, keep: Keep) -> int:
     """Our own limits are kept to the unit; the margin for a later block is for what guard and protocol demand."""
     most, by_hard_floor = book.most(donor, token, keep), Keep(donor.limits.hard_floor)
+    if most == book.within_reach(donor, token) < book.available(donor, token):
+        return book.spare(donor, token, keep)
     return most if book.can_spare(donor, token, by_hard_floor, most) else book.spare(donor, token, by_hard_floor)
 
 

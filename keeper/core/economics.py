@@ -7,6 +7,7 @@ decision can be repeated bit for bit from what was written down.
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from keeper.core.data_fee import ENVELOPE_BYTES
 from keeper.core.plan import History, Kind, Lane, Rescue
@@ -87,6 +88,7 @@ _DISTANCE_MAX = 20
 """A fall to a billionth, which no price survives: a feed that went mad must not overflow a float."""
 
 
+@lru_cache(maxsize=256)
 def health_touched_within(seconds: int, volatility_bps: int) -> Wad:
     """The health from which liquidation is touched within `seconds` with the chance `IMMINENT_BPS`, rounded up to four
     decimals.

@@ -338,6 +338,9 @@ def enforced(thresholds: Thresholds, guard: GuardState | None, index: int | None
     survive = max(thresholds.survive, account.min_after)
     hard_floor = max(thresholds.hard_floor, account.hard_floor)
     max_after = min(thresholds.max_after, account.max_after)
+    is_stricter = survive > thresholds.survive or hard_floor > thresholds.hard_floor or max_after < thresholds.max_after
+    if not is_stricter and account.rescue_ceiling >= thresholds.rescue_ceiling:
+        return thresholds
     target = max(thresholds.target, survive)
     if target >= max_after:
         # Halfway between what the guard demands and what it allows, so that a price may move both ways until inclusion.

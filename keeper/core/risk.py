@@ -3,13 +3,12 @@
 Collateral rounds down and debt rounds up, so we call a subaccount unhealthy slightly before its protocol does.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from keeper.core.units import BPS, INFINITE_HEALTH, WAD, Wad, mul_div_down
 
 
-@dataclass(frozen=True, slots=True)
-class Risk:
+class Risk(NamedTuple):
     """The margin of one subaccount: two sides at two requirements, WAD in its unit of account.
 
     At the pinned block with no change the maintenance side equals the protocol's own arithmetic to the wei.

@@ -33,7 +33,7 @@ from keeper.core.policy import DonorsOrder
 from keeper.core.search import Placed, Search
 from keeper.core.snapshot import SubaccountId
 from keeper.core.stages import transfer_between
-from keeper.core.units import WAD, Wad
+from keeper.core.units import Wad
 
 Sources = list[tuple[Transfer, ...]]
 """The transfers of each rescue, in the order of the rescues."""

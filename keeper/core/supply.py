@@ -35,13 +35,13 @@ _UNDRAWN = Drawn(None, None, {}, {})
 
 
 class _Fall(NamedTuple):
-    """A donor with debt after its shock, on a straight line between giving nothing and all that may leave of a token."""
+    """A donor with debt after its shock, on a straight line from giving nothing to all of a token within reach."""
 
     collateral: Wad
     debt: Wad
     lost: Wad
-    """When all leaves."""
-    available: int
+    """When all of it leaves."""
+    within_reach: int
     """Raw units."""
 
 
@@ -80,12 +80,14 @@ class Supply:
             self._bar, self._spares = bar, {}
         if not bar:
             return [arc.room for arc in demand.arcs]
-        return [min(arc.room, self._above_bar(arc, arc.token)) if arc.donor.has_debt else arc.room for arc in demand.arcs]
+        return [
+            min(arc.room, self._above_bar(arc, arc.token)) if arc.donor.has_debt else arc.room for arc in demand.arcs
+        ]
 
     def health_after_shock(self, arc: Arc, amount: int) -> Wad:
         """What a donor with debt that gives nothing else is left with, about."""
         fall = self._fall(arc, arc.token)
-        lost = fall.lost * amount // fall.available if amount else 0
+        lost = fall.lost * amount // fall.within_reach if amount else 0
         return (fall.collateral - lost) * WAD // fall.debt
 
     def room(self, demand: Demand, arc: Arc, room: int) -> int:
@@ -147,18 +149,19 @@ class Supply:
         """What it can give of a token until its health after its shock is the bar's."""
         fall = self._fall(arc, token)
         if not self._bar:
-            return fall.available
+            return fall.within_reach
         above = fall.collateral - fall.debt * self._bar // WAD
         if above >= fall.lost:
-            return fall.available
-        return above * fall.available // fall.lost if above > 0 else 0
+            return fall.within_reach
+        return above * fall.within_reach // fall.lost if above > 0 else 0
 
     def _fall(self, arc: Arc, token: int) -> _Fall:
         known = self._falls.get((arc.number, token))
         if known is None:
             donor, address = arc.donor, self._tokens[token]
-            available, risk = self._book.available(donor, address), self._book.risk(donor, is_shocked=True)
-            left = self._book.risk(donor, address, -available, is_shocked=True)
-            fall = _Fall(risk.collateral_value, risk.debt_value, risk.collateral_value - left.collateral_value, available)
-            known = self._falls[arc.number, token] = fall
+            reach, risk = self._book.within_reach(donor, address), self._book.risk(donor, is_shocked=True)
+            left = self._book.risk_without(donor, address, reach, is_shocked=True)
+            known = self._falls[arc.number, token] = _Fall(
+                risk.collateral_value, risk.debt_value, risk.collateral_value - left.collateral_value, reach
+            )
         return known

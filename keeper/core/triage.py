@@ -50,6 +50,8 @@ LEVELS = 64
 SUBSETS_OF_MAX = 4
 """Up to so many in need, every subset is tried; with more, the best of those that would die, and leaving out one."""
 TOP_UPS = 2
+ROUNDINGS_SHARE = 100
+"""Rounding up, rescues take no more than a hundredth more than they need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,7 @@ class Triage:
 
         Needs that no token connects do not compete for donors and are decided apart.
         """
-        run = Run(book.fork())
+        run = Run(book.asked(_most_taken(book, needs)))
         for group in _connected(book, needs):
             part = self._decide_group(run.book, group)
             run = Run(part.book, run.funded | part.funded, run.reachable | part.reachable)
@@ -334,6 +336,18 @@ def _worth(run: Run, needs: Sequence[Need]) -> tuple[tuple[int, ...], int, tuple
 def _steps(run: Run, account: Account) -> int:
     """Its cushion in steps, and no more than its trigger's."""
     return account.cushion(min(run.book.health(account), account.limits.trigger)) // CUSHION_STEP
+
+
+def _most_taken(book: Book, needs: Sequence[Need]) -> dict[Address, int]:
+    """What all of them together can take of each token, in whatever way they are helped, roundings included."""
+    most: dict[Address, int] = {}
+    for need in needs:
+        for way in need.account.ways:
+            token = way.token.address
+            if token in book.donors:
+                room, wanted = book.room(need.account, way), book.need(need.account, way, need.account.limits.target)
+                most[token] = most.get(token, 0) + (room if wanted is None else min(wanted, room))
+    return {token: amount + amount // ROUNDINGS_SHARE for token, amount in most.items()}
 
 
 def _connected(book: Book, needs: Sequence[Need]) -> list[list[Need]]:

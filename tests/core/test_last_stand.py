@@ -221,7 +221,7 @@ class BentMargin:
         risk = self.straight.risk(deltas, horizon, falls_bps, repaid)
         lost = whole.collateral_value - risk.collateral_value
         value = risk.collateral_value - min(max(lost, 0), whole.collateral_value // 50)
-        return replace(risk, collateral_value=value, initial_collateral_value=value)
+        return risk._replace(collateral_value=value, initial_collateral_value=value)
 
 
 def test_no_donor_ends_below_whom_it_saved_even_where_a_straight_line_misleads() -> None:

@@ -267,7 +267,8 @@ def test_the_guards_cap_is_shared_by_the_whole_plan() -> None:
 
 @dataclass(frozen=True, slots=True)
 class CollapsingMargin:
-    """An account that may be emptied or left alone, and collapses in between: no honest search foresees it."""
+    """An account that may give a little more than is asked, or nothing, and collapses in between: no honest search
+    foresees it."""
 
     straight: Margin
 
@@ -279,8 +280,8 @@ class CollapsingMargin:
         repaid: Mapping[Address, int] = NOTHING,
     ) -> Risk:
         risk = self.straight.risk(deltas, horizon, falls_bps, repaid)
-        is_between = any(0 < -change < 5 * 10**17 for change in deltas.values())
-        return replace(risk, collateral_value=risk.collateral_value // 2) if is_between else risk
+        is_between = any(0 < -change < 43 * 10**16 for change in deltas.values())
+        return risk._replace(collateral_value=risk.collateral_value // 2) if is_between else risk
 
 
 def test_a_rescue_that_fails_the_exact_check_is_dropped_alone() -> None:

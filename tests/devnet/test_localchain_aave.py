@@ -13,7 +13,7 @@ pytestmark = pytest.mark.devnet
 
 YEAR_SECONDS = 365 * 86_400
 SECONDS = 1e-6
-"""The clock of the chain is that of the machine, so a few seconds of interest may be in what is read: 3e-10 a second."""
+"""The clock of the chain is that of the machine, so what is read may hold a few seconds of interest: 3e-10 a second."""
 NO_DEBT = 2**256 - 1
 EMODE = world.ETH_CORRELATED.id
 
