@@ -1,33 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity 0.8.34;
 
-import {IMarginGuard} from "../src/interfaces/IMarginGuard.sol";
-import {Setting} from "./Setting.sol";
-import {EulerVaults} from "./euler/EulerVaults.sol";
-import {GasAccounts} from "./GasAccounts.sol";
+import {GasAccountsEuler} from "./GasAccountsEuler.sol";
 
 /// @notice What a rescue costs with Euler on one side, on our stand-in for it, which does less than the real contracts: kept
 /// in snapshots/GasPairsEuler.json, shown in the README.
 /// forge-config: default.isolate = true
-contract GasPairsEulerTest is GasAccounts, EulerVaults {
-    Recipients private onEuler;
-    Donors private eulerWithDebt;
-    Donors private eulerWithoutDebt;
-
-    function setUp() public override(GasAccounts, Setting) {
-        GasAccounts.setUp();
-        _deployEuler();
-        IMarginGuard.Protocol euler = IMarginGuard.Protocol.Euler;
-        uint16[3] memory needy = [_onEuler(1, 12_000e6), _onEuler(2, 12_000e6), _onEuler(3, 12_000e6)];
-        onEuler = Recipients("Euler", needy, [WETH, USDC], euler);
-        eulerWithDebt = Donors("Euler with debt", [_onEuler(4, 4_000e6), _onEuler(5, 4_000e6)], [WETH, USDC], euler);
-        eulerWithoutDebt = Donors("Euler without debt", [_onEuler(6, 0), _onEuler(7, 0)], [WETH, USDC], euler);
-        // The caps' epochs have changed meanwhile.
-        _rebalance(_batch(_rescue(A, _transfer(morphoWithoutDebt, 0, onMorpho, false))));
-        _rebalance(_batch(_rescue(A, _transfer(wallets, 0, onMorpho, true))));
-        vm.warp(block.timestamp + 300);
-    }
-
+contract GasPairsEulerTest is GasAccountsEuler {
     function test_WithinEuler() public {
         _measure(eulerWithDebt, onEuler, false);
         _measure(eulerWithoutDebt, onEuler, false);
@@ -36,26 +15,21 @@ contract GasPairsEulerTest is GasAccounts, EulerVaults {
 
     function test_FromEuler() public {
         _measure(eulerWithDebt, onMorpho, false);
+        _measure(eulerWithDebt, onAave, false);
         _measure(eulerWithoutDebt, onMorpho, false);
         _measure(eulerWithoutDebt, onAave, false);
+        _measure(eulerWithoutDebt, onMorpho, true);
+        _measure(eulerWithoutDebt, onAave, true);
     }
 
     function test_ToEuler() public {
+        _measure(morphoWithDebt, onEuler, false);
         _measure(morphoWithoutDebt, onEuler, false);
+        _measure(aaveWithDebt, onEuler, false);
         _measure(aaveWithoutDebt, onEuler, false);
+        _measure(aaveWithoutDebt, onEuler, true);
         _measure(wallets, onEuler, false);
         _measure(wallets, onEuler, true);
-    }
-
-    function _onEuler(uint8 id, uint256 debt) private returns (uint16) {
-        _openSubOf(owner, id, eWeth, 10 ether, eUsdc, debt);
-        _depositFor(_subOf(owner, id), eUsdc, 5_000e6);
-        _permitOf(owner, id, eWeth, 100 ether);
-        _permitOf(owner, id, eUsdc, 100_000e6);
-        IMarginGuard.Enrolment memory enrolment = _account(IMarginGuard.Protocol.Euler, owner, address(evc));
-        enrolment.key = bytes32(uint256(id));
-        (enrolment.assets[WETH], enrolment.assets[USDC]) = (address(eWeth), address(eUsdc));
-        return _enrol(enrolment);
     }
 
     function _table() internal pure override returns (string memory) {
