@@ -23,9 +23,9 @@ from keeper.core.snapshot import Snapshot, SubaccountId
 from keeper.documents import plan_document
 from keeper.protocols.guard_batch import (
     TRANSACTION_GAS_MAX,
+    budgets,
     encode_rebalance,
     plan_id,
-    rescue_gas,
     simulated_gas,
     transaction_gas,
 )
@@ -71,10 +71,10 @@ async def _try_out(plan: Plan, snapshot: Snapshot, simulator: Simulator, terms: 
     id = _plan_id(plan, snapshot)
     deadline = snapshot.block.timestamp + terms.deadline_seconds
 
-    def encode(places: Sequence[int], budgets: Sequence[int]) -> tuple[bytes, int]:
+    def encode(places: Sequence[int], gas_by_rescue: Sequence[int]) -> tuple[bytes, int]:
         part = plan.only(places)
-        calldata = encode_rebalance(part, snapshot, id, deadline, budgets)
-        gas = transaction_gas(calldata, part, budgets) + terms.data_fee.gas(len(calldata) + ENVELOPE_BYTES)
+        calldata = encode_rebalance(part, snapshot, id, deadline, gas_by_rescue)
+        gas = transaction_gas(calldata, part, gas_by_rescue) + terms.data_fee.gas(len(calldata) + ENVELOPE_BYTES)
         return calldata, gas
 
     rehearsal = await simulator.rehearse(
@@ -87,7 +87,8 @@ async def _try_out(plan: Plan, snapshot: Snapshot, simulator: Simulator, terms: 
     passed, left_over = list(rehearsal.passed), list[SubaccountId]()
     calldata, gas = b"", 0
     while passed:
-        calldata, gas = encode(passed, [rescue_gas(rehearsal.results[place].gas_used) for place in passed])
+        used = [rehearsal.results[place].gas_used for place in passed]
+        calldata, gas = encode(passed, budgets(plan.only(passed).rescues, used))
         if gas <= gas_max:
             break
         # From the end: what comes earlier was tried out without it, and nothing else was.

@@ -6,7 +6,7 @@ decision can be repeated bit for bit from what was written down.
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from keeper.core.data_fee import ENVELOPE_BYTES
@@ -103,13 +103,17 @@ def health_touched_within(seconds: int, volatility_bps: int) -> Wad:
 
 BATCH_GAS = 30_000
 """A transaction's own 21k, its calldata, and what the guard does once per batch."""
-RESCUE_GAS = {"morpho": 120_000, "aave": 260_000, "euler": 250_000, "venus": 550_000}
-"""What a rescue takes besides its transfers, by the recipient's protocol: its two healths, the supply, every check on
-either. One rescue from the wallet in contracts/snapshots less BATCH_GAS and its transfer, rounded up; Euler's is that
-of a stand-in."""
+ENTRY_GAS = {"wallet": 0, "morpho": 0, "aave": 125_000, "euler": 70_000, "venus": 245_000}
+"""What the first rescue of a batch that has to do with a protocol takes beyond the others, on either side of it: code,
+configuration and prices are read for the first time, interest is accrued. In contracts/snapshots the most that one
+rescue between this protocol and Morpho takes beyond the rest of what is assumed here, rounded up; with Morpho and the
+wallet it is part of the rest."""
+RESCUE_GAS = {"morpho": 120_000, "aave": 135_000, "euler": 180_000, "venus": 305_000}
+"""What a rescue takes besides, by the recipient's protocol: its two healths, the supply, every check on either. One
+rescue from the wallet less BATCH_GAS, ENTRY_GAS and its transfer, rounded up; Euler's is that of a stand-in."""
 TRANSFER_GAS = {"wallet": 40_000, "morpho": 85_000, "aave": 155_000, "euler": 140_000, "venus": 270_000}
 """What a transfer takes that passes through the guard, by the donor's protocol: its collateral, its health, the
-withdrawal. Rounded up from the same: what a second transfer adds, from donors with debt; from others it is less."""
+withdrawal. What a second transfer adds, from donors with debt, rounded up; from others it is less."""
 HANDOVER_GAS = {"aave": 120_000, "euler": 130_000, "venus": 250_000}
 """The same where the token is handed over in the form in which both hold it."""
 USUAL_RESCUE_GAS = BATCH_GAS + RESCUE_GAS["morpho"] + TRANSFER_GAS["morpho"]
@@ -129,10 +133,30 @@ def transfer_gas(donor: SubaccountId, kind: Kind) -> int:
     return TRANSFER_GAS.get(donor.protocol, max(TRANSFER_GAS.values()))
 
 
-def rescue_gas(rescue: Rescue) -> int:
-    """About what a rescue adds to a batch; a limit for sending comes from a simulation instead."""
+Place = tuple[str, str]
+"""A protocol, and which pool of it where an account's id says so, as Venus's do."""
+
+
+def entered(rescue: Rescue) -> frozenset[Place]:
+    """What a rescue has to do with; a batch takes ENTRY_GAS once for each."""
+    ids = (rescue.recipient, *(transfer.donor for transfer in rescue.transfers))
+    return frozenset((id.protocol, id.key.rpartition("/")[0]) for id in ids)
+
+
+def entry_gas(places: Iterable[Place]) -> int:
+    """What it takes to enter all of these."""
+    return sum(ENTRY_GAS.get(protocol, max(ENTRY_GAS.values())) for protocol, _ in places)
+
+
+def _gas_once_entered(rescue: Rescue) -> int:
     fixed = RESCUE_GAS.get(rescue.recipient.protocol, max(RESCUE_GAS.values()))
     return fixed + sum(transfer_gas(transfer.donor, transfer.kind) for transfer in rescue.transfers)
+
+
+def rescue_gas(rescue: Rescue) -> int:
+    """About what a rescue adds to a batch in which no other shares a protocol with it; a limit for sending comes from a
+    simulation instead."""
+    return entry_gas(entered(rescue)) + _gas_once_entered(rescue)
 
 
 def rescue_bytes(rescue: Rescue) -> int:
@@ -147,7 +171,10 @@ def plan_bytes(rescues: Sequence[Rescue]) -> int:
 
 def plan_gas(rescues: Sequence[Rescue]) -> int:
     """About what a batch uses; 0 for none."""
-    return BATCH_GAS + sum(rescue_gas(rescue) for rescue in rescues) if rescues else 0
+    if not rescues:
+        return 0
+    places = frozenset[Place]().union(*map(entered, rescues))
+    return BATCH_GAS + entry_gas(places) + sum(map(_gas_once_entered, rescues))
 
 
 # Dollars --------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ gets its own budget, and the transaction enough that the guard can give every re
 from collections.abc import Sequence
 from itertools import accumulate
 
+from keeper.core.economics import Place, entered, entry_gas
 from keeper.core.plan import Plan, Rescue, Transfer
 from keeper.core.snapshot import GuardAccount, Snapshot, Subaccount, SubaccountId
 from keeper.core.units import Address
@@ -146,13 +147,20 @@ def simulated_gas(rescue: Rescue) -> int:
     return _SIMULATED_BASE_GAS + _SIMULATED_TRANSFER_GAS * len(rescue.transfers)
 
 
-def rescue_gas(used: int) -> int:
-    """A rescue's budget, from the refund-free gas that it took in the simulation.
+def budgets(rescues: Sequence[Rescue], used: Sequence[int]) -> list[int]:
+    """Each rescue's budget, from the refund-free gas that it took in the simulation.
 
-    Half as much again and 60,000 on top: by the time of inclusion an earlier rescue that warmed its storage may have
-    failed, a market may have to be accrued with a stateful interest model, and a token balance may start from zero.
+    Half as much again and 60,000 on top: by the time of inclusion a market may have to be accrued with a stateful
+    interest model, and a token balance may start from zero. And what those before it entered, for it has to enter that
+    itself when they fail: what a call that reverts had warmed is cold again (EIP-2929).
     """
-    return used * 3 // 2 + 60_000
+    found: list[int] = []
+    warm = frozenset[Place]()
+    for rescue, gas in zip(rescues, used, strict=True):
+        places = entered(rescue)
+        found.append(gas * 3 // 2 + 60_000 + entry_gas(places & warm))
+        warm |= places
+    return found
 
 
 def transaction_gas(calldata: bytes, plan: Plan, gas_by_rescue: Sequence[int]) -> int:

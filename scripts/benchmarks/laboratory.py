@@ -30,7 +30,7 @@ from keeper.core.units import Address
 from keeper.daemon import Keeper
 from keeper.errors import ConfigError, KeeperError
 from keeper.journal import open_writer
-from keeper.protocols.guard_batch import encode_rebalance, rescue_gas, simulated_gas, transaction_gas
+from keeper.protocols.guard_batch import budgets, encode_rebalance, simulated_gas, transaction_gas
 from keeper.session import Session, open_session
 from keeper.telemetry import Metrics, Redaction, Vitals, set_up_logging
 from scripts.benchmarks.wallet import remove_journal
@@ -146,12 +146,12 @@ class Laboratory:
             return [each.margin.risk(horizon=session.policy.inclusion).health_factor for each in snapshot.subaccounts]
 
         def encode() -> bytes:
-            for budgets in (
+            for gas_by_rescue in (
                 [simulated_gas(rescue) for rescue in plan.rescues],
-                [rescue_gas(SIMULATED_RESCUE_GAS)] * len(plan.rescues),
+                budgets(plan.rescues, [SIMULATED_RESCUE_GAS] * len(plan.rescues)),
             ):
-                calldata = encode_rebalance(plan, snapshot, bytes(32), block.timestamp, budgets)
-                transaction_gas(calldata, plan, budgets)
+                calldata = encode_rebalance(plan, snapshot, bytes(32), block.timestamp, gas_by_rescue)
+                transaction_gas(calldata, plan, gas_by_rescue)
             return calldata
 
         sign: list[float] = []

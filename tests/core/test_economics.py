@@ -21,9 +21,9 @@ from keeper.core.economics import (
     taken_share_bps,
     volatility_bps_per_day,
 )
-from keeper.core.plan import History, Lane, Rescue
+from keeper.core.plan import History, Kind, Lane, Rescue
 from keeper.core.planner import make_plan
-from keeper.core.snapshot import WHOLE, Snapshot, Strike, Subaccount
+from keeper.core.snapshot import WHOLE, Snapshot, Strike, Subaccount, SubaccountId
 from keeper.core.units import WAD, Address
 from keeper.protocols.guard_batch import encode_rebalance
 from tests.builders import USD, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, wad
@@ -110,6 +110,32 @@ def test_gas_counts_every_rescue_and_every_transfer_by_its_kind() -> None:
     _, both = rescued(a_wallet("0.5"), a_subaccount("d", weth="1"))
     assert (rescue_gas(native), rescue_gas(cross), rescue_gas(both)) == (205_000, 160_000, 245_000)
     assert (plan_gas([]), plan_gas([native]), plan_gas([native, cross])) == (0, 235_000, 395_000)
+
+
+def between(donor: str, recipient: str) -> Rescue:
+    """One transfer from another protocol, or from another pool."""
+    _, rescue = rescued(a_subaccount("d"))
+    of, to = SubaccountId.parse(donor), SubaccountId.parse(recipient)
+    transfer = replace(rescue.transfers[0], kind=Kind.CROSS, donor=of, recipient=to)
+    return replace(rescue, recipient=to, transfers=(transfer,))
+
+
+def test_a_batch_enters_each_protocol_once() -> None:
+    aave_to_euler, aave_to_morpho = between("aave:0xa", "euler:1"), between("aave:0xb", "morpho:0x1")
+    assert (rescue_gas(aave_to_euler), rescue_gas(aave_to_morpho)) == (530_000, 400_000)
+    assert plan_gas([aave_to_euler]) == 560_000
+    assert plan_gas([aave_to_euler, aave_to_morpho]) == 560_000 + 400_000 - 125_000
+    assert plan_gas([aave_to_euler] * 3) == 560_000 + 2 * (530_000 - 125_000 - 70_000)
+
+
+def test_two_pools_of_a_protocol_are_entered_one_by_one() -> None:
+    within, across = between("venus:0xc/0xa", "venus:0xc/0xb"), between("venus:0xc/0xa", "venus:0xd/0xa")
+    assert plan_gas([within]) == 30_000 + 245_000 + 305_000 + 270_000
+    assert plan_gas([across]) == plan_gas([within, across]) - 305_000 - 270_000 == 30_000 + 2 * 245_000 + 575_000
+
+
+def test_a_protocol_not_known_costs_as_much_as_the_dearest() -> None:
+    assert plan_gas([between("other:1", "other:2")]) == plan_gas([between("venus:0xc/0xa", "venus:0xc/0xb")])
 
 
 def test_the_loss_is_the_penalty_on_the_debt_rounded_up() -> None:

@@ -17,7 +17,7 @@ from keeper.protocols.guard import (
     decode_results,
     explain_guard_revert,
 )
-from keeper.protocols.guard_batch import encode_rebalance, plan_id, rescue_gas, simulated_gas, transaction_gas
+from keeper.protocols.guard_batch import budgets, encode_rebalance, plan_id, simulated_gas, transaction_gas
 from keeper.protocols.guard_setup import (
     Limits,
     authorise_on_morpho,
@@ -128,7 +128,7 @@ def test_a_batch_succeeds_whole_at_its_computed_gas_limit(
     plan = a_plan(desk, *(desk.rescue(recipient, *gifts) for recipient, gifts in batch))
     results = desk.simulate(plan)
     assert all(result.ok for result in results), [explain_guard_revert(result.reason) for result in results]
-    receipt = desk.send(plan, [rescue_gas(result.gas_used) for result in results])
+    receipt = desk.send(plan, budgets(plan.rescues, [result.gas_used for result in results]))
 
     id = plan_id(1, DIGEST)
     events = decode_events(desk.guard.address, logs_of(receipt))
@@ -166,7 +166,7 @@ def test_a_rescue_that_fails_takes_no_other_with_it(desk: Desk) -> None:
     results = desk.simulate(plan)
     assert [result.ok for result in results] == [False, True]
     assert explain_guard_revert(results[0].reason, {1: NEEDY}).startswith(f"{NEEDY} would reach health 1.0")
-    receipt = desk.send(plan, [rescue_gas(result.gas_used) for result in results])
+    receipt = desk.send(plan, budgets(plan.rescues, [result.gas_used for result in results]))
     events = decode_events(desk.guard.address, logs_of(receipt))
     assert [type(event) for event in events] == [RescueFailed, Moved, Rescued]
 
@@ -175,8 +175,8 @@ def test_rescues_that_starve_do_not_take_the_gas_of_those_after_them(desk: Desk)
     """Each of the first two burns its whole budget; the third still gets all of its own."""
     starving = [desk.rescue(NEEDY, (RICH, 10)), desk.rescue(NEEDY_TOO, (RICH, 10))]
     plan = a_plan(desk, *starving, desk.rescue(NEEDY, (FREE, 100)))
-    (_, _, good) = desk.simulate(plan)
-    receipt = desk.send(plan, [100_000, 100_000, rescue_gas(good.gas_used)])
+    good = budgets(plan.rescues, [result.gas_used for result in desk.simulate(plan)])[-1]
+    receipt = desk.send(plan, [100_000, 100_000, good])
     events = decode_events(desk.guard.address, logs_of(receipt))
     assert [type(event) for event in events] == [RescueFailed, RescueFailed, Moved, Rescued]
 

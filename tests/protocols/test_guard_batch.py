@@ -11,12 +11,12 @@ from keeper.core.snapshot import Snapshot, SubaccountId, Token
 from keeper.core.units import Address
 from keeper.errors import ProtocolError
 from keeper.protocols.guard_batch import (
+    budgets,
     encode_rebalance,
     keeper_selectors,
     pause_calldata,
     plan_id,
     plan_sequence,
-    rescue_gas,
     simulated_gas,
     transaction_gas,
 )
@@ -158,7 +158,31 @@ def test_the_hot_key_has_two_selectors() -> None:
 
 @pytest.mark.parametrize(("used", "gas"), [(0, 60_000), (170_000, 315_000), (170_001, 315_001)])
 def test_a_rescues_budget_leaves_room_over_what_it_took(used: int, gas: int) -> None:
-    assert rescue_gas(used) == gas
+    assert budgets([a_rescue(1)], [used]) == [gas]
+
+
+def between(donor: str, recipient: str) -> Rescue:
+    of, to = SubaccountId.parse(donor), SubaccountId.parse(recipient)
+    transfer = Transfer(Kind.CROSS, of, to, WETH_TOKEN, 1)
+    return replace(a_rescue(), recipient=to, transfers=(transfer,))
+
+
+def test_a_budget_has_room_for_entering_what_an_earlier_rescue_had_entered_in_the_simulation() -> None:
+    """Should that one fail by then, its reads are cold again."""
+    rescues = [
+        between("aave:0xa", "venus:0xc/0xa"),
+        between("aave:0xb", "morpho:0x1"),
+        between("venus:0xc/0xb", "euler:1"),
+        between("venus:0xd/0xa", "aave:0xc"),
+        between("wallet", "morpho:0x2"),
+    ]
+    assert budgets(rescues, [800_000, 200_000, 500_000, 600_000, 120_000]) == [
+        1_260_000,
+        360_000 + 125_000,
+        810_000 + 245_000,
+        960_000 + 125_000,
+        240_000,
+    ]
 
 
 def test_the_simulation_gets_more_than_any_rescue_takes() -> None:

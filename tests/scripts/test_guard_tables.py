@@ -6,7 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from keeper.core.economics import BATCH_GAS, HANDOVER_GAS, RESCUE_GAS, TRANSFER_GAS
+from keeper.core.economics import BATCH_GAS, ENTRY_GAS, HANDOVER_GAS, RESCUE_GAS, TRANSFER_GAS, plan_gas
+from keeper.core.plan import Effect, Kind, Lane, Rescue, Stage, Transfer
+from keeper.core.snapshot import SubaccountId, Token
+from keeper.core.units import Address
+from keeper.protocols.guard_batch import budgets, simulated_gas
 from scripts.guard_mutants.mutant import Mutant
 from scripts.guard_mutants.table import MUTANTS
 from scripts.guard_proofs.table import PROOFS
@@ -68,6 +72,7 @@ def test_the_readme_shows_what_each_check_costs() -> None:
         ("GasPairs", "| from, to |"),
         ("GasPairsEuler", "| from, to, on the stand-in |"),
         ("GasPairsVenus", "| from, to, with Venus |"),
+        ("GasPairsEulerVenus", "| from, to, between the stand-in and Venus |"),
     ],
 )
 def test_the_readme_shows_the_gas_of_every_pair_of_protocols(table: str, header: str) -> None:
@@ -80,12 +85,49 @@ def test_the_readme_shows_the_gas_of_every_pair_of_protocols(table: str, header:
     assert shown == measured
 
 
+TABLES = ("GasPairs", "GasPairsEuler", "GasPairsVenus", "GasPairsEulerVenus")
 PROTOCOLS = ("wallet", "Morpho", "Aave", "Euler", "Venus")
 MEASURED = {
     pair: int(gas)
-    for table in ("GasPairs", "GasPairsEuler", "GasPairsVenus")
+    for table in TABLES
     for pair, gas in json.loads((CONTRACTS / "snapshots" / f"{table}.json").read_text()).items()
 }
+PAIRS = sorted(pair.removesuffix(", one rescue") for pair in MEASURED if pair.endswith(", one rescue"))
+TOKEN = Token(Address("0xtoken"), "WETH", 18)
+
+
+def a_rescue(pair: str) -> Rescue:
+    """What the pair's numbers were measured with."""
+    donor, *_, how, recipient = pair.lower().split()
+    of, to = SubaccountId(donor, "donor"), SubaccountId(recipient, "recipient")
+    kind = Kind.REPAY if how == "repays" else Kind.NATIVE if donor == recipient else Kind.CROSS
+    transfer = Transfer(kind, of, to, TOKEN, 1)
+    return Rescue(to, (transfer,), Stage.NORMAL, Lane.CRITICAL, 0, Effect(to, 0, 0, 0), (), None)
+
+
+def test_each_way_between_any_two_protocols_is_measured() -> None:
+    # The Morpho accounts have nothing that another owes.
+    donors = ["wallet to", "wallet repays", "Morpho with debt to", "Morpho without debt to"]
+    for protocol in ("Aave", "Euler", "Venus"):
+        donors += [f"{protocol} with debt to", f"{protocol} without debt to", f"{protocol} without debt repays"]
+    assert sorted(f"{donor} {recipient}" for donor in donors for recipient in PROTOCOLS[1:]) == PAIRS
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_plan_says_no_less_gas_than_a_pair_takes_alone_or_three_times_in_a_batch(pair: str) -> None:
+    rescue = a_rescue(pair)
+    one, three = (MEASURED[f"{pair}, {what}"] for what in ("one rescue", "three rescues"))
+    assert one <= plan_gas([rescue]) <= one * 1.4
+    assert three <= plan_gas([rescue] * 3) <= three * 1.5
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_a_budget_holds_for_a_rescue_alone_even_if_it_was_simulated_behind_others(pair: str) -> None:
+    rescue = a_rescue(pair)
+    one, three = (MEASURED[f"{pair}, {what}"] for what in ("one rescue", "three rescues"))
+    assert one <= simulated_gas(rescue)
+    alone, *behind = budgets([rescue] * 3, [one, *2 * [(three - one) // 2]])
+    assert one <= min(alone, *behind)
 
 
 def most(*, ends: str, starts: str = "", but: str = " none ") -> int:
@@ -98,8 +140,15 @@ def most(*, ends: str, starts: str = "", but: str = " none ") -> int:
 def test_what_a_rescue_is_taken_to_cost_is_what_it_costs_and_hardly_more() -> None:
     for protocol in PROTOCOLS[1:]:
         costs = most(starts="wallet", ends=f" {protocol}, one rescue")
-        assumed = BATCH_GAS + RESCUE_GAS[protocol.lower()] + TRANSFER_GAS["wallet"]
+        assumed = BATCH_GAS + ENTRY_GAS[protocol.lower()] + RESCUE_GAS[protocol.lower()] + TRANSFER_GAS["wallet"]
         assert costs <= assumed <= costs * 1.1
+
+
+def test_what_entering_a_protocol_is_taken_to_cost_is_what_it_costs_and_hardly_more() -> None:
+    for protocol in PROTOCOLS[2:]:
+        warm = BATCH_GAS + RESCUE_GAS["morpho"] + TRANSFER_GAS[protocol.lower()]
+        costs = most(starts=protocol, ends="Morpho, one rescue") - warm
+        assert costs <= ENTRY_GAS[protocol.lower()] <= costs * 1.1
 
 
 def test_what_a_further_transfer_is_taken_to_cost_is_what_it_costs_and_hardly_more() -> None:
