@@ -18,7 +18,7 @@ first, and one more for each donor that is emptied for a demand beside it.
 """
 
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from math import gcd
 from typing import NamedTuple
@@ -163,7 +163,7 @@ class GasBound:
         """What is left where transfers are cheap, by token."""
         for (_, token), room in wallets.items():
             self._wallets[token] = self._wallets.get(token, 0) + room
-        self._alone = [_least(demand, is_one_enough=bool(self._emptied)) for demand in demands]
+        self._alone = [_least(demand, self._emptied) for demand in demands]
         self._small: list[tuple[int, int] | None] = []
         """The token that a demand takes out of wallets, if one, and how much."""
         is_one_cheap = True
@@ -289,17 +289,20 @@ def _to_be_emptied(arcs: Sequence[Arc], prices: Prices) -> dict[tuple[int, int],
     }
 
 
-def _least(demand: Demand, *, is_one_enough: bool) -> int:
-    """What it takes at least when nothing else is placed; `is_one_enough`: as all but one transfer count elsewhere."""
-    least = min(arc.gas for arc in demand.arcs)
-    if is_one_enough:
-        return least
-    alone = min((arc.gas for arc in demand.arcs if arc.room >= arc.full_raw), default=None)
-    shares = [(min(arc.share(arc.room) + 1, UNIT), arc.gas) for arc in demand.arcs]
+def _least(demand: Demand, emptied: Container[tuple[int, int]]) -> int:
+    """What it takes at least when nothing else is placed, besides transfers that count for those that are emptied."""
+    counted = [arc for arc in demand.arcs if (arc.number, arc.token) in emptied]
+    rest = UNIT - sum(_share_max(arc) for arc in counted)
+    if rest <= 0:
+        return min(arc.gas for arc in demand.arcs)
+    shares = [(_share_max(arc), arc.gas) for arc in demand.arcs if (arc.number, arc.token) not in emptied]
+    if not shares:
+        return min(arc.gas for arc in counted)
+    alone = min((gas for share, gas in shares if share >= rest), default=None)
     # Each gives once.
-    several = sum(sorted(arc.gas for arc in demand.arcs)[: max(_fewest(shares), 2)])
+    several = sum(sorted(gas for _, gas in shares)[: max(_fewest(shares, rest), 2)])
     # Parts of transfers, those first that bring most for their gas: no whole ones cost less.
-    in_parts, rest = 0, UNIT
+    in_parts = 0
     for share, gas in sorted(shares, key=lambda one: one[1] * UNIT // one[0]):
         part = min(share, rest)
         in_parts, rest = in_parts + gas * part // share, rest - part
@@ -307,9 +310,13 @@ def _least(demand: Demand, *, is_one_enough: bool) -> int:
     return together if alone is None else min(alone, together)
 
 
-def _fewest(shares: Sequence[tuple[int, int]]) -> int:
-    """How many it takes at least for a whole demand."""
-    count, rest = 0, UNIT
+def _share_max(arc: Arc) -> int:
+    return min(arc.share(arc.room) + 1, UNIT)
+
+
+def _fewest(shares: Sequence[tuple[int, int]], rest: int) -> int:
+    """How many it takes at least for so much of a demand."""
+    count = 0
     for share, _ in sorted(shares, reverse=True):
         if rest <= 0:
             break
