@@ -81,6 +81,8 @@ class Arc(NamedTuple):
     """Donors whose amounts are alike: twice the token, and one more if they are counted as donors with debt."""
     keep: Keep
     """What it must be left with if it gives."""
+    spot: int
+    """Where it gives from: arcs of one spot have the same left, whatever was taken."""
     gas: int
     full_raw: int
     """What does alone what the rescue does."""
@@ -166,6 +168,7 @@ def demands_of(
     rooms = _Rooms(book, least)
     numbers: dict[SubaccountId, int] = {}
     tokens: dict[Address, int] = {}
+    spots: dict[tuple[int, int, Keep, Stage | None], int] = {}
     found: list[Demand] = []
     for place, (served, usable) in enumerate(zip(rescues, fulls, strict=True)):
         arcs: list[Arc] = []
@@ -193,6 +196,9 @@ def demands_of(
                         limit_raw=limits[way],
                         pool=2 * kind + (indebted > 0),
                         keep=keep,
+                        spot=spots.setdefault(
+                            (number, kind, keep, served.stage if donor.has_debt else None), len(spots)
+                        ),
                         gas=gas,
                         full_raw=full,
                         capital=capital,

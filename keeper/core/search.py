@@ -283,6 +283,7 @@ class Search:
             for _, at, amount, _ in before:
                 kind = demand.arcs[at].kind
                 arrived[kind] = arrived.get(kind, 0) + amount
+        is_mixed = len(arrived) > 1
         gas_after = spent.gas + bound.least_from(after)
         gas_with_more = gas_after + self._least_gas[number]
         capital_after = spent.capital + self._capital_after[after]
@@ -302,7 +303,7 @@ class Search:
                 kind = arc.kind
                 if kind in arrived:
                     room = min(room, arc.limit_raw - arrived[kind])
-                amount = arc.amount(rest, is_mixed=len(arrived) > 1 or kind not in arrived)
+                amount = arc.amount(rest, is_mixed=is_mixed or kind not in arrived)
             if caps[arc.token] < room:
                 room = caps[arc.token]
             is_emptied = room < amount

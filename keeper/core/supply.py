@@ -21,17 +21,19 @@ class Drawn(NamedTuple):
     last: Keep | None
     by_normal: Mapping[int, int]
     by_all: Mapping[int, int]
+    left: dict[int, int]
+    """What that leaves, by spot, once it was asked for."""
 
     def by(self, demand: Demand, arc: Arc, amount: int) -> "Drawn":
         token = arc.token
         by_all = {**self.by_all, token: self.by_all.get(token, 0) + amount}
         if demand.stage is Stage.LAST_STAND:
-            return Drawn(self.normal, _stricter(self.last, arc.keep), self.by_normal, by_all)
+            return Drawn(self.normal, _stricter(self.last, arc.keep), self.by_normal, by_all, {})
         by_normal = {**self.by_normal, token: self.by_normal.get(token, 0) + amount}
-        return Drawn(_stricter(self.normal, arc.keep), self.last, by_normal, by_all)
+        return Drawn(_stricter(self.normal, arc.keep), self.last, by_normal, by_all, {})
 
 
-_UNDRAWN = Drawn(None, None, {}, {})
+_UNDRAWN = Drawn(None, None, {}, {}, {})
 
 
 class _Fall(NamedTuple):
@@ -63,11 +65,9 @@ class Supply:
         self.touched: dict[int, int] = {}
         """How many amounts are taken from a donor."""
         self._held = {
-            (arc.number, arc.token): book.available(arc.donor, self._tokens[arc.token])
-            for arc in arcs
-            if not arc.donor.has_debt
+            arc.spot: book.available(arc.donor, self._tokens[arc.token]) for arc in arcs if not arc.donor.has_debt
         }
-        """What debt-free donors have left, by token."""
+        """What debt-free donors have left, by spot."""
         self._drawn: dict[int, Drawn] = {}
         self._bar: Wad = 0
         self._spares: dict[tuple[int, int, Keep], int] = {}
@@ -94,12 +94,18 @@ class Supply:
         """What is left of an arc's room once something was taken from its donor, who must keep all that it is asked
         to."""
         if not arc.donor.has_debt:
-            return min(room, self._held[arc.number, arc.token])
+            return min(room, self._held[arc.spot])
         drawn = self._drawn[arc.number]
+        left = drawn.left.get(arc.spot)
+        if left is None:
+            left = drawn.left[arc.spot] = self._left(demand, arc, drawn)
+        return min(room, left)
+
+    def _left(self, demand: Demand, arc: Arc, drawn: Drawn) -> int:
         if demand.stage is Stage.LAST_STAND:
-            return min(room, self._within(arc, _stricter(drawn.last, arc.keep), drawn.by_all))
-        room = min(room, self._within(arc, _stricter(drawn.normal, arc.keep), drawn.by_normal))
-        return room if drawn.last is None else min(room, self._within(arc, drawn.last, drawn.by_all))
+            return self._within(arc, _stricter(drawn.last, arc.keep), drawn.by_all)
+        left = self._within(arc, _stricter(drawn.normal, arc.keep), drawn.by_normal)
+        return left if drawn.last is None else min(left, self._within(arc, drawn.last, drawn.by_all))
 
     def take(self, demand: Demand, arc: Arc, amount: int) -> Drawn | None:
         """What comes back is to be given to `give_back`."""
@@ -110,7 +116,7 @@ class Supply:
         if arc.donor.has_debt:
             self._drawn[number] = (before or _UNDRAWN).by(demand, arc, amount)
         else:
-            self._held[number, arc.token] -= amount
+            self._held[arc.spot] -= amount
         return before
 
     def give_back(self, arc: Arc, amount: int, before: Drawn | None) -> None:
@@ -120,7 +126,7 @@ class Supply:
         if not self.touched[number]:
             del self.touched[number]
         if not arc.donor.has_debt:
-            self._held[number, arc.token] += amount
+            self._held[arc.spot] += amount
         elif before is None:
             del self._drawn[number]
         else:
