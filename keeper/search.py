@@ -14,6 +14,7 @@ from keeper.core.units import Address
 from keeper.errors import ProtocolError
 from keeper.protocols.abi import interface
 from keeper.protocols.base import Call, LogFilter
+from keeper.protocols.euler import find as euler_find
 from keeper.protocols.euler import held as euler_held
 from keeper.protocols.euler.held import SubAccount
 from keeper.protocols.morpho import adapter as morpho_blue
@@ -73,6 +74,23 @@ async def usable_markets(reader: Reader, head: Block, morpho: Address, owner: Ad
         except ProtocolError as problem:
             problems.append(f"{problem}")
     return Usable(tuple(markets), tuple(problems))
+
+
+async def usable_vaults(
+    reader: Reader, head: Block, evc: Address, vaults: Sequence[Address]
+) -> tuple[tuple[Address, ...], tuple[str, ...]]:
+    """One by one as well; and a sentence on each that cannot be used: what holds tokens through the connector and lends
+    nothing is none."""
+    usable: list[Address] = []
+    problems: list[str] = []
+    for vault in vaults:
+        try:
+            await reader.discover(euler_find.describe(evc, [vault]), head)
+        except ProtocolError as problem:
+            problems.append(f"{problem}")
+        else:
+            usable.append(vault)
+    return tuple(usable), tuple(problems)
 
 
 async def held_tokens(reader: Reader, head: Block, owner: Address, tokens: Sequence[Address]) -> tuple[Address, ...]:

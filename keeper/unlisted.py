@@ -6,6 +6,7 @@ Venus, balances.
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 from keeper.core.snapshot import Block, Subaccount, SubaccountId
@@ -27,7 +28,6 @@ from keeper.protocols.portfolio import (
     ProtocolSettings,
     VenusSettings,
 )
-from keeper.protocols.venus import adapter as venus_pool
 from keeper.protocols.venus import find as venus_find
 from keeper.protocols.venus.adapter import NAME as VENUS
 from keeper.protocols.venus.adapter import VenusPool
@@ -40,6 +40,7 @@ from keeper.search import (
     market_ids_in_logs,
     sub_accounts,
     usable_markets,
+    usable_vaults,
     vaults_in_logs,
 )
 from keeper.session import Session, portfolio_settings
@@ -108,7 +109,8 @@ async def find_unlisted(session: Session, head: Block) -> Unlisted:
         'tokens of [[protocols]] kind = "wallet" to have it given'
         for token in tokens
     ]
-    return Unlisted(tuple(positions), tuple(tokens), (*on_morpho, *on_aave, *on_euler, *on_venus, *at_all, *in_wallet))
+    notes = dict.fromkeys((*on_morpho, *on_aave, *on_euler, *on_venus, *at_all, *in_wallet))
+    return Unlisted(tuple(positions), tuple(tokens), tuple(notes))
 
 
 async def _noted(where: str, look: Awaitable[tuple[Sequence[T], list[str]]]) -> tuple[Sequence[T], list[str]]:
@@ -116,15 +118,45 @@ async def _noted(where: str, look: Awaitable[tuple[Sequence[T], list[str]]]) -> 
     try:
         return await look
     except (ChainError, ProtocolError) as fault:
-        return (), [f"new positions {where} could not be looked for: {str(fault).rstrip('.')}"]
+        return (), [_not_looked_for(where, fault)]
+
+
+def _not_looked_for(where: str, fault: Exception) -> str:
+    return f"new positions {where} could not be looked for: {str(fault).rstrip('.')}"
+
+
+def _not_kept(problem: object) -> str:
+    return f"a position that cannot be kept: {problem}"
+
+
+async def _one_by_one(
+    looks: Iterable[Awaitable[tuple[Sequence[T], list[str]]]], says: Callable[[ProtocolError], str]
+) -> tuple[Sequence[T], list[str]]:
+    """What all of them found; a contract that is not what it should be is something to say, and spoils no other."""
+    found: list[T] = []
+    notes: list[str] = []
+    for look_at_one in looks:
+        try:
+            new, of_one = await look_at_one
+        except ProtocolError as problem:
+            notes.append(says(problem))
+        else:
+            found += new
+            notes += of_one
+    return found, notes
 
 
 async def _positions(
     session: Session, head: Block, protocols: Sequence[ProtocolSettings]
 ) -> tuple[Sequence[Subaccount], list[str]]:
-    if not protocols:
-        return (), []
-    settings = replace(portfolio_settings(session.config), protocols=tuple(protocols))
+    return await _one_by_one((_positions_in(session, head, protocol) for protocol in protocols), _not_kept)
+
+
+async def _positions_in(
+    session: Session, head: Block, protocol: ProtocolSettings
+) -> tuple[Sequence[Subaccount], list[str]]:
+    # A second source of a token that is not there would be refused.
+    settings = replace(portfolio_settings(session.config), protocols=(protocol,), seconds=())
     _, snapshot = await look(session.reader, head, settings)
     # A connector is looked at as a whole; whom its adapter knows already is not new.
     known = {enrolment.subaccount for enrolment in session.portfolio.enrolments()}
@@ -146,15 +178,19 @@ async def _morphos(session: Session, head: Block) -> Mapping[Address, frozenset[
 
 
 async def _new_markets(session: Session, head: Block) -> tuple[Sequence[ProtocolSettings], list[str]]:
-    found: list[ProtocolSettings] = []
-    notes: list[str] = []
-    for morpho, known in (await _morphos(session, head)).items():
-        ids, says = await _new_market_ids(session, head, morpho, known)
-        usable = await usable_markets(session.reader, head, morpho, session.config.guard.owner, ids)
-        notes += [*says, *(f"a position that cannot be kept: {problem}" for problem in usable.problems)]
-        if usable.markets:
-            found.append(MorphoSettings(morpho, tuple(market.id for market in usable.markets)))
-    return found, notes
+    morphos = await _morphos(session, head)
+    looks = (_new_markets_of(session, head, *one) for one in morphos.items())
+    return await _one_by_one(looks, partial(_not_looked_for, "on Morpho"))
+
+
+async def _new_markets_of(
+    session: Session, head: Block, morpho: Address, known: frozenset[str]
+) -> tuple[Sequence[ProtocolSettings], list[str]]:
+    ids, says = await _new_market_ids(session, head, morpho, known)
+    usable = await usable_markets(session.reader, head, morpho, session.config.guard.owner, ids)
+    notes = [*says, *map(_not_kept, usable.problems)]
+    ids = tuple(market.id for market in usable.markets)
+    return [MorphoSettings(morpho, ids)] if ids else [], notes
 
 
 async def _new_market_ids(
@@ -215,24 +251,31 @@ async def _new_sub_accounts(session: Session, head: Block) -> tuple[Sequence[Pro
     usual = EVC_USUAL.get(session.config.chain.chain_id)
     if usual is not None and usual not in listed and await session.rpc.code(usual, head.hash):
         listed[usual] = Topology((), (), ())
-    found: list[ProtocolSettings] = []
-    notes: list[str] = []
-    for evc, topology in listed.items():
-        subs, says = await _sub_accounts_now(session, head, evc, tuple(topology.by_address))
-        notes += says
-        numbers = {position.number for position in topology.positions}
-        used = dict.fromkeys(vault for sub in subs for vault in (*sub.vaults, *sub.controllers))
-        if any(sub.number not in numbers for sub in subs):
-            found.append(EulerSettings(evc, tuple(used)))
-        notes += [
-            f"{EULER} {sub.number} has shares of {vault}, which keeper.toml does not name: add it to the vaults of "
-            '[[protocols]] kind = "euler_v2" to have them given'
-            for sub in subs
-            if sub.number in numbers
-            for vault in sub.held
-            if vault not in topology.by_address
-        ]
-    return found, notes
+    looks = (_new_on_connector(session, head, *one) for one in listed.items())
+    return await _one_by_one(looks, partial(_not_looked_for, "on Euler"))
+
+
+async def _new_on_connector(
+    session: Session, head: Block, evc: Address, topology: Topology
+) -> tuple[Sequence[ProtocolSettings], list[str]]:
+    subs, says = await _sub_accounts_now(session, head, evc, tuple(topology.by_address))
+    numbers = {position.number for position in topology.positions}
+    held = dict.fromkeys(vault for sub in subs for vault in sub.held)
+    unnamed = [vault for vault in held if vault not in topology.by_address]
+    usable, problems = await usable_vaults(session.reader, head, evc, unnamed)
+    notes = [*says, *map(_not_kept, problems)]
+    notes += [
+        f"{EULER} {sub.number} has shares of {vault}, which keeper.toml does not name: add it to the vaults of "
+        '[[protocols]] kind = "euler_v2" to have them given'
+        for sub in subs
+        if sub.number in numbers
+        for vault in sub.held
+        if vault in usable
+    ]
+    if all(sub.number in numbers for sub in subs):
+        return [], notes
+    kept = tuple(vault for vault in held if vault not in unnamed or vault in usable)
+    return [EulerSettings(evc, kept)], notes
 
 
 async def _sub_accounts_now(
@@ -267,14 +310,14 @@ async def _new_accounts(session: Session, head: Block) -> tuple[Sequence[Protoco
     usual = AAVE_USUAL.get(session.config.chain.chain_id)
     if usual is not None and usual not in listed and await session.rpc.code(usual, head.hash):
         listed[usual] = set()
-    found: list[ProtocolSettings] = []
-    for pool, accounts in listed.items():
-        if owner in accounts:
-            continue
-        use = (await session.reader.discover(aave_find.uses(pool, (owner,)), head)).accounts[0]
-        if use.is_any:
-            found.append(AaveSettings(pool, (owner,), use.supplied))
-    return found, []
+    looks = (_new_account(session, head, pool) for pool, accounts in listed.items() if owner not in accounts)
+    return await _one_by_one(looks, partial(_not_looked_for, "on Aave"))
+
+
+async def _new_account(session: Session, head: Block, pool: Address) -> tuple[Sequence[ProtocolSettings], list[str]]:
+    owner = session.config.guard.owner
+    use = (await session.reader.discover(aave_find.uses(pool, (owner,)), head)).accounts[0]
+    return [AaveSettings(pool, (owner,), use.supplied)] if use.is_any else [], []
 
 
 async def _new_in_pools(session: Session, head: Block) -> tuple[Sequence[ProtocolSettings], list[str]]:
@@ -285,23 +328,13 @@ async def _new_in_pools(session: Session, head: Block) -> tuple[Sequence[Protoco
     comptrollers = list(listed)
     if registry is not None and await session.rpc.code(registry, head.hash):
         comptrollers += await session.reader.discover(venus_find.pools(registry), head)
-    found: list[ProtocolSettings] = []
-    notes: list[str] = []
-    for comptroller in dict.fromkeys(comptrollers):
-        try:
-            settings, says = await _new_in_pool(session, head, comptroller, listed.get(comptroller))
-        except ProtocolError as problem:
-            notes.append(f"a position that cannot be kept: {problem}")
-        else:
-            found += settings
-            notes += says
-    return found, notes
+    looks = (_new_in_pool(session, head, one, listed.get(one)) for one in dict.fromkeys(comptrollers))
+    return await _one_by_one(looks, partial(_not_looked_for, "on Venus"))
 
 
 async def _new_in_pool(
     session: Session, head: Block, comptroller: Address, adapter: VenusPool | None
 ) -> tuple[Sequence[ProtocolSettings], list[str]]:
-    """Raises ProtocolError for a pool that cannot be kept, so that it spoils no other."""
     owner = session.config.guard.owner
     labels = {account.address: account.label for account in (adapter.pool.accounts if adapter else ())}
     known = {market.address for market in (adapter.pool.markets if adapter else ())}
@@ -317,7 +350,6 @@ async def _new_in_pool(
                 if market not in known
             ]
         elif use.is_any:
-            await session.reader.discover(venus_pool.discover(comptroller, (owner,), None, use.supplied), head)
             found.append(VenusSettings(comptroller, (owner,), use.supplied))
     return found, notes
 

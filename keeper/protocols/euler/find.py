@@ -26,7 +26,7 @@ def find(evc: Address, owner: Address, vaults: Sequence[Address]) -> Discovery[T
     named = list(dict.fromkeys(vaults))
     existing = yield from sub_accounts(evc, owner, named)
     listed = [vault for one in existing for vault in (*one.collaterals, *one.controllers)]
-    found = yield from _describe(evc, list(dict.fromkeys([*named, *listed])))
+    found = yield from describe(evc, list(dict.fromkeys([*named, *listed])))
     by_address = {vault.address: vault for vault in found}
     routes, ltvs = yield from find_routes(found)
     return Topology(found, routes, tuple(_position(one, by_address, ltvs) for one in existing))
@@ -61,8 +61,8 @@ _FACTS = (
 )
 
 
-def _describe(evc: Address, vaults: Sequence[Address]) -> Discovery[tuple[Vault, ...]]:
-    """Two rounds: what each vault says of itself, and the tokens that it names."""
+def describe(evc: Address, vaults: Sequence[Address]) -> Discovery[tuple[Vault, ...]]:
+    """Two rounds: what each vault says of itself, and the tokens that it names. Raises ProtocolError as `find` does."""
     of_vault = interface("EulerVault")
     facts = [of_vault[name].encode() for name in _FACTS]
     results = yield [Call(vault, fact) for vault in vaults for fact in facts]
