@@ -112,6 +112,7 @@ class Laboratory:
             keeper = self._keeper(journal, stopwatch)
             await keeper.settle(await self.session.look(self.block))
             gc.collect()
+            gc.freeze()  # as the daemon does before its first cycle
             start, processor_start = time.perf_counter(), time.thread_time()
             report = await keeper.run_cycle(self.block)
         finally:

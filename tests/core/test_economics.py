@@ -88,6 +88,18 @@ def test_a_quiet_price_leaves_the_chance_of_a_jump() -> None:
     assert probability_bps(wad("1.25"), 1, DAY) == 17
 
 
+@pytest.mark.parametrize(
+    ("fall", "seen_per_year"),
+    [
+        pytest.param(0.16, 4 / 7, id="what ETH lost within six minutes in four storms of seven years"),
+        pytest.param(0.20, 1 / 7, id="and in one of them"),
+    ],
+)
+def test_quick_falls_are_counted_with_more_often_than_they_were_seen(fall: float, seen_per_year: float) -> None:
+    per_year = 365 * liquidation_probability(fall, 0.0, DAY)
+    assert seen_per_year < per_year < 1
+
+
 def test_the_chance_grows_with_time_and_volatility_and_falls_with_health() -> None:
     assert probability_bps(wad("1.1"), 500, DAY) > probability_bps(wad("1.1"), 500, HOUR)
     assert probability_bps(wad("1.1"), 600, DAY) > probability_bps(wad("1.1"), 500, DAY)
