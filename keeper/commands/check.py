@@ -24,6 +24,7 @@ from keeper.commands.check_guard import (
 )
 from keeper.commands.finding import Finding, Grade, finding_document, findings_table, summary
 from keeper.commands.gas_money import gas_money
+from keeper.commands.specks import speck_findings
 from keeper.commands.view import View, view
 from keeper.config import Config, load_config
 from keeper.config_values import listed
@@ -77,6 +78,9 @@ async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
             findings += _node(config, snapshot)
             findings += await code_findings(session, snapshot)
             exposure = await look_at_exposure(session, snapshot)
+            specks = (
+                [] if snapshot.guard is None else await speck_findings(session, snapshot.block, snapshot.guard.address)
+            )
     except ChainError as fault:
         return [*findings, Finding(Grade.FAILURE, "node", str(fault))], None
     except (ProtocolError, ConfigError) as fault:
@@ -87,6 +91,7 @@ async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
     findings += _allowances(session, snapshot)
     findings += cap_findings(snapshot)
     findings += permission_findings(session, snapshot, () if exposure is None else exposure.permissions)
+    findings += specks
     findings += _feeds(session, snapshot)
     findings += _seconds(session, snapshot)
     return [*findings, *_gas(seen)], exposure

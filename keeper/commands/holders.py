@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from keeper.commands.specks import specks_missing
 from keeper.core.snapshot import Snapshot
 from keeper.core.units import Address
 from keeper.protocols.aave.adapter import AaveV3
@@ -15,6 +16,7 @@ from keeper.protocols.guard_setup import (
     approve_v_token,
     guard_address,
     join,
+    leave_speck,
 )
 from keeper.protocols.venus.adapter import VenusPool
 from keeper.session import Session
@@ -61,4 +63,7 @@ async def _permitting(
     mine = (each for each in snapshot.subaccounts if each.id.protocol == adapter.name and each.holder == holder)
     if isinstance(adapter, AaveV3) and any(adapter.wants_manager(each) for each in mine):
         calls.append(approve_on_aave(guard, adapter.pool.address))
+    if isinstance(adapter, AaveV3):
+        specks = await specks_missing(session, snapshot.block, adapter, guard, holder)
+        calls += [leave_speck(guard, token) for token in specks]
     return [replace(call, sender=holder) for call in calls]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 
+from keeper.commands.specks import specks_missing
 from keeper.commands.wanted import Wanted, named_token, raw_amount
 from keeper.core.snapshot import GuardProtocol, Snapshot, Subaccount, Token
 from keeper.core.units import Address
@@ -22,6 +23,7 @@ from keeper.protocols.guard_setup import (
     approve_shares,
     approve_v_token,
     authorise_on_morpho,
+    leave_speck,
 )
 from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.permissions import (
@@ -87,6 +89,12 @@ async def permission_calls_missing(
                 allowed += [_owners(owner, token, guard, approve_a_token) for token in adapter.a_tokens().values()]
                 if any(one.holder == owner and adapter.wants_manager(one) for one in _of(snapshot, adapter.name)):
                     calls.append(approve_on_aave(guard, adapter.pool.address))
+                specks = await specks_missing(session, snapshot.block, adapter, guard, owner)
+                calls += [
+                    leave_speck(guard, token)
+                    for token in specks
+                    if Place(GuardProtocol.WALLET, token.address, owner) in needed
+                ]
             case EulerV2():
                 allowed += _of_sub_accounts(adapter, guard)
             case VenusPool():

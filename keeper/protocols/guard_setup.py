@@ -13,6 +13,7 @@ from eth_utils.crypto import keccak
 
 from keeper.core.snapshot import GuardProtocol, Token
 from keeper.core.units import WAD, Address, Wad
+from keeper.protocols.aave.versions import SPECK_RAW
 from keeper.protocols.abi import address_bytes, interface, load_json
 from keeper.protocols.base import Enrolment
 from keeper.protocols.guard import GUARD
@@ -210,6 +211,15 @@ def approve_a_token(guard: Address, a_token: Token, amount_raw: int) -> OwnerCal
         else f"Takes the guard's allowance of {a_token.symbol} back."
     )
     return OwnerCall(a_token.address, interface("ERC20")["approve"].encode(guard, amount_raw), 0, says)
+
+
+def leave_speck(guard: Address, a_token: Token) -> OwnerCall:
+    """See `needs_speck` of keeper/protocols/aave/versions.py."""
+    says = (
+        f"Leaves {SPECK_RAW} raw units of {a_token.symbol} with the guard for good: Aave v3.0 rounds to the nearest, "
+        "and without them would refuse every now and then what is to be withdrawn."
+    )
+    return OwnerCall(a_token.address, interface("ERC20")["transfer"].encode(guard, SPECK_RAW), 0, says)
 
 
 def approve_v_token(guard: Address, v_token: Token, amount_raw: int) -> OwnerCall:

@@ -15,6 +15,10 @@ RAY = 10**27
 Ray = int
 """A number with 27 decimals."""
 
+SPECK_RAW = 10
+"""Of an aToken, kept for good by whoever withdraws where `needs_speck`: at least one scaled unit up to an index of
+twenty, and one is enough."""
+
 
 class Version(Protocol):
     """One version's rounding."""
@@ -45,6 +49,12 @@ class Version(Protocol):
 
     @property
     def has_stable_debt(self) -> bool: ...
+
+    @property
+    def needs_speck(self) -> bool:
+        """Whether of what a transfer brings one raw unit less may be booked, so that the pool refuses to pay it out to
+        who has nothing besides. Which amounts those are hangs on the index, and so on the second of inclusion."""
+        ...
 
     @property
     def closes_small_whole(self) -> bool:
@@ -95,6 +105,7 @@ class V36:
     has_category_bitmaps: bool = True
     has_virtual_balance: bool = True
     has_stable_debt: bool = False
+    needs_speck: bool = False
     closes_small_whole: bool = True
 
     def held_raw(self, scaled: int, index: Ray) -> int:
@@ -139,6 +150,7 @@ class V30:
     has_category_bitmaps: bool = False
     has_virtual_balance: bool = False
     has_stable_debt: bool = True
+    needs_speck: bool = True
     closes_small_whole: bool = False
 
     def held_raw(self, scaled: int, index: Ray) -> int:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from keeper.core.snapshot import Horizon
 from keeper.core.units import INFINITE_HEALTH, WAD, Address
 from keeper.protocols.aave.math import AaveMargin, Holding, compounded_up, linear_weight
-from keeper.protocols.aave.versions import RAY, VERSIONS
+from keeper.protocols.aave.versions import RAY, SPECK_RAW, VERSIONS
 
 WETH, USDC, WBTC = Address("0x" + "e1" * 20), Address("0x" + "e2" * 20), Address("0x" + "e3" * 20)
 V30, V36 = 1, 10
@@ -321,6 +321,43 @@ def test_taking_out_and_putting_back_gains_nothing(revision: int, supplied: int,
     leaving, arriving = version.leaving_scaled(amount, index), version.arriving_scaled(amount, index)
     assert arriving <= leaving <= arriving + 1
     assert leaving <= supplied
+
+
+@pytest.mark.parametrize(("revision", "paid_out"), [(V36, 8), (V30, 6)])
+def test_of_what_a_transfer_brings_one_version_may_book_a_unit_less_than_was_asked_for(
+    revision: int, paid_out: int
+) -> None:
+    """7 at an index of 1.6 are 4.375 scaled: 5 are 8, and 4 are 6.4."""
+    version, index = VERSIONS[revision], 16 * RAY // 10
+    assert version.held_raw(version.leaving_scaled(7, index), index) == paid_out
+    assert version.needs_speck is (paid_out < 7)
+
+
+@pytest.mark.parametrize(
+    ("index", "missing"),
+    [
+        # One ETH, at 3 % a year on an index of 1.05, in the first block, three blocks later, and in the next.
+        (1_050_000_000_000_000_000_000_000_000, 0),
+        (1_050_000_035_958_904_109_589_039_573, 1),
+        (1_050_000_047_945_205_479_452_054_794, 0),
+    ],
+)
+def test_no_amount_is_safe_from_that_in_every_block(index: int, missing: int) -> None:
+    version, amount = VERSIONS[V30], 10**18
+    assert amount - version.held_raw(version.leaving_scaled(amount, index), index) == missing
+
+
+@BOTH
+@given(amount=st.integers(1, 2**90), left_at=st.integers(RAY, 20 * RAY), growth=st.integers(0, 19 * RAY))
+def test_with_a_speck_left_beside_it_whatever_a_transfer_brings_is_paid_out_and_the_speck_is_still_there(
+    revision: int, amount: int, left_at: int, growth: int
+) -> None:
+    """AaveV3.withdraw, contracts/src/protocols: aTokens to the guard, and as much out of the pool at the same index."""
+    version, index = VERSIONS[revision], left_at + growth
+    kept = version.arriving_scaled(SPECK_RAW, left_at) if version.needs_speck else 0
+    brought = version.leaving_scaled(amount, index)
+    assert version.held_raw(kept + brought, index) >= amount, "ValidationLogic.validateWithdraw"
+    assert kept + brought - version.leaving_scaled(amount, index) == kept
 
 
 @BOTH
