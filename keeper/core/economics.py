@@ -54,10 +54,10 @@ the next storm, when gas costs twenty times as much and a block decides."""
 JUMPS_PER_DAY = 0.02
 """Falls too quick to act on, of any size."""
 JUMP_MEAN = 0.08
-"""Their size, exponentially distributed. Both are set by the falls within six minutes that ETH had: 18.6 % (2020-03-12),
-21.5 % (2021-05-19), 16 % (2024-08-05), and about as much on 2025-10-10: four in seven years, where one a year is counted
-with. Within the first two storms 26 were of 4 % or more, their mean excess 3.8 %, three of 15 % or more; an exponential
-tail with that mean would have had one and a half, so a mean twice as large is taken."""
+"""Their size, exponentially distributed. Both are set by the falls within six minutes that ETH had: 18.6 %
+(2020-03-12), 21.5 % (2021-05-19), 16 % (2024-08-05), and about as much on 2025-10-10: four in seven years, where one a
+year is counted with. Within the first two storms 26 were of 4 % or more, their mean excess 3.8 %, three of 15 % or
+more; an exponential tail with that mean would have had one and a half, so a mean twice as large is taken."""
 
 
 def liquidation_probability(fall: float, volatility_per_day: float, seconds: float) -> float:

@@ -28,10 +28,12 @@ NODES_OF_FEW = 40
 NODES_MIN = 20
 """For so many an attempt counts at least."""
 NODES_MAX = 12_000
-"""About how many there may be in a whole search,"""
+"""About how many there may be in a whole search for the optimum,"""
 NODES_BY_SIZE = 96_000_000_000
 """and what they may be times the cube of demands times donors: with more of them each takes longer, and what is not
 found makes less of a difference."""
+NODES_OF_MANY = 1_000
+"""How many where there are too many accounts to look for more than what is near it."""
 EXHAUSTED = 8
 """Where both first orders hold nothing more, such a part of it."""
 ORDERS = 2
@@ -69,7 +71,15 @@ class _Undo(NamedTuple):
 class Search:
     """Sources for demands; `incoming`: those that there are, by rescue, `worth`: what they cost."""
 
-    def __init__(self, book: Book, demands: Sequence[Demand], incoming: Sequence[Sequence[Given]], worth: Spent):
+    def __init__(
+        self,
+        book: Book,
+        demands: Sequence[Demand],
+        incoming: Sequence[Sequence[Given]],
+        worth: Spent,
+        *,
+        is_of_many: bool = False,
+    ):
         self._demands = demands
         self._supply = Supply(book, demands)
         self._is_possible = bool(demands) and all(demand.arcs for demand in demands)
@@ -90,7 +100,8 @@ class Search:
             self._is_watched = [[self._bound.concerns(arc) for arc in demand.arcs] for demand in demands]
             self._best = self._as_put(incoming)
             donors = {arc.number for demand in demands for arc in demand.arcs}
-            self._nodes_max = min(NODES_MAX, NODES_BY_SIZE // (len(donors) * len(demands)) ** 3)
+            most = NODES_OF_MANY if is_of_many else NODES_MAX
+            self._nodes_max = min(most, NODES_BY_SIZE // (len(donors) * len(demands)) ** 3)
 
     def _as_put(self, incoming: Sequence[Sequence[Given]]) -> list[_Put]:
         """Nothing when a donor gives that is not asked here."""

@@ -25,15 +25,22 @@ the donors' healths as long as the cost allows it.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from keeper.core.book import Book
-from keeper.core.demands import BUCKET, CAPITAL_STEP, UNIT, Served, demands_of, fulls_of, spent_on
+from keeper.core.demands import BUCKET, CAPITAL_STEP, UNIT, Cost, Served, demands_of, fulls_of, spent_on
 from keeper.core.plan import Transfer
 from keeper.core.policy import DonorsOrder
 from keeper.core.search import Placed, Search
 from keeper.core.snapshot import SubaccountId
 from keeper.core.stages import transfer_between
 from keeper.core.units import Wad
+
+FEW_ACCOUNTS = 32
+"""Among so many the optimum is looked for; among more, what is found soon is near enough."""
+
+ROUNDS = 3
+"""How often a search may start, each from what the one before found."""
 
 Sources = list[tuple[Transfer, ...]]
 """The transfers of each rescue, in the order of the rescues."""
@@ -46,33 +53,59 @@ def cheapest(book: Book, rescues: Sequence[Served], least: Mapping[SubaccountId,
     they are in need themselves.
     """
     best: Sources = [served.transfers for served in rescues]
+    for _ in range(ROUNDS):
+        best, is_new_start = _cheaper(book, rescues, least, order)
+        if not is_new_start:
+            break
+        rescues = [replace(served, transfers=transfers) for served, transfers in zip(rescues, best, strict=True)]
+    return best
+
+
+def _cheaper(
+    book: Book, rescues: Sequence[Served], least: Mapping[SubaccountId, Wad], order: DonorsOrder
+) -> tuple[Sources, bool]:
+    """The best that one search finds, and whether another should start from there."""
+    best: Sources = [served.transfers for served in rescues]
     fulls = fulls_of(book, rescues)
     if fulls is None:
-        return best
-    indebted = frozenset(donor.id for donors in book.donors.values() for donor in donors if donor.has_debt)
+        return best, False
+    givers = {donor.id: donor.has_debt for donors in book.donors.values() for donor in donors}
+    indebted = frozenset(id for id, has_debt in givers.items() if has_debt)
     worth = spent_on(rescues, indebted, order)
     # Who takes nothing from donors with debt need not be told what they could give.
     is_debt_free = order is DonorsOrder.DEBT_FREE_FIRST and worth.indebted < CAPITAL_STEP * UNIT
     demands = demands_of(book, rescues, fulls, least, order, is_debt_free=is_debt_free)
     incoming = [[(one.donor, served.way(one), one.amount_raw) for one in served.transfers] for served in rescues]
-    search = Search(book, demands, incoming, worth)
+    search = Search(book, demands, incoming, worth, is_of_many=len(givers) > FEW_ACCOUNTS)
     cost = search.cost(worth)
     found = search.better(cost)
     if found is not None:
         best, cost = _sources(rescues, found[0]), found[1]
-    # The bar is raised as far as the same cost allows it: to where no bar can be higher, else by halves.
-    low = _lowest(book, best)
+    best, with_bar = _with_highest_bar(book, rescues, search, best, cost)
+    # Under a bar the search goes another way, and may meet with what costs less.
+    return best, with_bar[:2] < cost[:2]
+
+
+def _with_highest_bar(
+    book: Book, rescues: Sequence[Served], search: Search, best: Sources, cost: Cost
+) -> tuple[Sources, Cost]:
+    """Those that leave donors with debt best off, and what they cost, which is no more.
+
+    The bar is raised as far as that allows: to where no bar can be higher, else by halves.
+    """
+    low, reached = _lowest(book, best), cost
     bar = 0 if low is None else search.health_max(cost) // BUCKET
     high = bar + 1
     while low is not None and high - low > 1:
         found = search.as_good(cost, bar * BUCKET)
-        lowest = None if found is None else _lowest(book, _sources(rescues, found[0]))
+        sources = [] if found is None else _sources(rescues, found[0])
+        lowest = None if found is None else _lowest(book, sources)
         if found is None or (lowest is not None and lowest <= low):
             high = bar
         else:
-            best, low = _sources(rescues, found[0]), lowest
+            best, low, reached = sources, lowest, found[1]
         bar = (high + (low or 0)) // 2
-    return best
+    return best, reached
 
 
 def _sources(rescues: Sequence[Served], placed: Sequence[Placed]) -> Sources:
