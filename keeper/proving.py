@@ -79,7 +79,7 @@ async def _try_out(plan: Plan, snapshot: Snapshot, simulator: Simulator, terms: 
 
     rehearsal = await simulator.rehearse(
         len(plan.rescues),
-        lambda places: encode(places, [simulated_gas(plan.rescues[place]) for place in places]),
+        lambda places: encode(places, simulated_gas(plan.only(places).rescues, snapshot.block.gas_limit)),
         snapshot.block,
         snapshot.block.timestamp + terms.block_seconds,
     )

@@ -159,7 +159,7 @@ class _Scene:
         snapshot, node = self._snapshot, self.node
         if snapshot is None or snapshot.guard is None:
             raise NodeError("the guard cannot be read")
-        budgets = [simulated_gas(rescue) for rescue in plan.rescues]
+        budgets = simulated_gas(plan.rescues, snapshot.block.gas_limit)
         id = plan_id(snapshot.guard.last_sequence + 1, DIGEST)
         calldata = encode_rebalance(plan, snapshot, id, snapshot.block.timestamp + 3_600, budgets)
         gas = transaction_gas(calldata, plan, budgets)

@@ -148,7 +148,7 @@ class Laboratory:
 
         def encode() -> bytes:
             for gas_by_rescue in (
-                [simulated_gas(rescue) for rescue in plan.rescues],
+                simulated_gas(plan.rescues, block.gas_limit),
                 budgets(plan.rescues, [SIMULATED_RESCUE_GAS] * len(plan.rescues)),
             ):
                 calldata = encode_rebalance(plan, snapshot, bytes(32), block.timestamp, gas_by_rescue)

@@ -84,7 +84,7 @@ class Desk:
         return encode_rebalance(plan, self.snapshot, plan_id(self.guard.last_sequence + 1, DIGEST), DEADLINE, gas)
 
     def simulate(self, plan: Plan) -> tuple[RescueResult, ...]:
-        data = self.calldata(plan, [simulated_gas(rescue) for rescue in plan.rescues])
+        data = self.calldata(plan, simulated_gas(plan.rescues, self.snapshot.block.gas_limit))
         return decode_results(self.devnet.node.call(self.guard.address, data, sender=KEEPER.address))
 
     def send(self, plan: Plan, gas: list[int]) -> Receipt:

@@ -185,9 +185,23 @@ def test_a_budget_has_room_for_entering_what_an_earlier_rescue_had_entered_in_th
     ]
 
 
-def test_the_simulation_gets_more_than_any_rescue_takes() -> None:
-    assert simulated_gas(a_rescue(1)) == 1_000_000
-    assert simulated_gas(a_rescue(*[1] * 8)) == 3_100_000
+def test_the_simulation_gets_more_than_any_rescue_takes_and_two_million_more_where_there_is_room() -> None:
+    assert simulated_gas([], 30_000_000) == []
+    assert simulated_gas([a_rescue(1), a_rescue(*[1] * 8)], 30_000_000) == [3_000_000, 5_100_000]
+
+
+@pytest.mark.parametrize(
+    ("block_gas", "each"),
+    [
+        (53_333_334, 3_000_000),
+        (53_333_316, 2_999_999),
+        (30_000_000, 1_687_500),
+        (17_777_778, 1_000_000),
+        (10_000_000, 1_000_000),
+    ],
+)
+def test_of_many_rescues_together_the_simulation_gets_no_more_than_a_block_holds(block_gas: int, each: int) -> None:
+    assert simulated_gas([a_rescue(1)] * 16, block_gas) == [each] * 16
 
 
 def test_a_transactions_gas_covers_every_budget_in_full() -> None:

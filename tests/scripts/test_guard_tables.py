@@ -125,7 +125,7 @@ def test_a_plan_says_no_less_gas_than_a_pair_takes_alone_or_three_times_in_a_bat
 def test_a_budget_holds_for_a_rescue_alone_even_if_it_was_simulated_behind_others(pair: str) -> None:
     rescue = a_rescue(pair)
     one, three = (MEASURED[f"{pair}, {what}"] for what in ("one rescue", "three rescues"))
-    assert one <= simulated_gas(rescue)
+    assert one * 1.6 <= min(simulated_gas([rescue] * 16, 30_000_000))
     alone, *behind = budgets([rescue] * 3, [one, *2 * [(three - one) // 2]])
     assert one <= min(alone, *behind)
 
