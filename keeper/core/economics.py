@@ -130,7 +130,8 @@ USUAL_RESCUE_BYTES = BATCH_BYTES + RESCUE_BYTES + 2 * TRANSFER_BYTES
 
 
 def transfer_gas(donor: SubaccountId, kind: Kind) -> int:
-    """About what a transfer out of an account adds to a batch; of a protocol not known as much as of the dearest."""
+    """About what a transfer out of an account adds to a batch that has entered its protocol, which is what sources are
+    compared by; of a protocol not known as much as of the dearest."""
     if kind is Kind.NATIVE and donor.protocol in HANDOVER_GAS:
         return HANDOVER_GAS[donor.protocol]
     return TRANSFER_GAS.get(donor.protocol, max(TRANSFER_GAS.values()))
