@@ -36,7 +36,7 @@ from keeper.core.snapshot import SubaccountId
 from keeper.core.stages import transfer_between
 from keeper.core.units import Wad
 
-FEW_ACCOUNTS = 32
+FEW_ACCOUNTS = 24
 """Among so many the optimum is looked for; among more, what is found soon is near enough."""
 
 ROUNDS = 3
