@@ -27,6 +27,7 @@ from keeper.config_values import (
     config_folder,
     render_health,
 )
+from keeper.core.coins import native_coin
 from keeper.core.fees import Budget
 from keeper.core.units import BPS, WAD, Address
 
@@ -57,6 +58,9 @@ class ChainSection(Section):
         default=None, description="a private relay, which is given transactions before anybody else is"
     )
     chain_id: int = Field(gt=0, description="the chain; a node that answers for another one is refused")
+    native: str | None = Field(
+        default=None, min_length=1, description="what the chain's own coin is called, where the keeper does not know it"
+    )
     block_time: Milliseconds = Field(default=12_000, gt=0, description="usual time between two blocks")
     request_timeout: Milliseconds = Field(default=5_000, gt=0, description="how long one request may take")
     requests_per_second: int = Field(default=25, gt=0, le=10_000, description="the most requests sent to one endpoint")
@@ -81,6 +85,11 @@ class ChainSection(Section):
                 "name more endpoints, or lower quorum"
             )
         return self
+
+    @property
+    def coin(self) -> str:
+        """What the chain's own coin is called."""
+        return self.native or native_coin(self.chain_id)
 
     @property
     def inclusion_seconds(self) -> int:
@@ -344,9 +353,8 @@ class FeesSection(Section):
         default=0, ge=0, le=100, description="the same for urgent rescues, which should not wait"
     )
 
-    @property
-    def budget(self) -> Budget:
-        return Budget(self.daily_budget, -(-self.daily_budget * self.emergency_reserve // BPS))
+    def budget(self, coin: str) -> Budget:
+        return Budget(self.daily_budget, -(-self.daily_budget * self.emergency_reserve // BPS), coin)
 
 
 class JournalSection(Section):

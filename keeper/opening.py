@@ -221,7 +221,7 @@ def _dispatcher(
         ),
         chain_id=config.chain.chain_id,
         guard=guard,
-        budget=config.fees.budget,
+        budget=config.fees.budget(config.chain.coin),
         still_succeeds=still_succeeds,
         relay=relay,
     )

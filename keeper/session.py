@@ -108,6 +108,7 @@ def portfolio_settings(config: Config) -> PortfolioSettings:
         heartbeat_slack_seconds=config.prices.heartbeat_slack,
         usd_feeds=config.prices.usd,
         native_usd_feed=config.prices.native,
+        native_coin=config.chain.coin,
         seconds=tuple(
             SecondSettings(one.token, one.feed, one.uniswap_v3, one.window or POOL_WINDOW_SECONDS)
             for one in config.prices.second

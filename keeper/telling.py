@@ -113,6 +113,7 @@ class Telling:
         self._topology = session.portfolio.to_json()
         self._policy = policy_to_json(session.policy)
         self._hot_key = session.portfolio.topology.keeper
+        self._coin = session.config.chain.coin
 
     def record(self, answer: bytes, report: CycleReport, history: History) -> None:
         """Into the journal, after the batch is on its way: what it takes to make the same decision again."""
@@ -162,7 +163,8 @@ class Telling:
             market, storm = self._fees.market(snapshot.block), self._fees.storm(snapshot.block)
             left = self._dispatcher.budget_left(snapshot.block)
             self._metrics.set_gas(snapshot.keeper_balance_wei, market, storm, left)
-            raised += [*gas_alarms(snapshot.keeper_balance_wei, market, storm), *budget_alarms(left, market)]
+            raised += gas_alarms(snapshot.keeper_balance_wei, market, storm, self._coin)
+            raised += budget_alarms(left, market, self._coin)
         self._alerts.raise_held(raised)
 
     def _alarms_of(self, report: CycleReport) -> Iterator[Raised]:

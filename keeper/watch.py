@@ -5,16 +5,17 @@ from typing import assert_never
 
 from keeper.alerts import Alarm, Raised
 from keeper.core import verdict
+from keeper.core.coins import coin_text
 from keeper.core.disputes import silent_seconds, worst_of
 from keeper.core.economics import USUAL_RESCUE_BYTES, USUAL_RESCUE_GAS
 from keeper.core.fees import Market, rescues_affordable
 from keeper.core.plan import Lane, Plan
 from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.snapshot import FreshnessUnverified, GuardState, Snapshot, Stale, Subaccount
-from keeper.core.units import Address, ether_text
+from keeper.core.units import Address
 from keeper.core.verdict import Verdict
 from keeper.protocols.wallet import NAME as WALLET
-from keeper.report import health_text, name_of, verdict_text
+from keeper.report import counted, health_text, name_of, verdict_text
 
 GAS_LOW_RESCUES = 10
 """With less gas money than for so many rescues in a storm somebody is told."""
@@ -113,23 +114,23 @@ def _alarm_of(decided: Verdict, has_debt: bool) -> Alarm | None:
             assert_never(decided)
 
 
-def gas_alarms(balance_wei: int | None, market: Market, storm: Market) -> Iterator[Raised]:
-    """What the hot key has (None: not known), by today's fees and by those of a storm."""
+def gas_alarms(balance_wei: int | None, market: Market, storm: Market, coin: str) -> Iterator[Raised]:
+    """What the hot key has of the chain's own coin (None: not known), by today's fees and by those of a storm."""
     if balance_wei is None:
         return
     today, in_a_storm = (
         rescues_affordable(fees, balance_wei, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES) for fees in (market, storm)
     )
     if in_a_storm < GAS_LOW_RESCUES:
-        says = f"The hot key has {ether_text(balance_wei)} left for gas, enough for {today} rescues at today's fees"
-        yield Alarm.GAS_LOW, "keeper", f"{says} and {in_a_storm} in a storm; send it some."
+        says = f"The hot key has {coin_text(balance_wei, coin)} left for gas, enough for {counted(today, 'rescue')}"
+        yield Alarm.GAS_LOW, "keeper", f"{says} at today's fees and {in_a_storm} in a storm; send it some."
 
 
-def budget_alarms(left_wei: Mapping[Lane, int], market: Market) -> Iterator[Raised]:
+def budget_alarms(left_wei: Mapping[Lane, int], market: Market, coin: str) -> Iterator[Raised]:
     """What is left of the day's budget, by lane, and does not last for another rescue."""
     for lane, left in left_wei.items():
         if not rescues_affordable(market, left, USUAL_RESCUE_GAS, USUAL_RESCUE_BYTES):
-            says = f"Of the day's gas budget {ether_text(left)} is left for {lane.value} rescues"
+            says = f"Of the day's gas budget {coin_text(left, coin)} is left for {lane.value} rescues"
             yield Alarm.BUDGET_LOW, lane.value, f"{says}, less than one costs now; raise [fees] daily_budget."
 
 

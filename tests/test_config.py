@@ -18,6 +18,7 @@ from keeper.config_values import (
     redact_url,
 )
 from keeper.errors import ConfigError
+from keeper.session import portfolio_settings
 
 MORPHO = "0xBBBBBbbBBb9cC5e90e3b3Af64bdAF62C37EEFFCb"
 OWNER = "0x" + "11" * 20
@@ -196,6 +197,15 @@ def test_the_environment_wins_over_the_file(folder: Path, monkeypatch: pytest.Mo
     assert config.policy.trigger == 1_200_000_000_000_000_000
     assert config.signer is not None
     assert config.signer.keystore == Path("/keys/hot.json")
+
+
+@pytest.mark.parametrize(
+    ("chain", "coin"),
+    [("chain_id = 137", "POL"), ("chain_id = 999999", "native coin"), ('chain_id = 999999\nnative = "HYPE"', "HYPE")],
+)
+def test_the_chain_s_own_coin_is_known_or_named(folder: Path, chain: str, coin: str) -> None:
+    config = load(folder, MINIMAL.replace("chain_id = 31337", chain))
+    assert (portfolio_settings(config).native_coin, config.fees.budget(config.chain.coin).coin) == (coin, coin)
 
 
 # What is wrong --------------------------------------------------------------------------------------------------------

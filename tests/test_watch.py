@@ -140,20 +140,20 @@ IN_A_STORM = 235_000 * (22_500_000_000 + GWEI)
     ("balance_wei", "is_told"), [(10 * IN_A_STORM - 1, True), (10 * IN_A_STORM, False), (0, True), (None, False)]
 )
 def test_gas_for_fewer_than_ten_rescues_in_a_storm(balance_wei: int | None, is_told: bool) -> None:
-    raised = list(gas_alarms(balance_wei, TODAY, STORM))
+    raised = list(gas_alarms(balance_wei, TODAY, STORM, "ETH"))
     assert [alarm for alarm, _, _ in raised] == ([Alarm.GAS_LOW] if is_told else [])
 
 
 def test_gas_money_is_told_in_rescues_at_today_s_fees_and_at_a_storm_s() -> None:
-    ((_, _, says),) = gas_alarms(5 * IN_A_STORM, TODAY, STORM)
-    left = "The hot key has 0.027612 ETH left for gas, enough for 55 rescues at today's fees"
+    ((_, _, says),) = gas_alarms(5 * IN_A_STORM, TODAY, STORM, "POL")
+    left = "The hot key has 0.027612 POL left for gas, enough for 55 rescues at today's fees"
     assert says == f"{left} and 5 in a storm; send it some."
 
 
 def test_on_a_rollup_little_is_enough() -> None:
     """0.01 gwei, and 0.2 in a storm: 0.0006 lasts for eleven rescues."""
     today, storm = Market(GWEI // 100, 0, 0), Market(GWEI // 5, 0, 0)
-    assert list(gas_alarms(6 * 10**14, today, storm)) == []
+    assert list(gas_alarms(6 * 10**14, today, storm, "ETH")) == []
 
 
 @pytest.mark.parametrize(
@@ -184,11 +184,12 @@ def test_a_token_of_the_wallet_that_cannot_be_read_is_named() -> None:
 )
 def test_a_day_s_budget_that_does_not_last_for_another_rescue(left_wei: tuple[int, int], lanes: list[str]) -> None:
     """235,000 gas at 9 gwei, the most in two blocks, and 3 of tip."""
-    raised = list(budget_alarms(dict(zip(Lane, left_wei, strict=True)), Market(8 * GWEI, GWEI, 3 * GWEI)))
+    left = dict(zip(Lane, left_wei, strict=True))
+    raised = list(budget_alarms(left, Market(8 * GWEI, GWEI, 3 * GWEI), "ETH"))
     assert [(alarm, subject) for alarm, subject, _ in raised] == [(Alarm.BUDGET_LOW, lane) for lane in lanes]
 
 
 def test_what_is_left_of_a_budget_is_said() -> None:
-    ((_, _, says),) = budget_alarms({Lane.ROUTINE: 10**14}, Market(8 * GWEI, GWEI, 3 * GWEI))
-    left = "Of the day's gas budget 0.0001 ETH is left for routine rescues, less than one costs now"
+    ((_, _, says),) = budget_alarms({Lane.ROUTINE: 10**14}, Market(8 * GWEI, GWEI, 3 * GWEI), "BNB")
+    left = "Of the day's gas budget 0.0001 BNB is left for routine rescues, less than one costs now"
     assert says == f"{left}; raise [fees] daily_budget."

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from keeper.commands.measure import pair_volatility
 from keeper.config_keys import Key, all_keys
 from keeper.config_values import render_bps, render_health
+from keeper.core.coins import native_coin
 from keeper.core.policy import Pair, Thresholds, default_thresholds
 from keeper.core.snapshot import Snapshot, Subaccount, Token, Unknown
 from keeper.core.units import Address
@@ -144,7 +145,8 @@ def _tokens(subaccount: Subaccount) -> list[Token]:
 
 
 def _prices(found: Found, keys: Sequence[Key], usd: dict[str, Feed]) -> str:
-    native = usd.get("WETH") or usd.get("ETH")
+    coin = native_coin(found.chain_id)
+    native = usd.get(f"W{coin}") or usd.get(coin)
     lines = ["[prices]"]
     for key in _of("[prices]", keys):
         if key.name in ("feeds", "second"):

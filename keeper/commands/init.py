@@ -18,6 +18,7 @@ from keeper.commands.answer import Answer
 from keeper.commands.config_file import Found, render
 from keeper.commands.measure import block_milliseconds, feed_volatilities
 from keeper.config_values import config_folder, parse_address, parse_http_endpoint, parse_market_id
+from keeper.core.coins import native_coin
 from keeper.core.snapshot import Block, Subaccount, Unknown
 from keeper.core.units import Address
 from keeper.errors import ChainError, ConfigError, ProtocolError
@@ -166,7 +167,9 @@ async def _find(url: str, asked: Asked) -> Found:
         protocols += [*pools, *(settings for settings, _ in connectors), *(settings for settings, _ in on_venus)]
         if tokens:
             protocols.append(WalletSettings(tokens))
-        settings = PortfolioSettings(chain_id, asked.owner, guard_address(asked.owner), None, tuple(protocols))
+        settings = PortfolioSettings(
+            chain_id, asked.owner, guard_address(asked.owner), None, tuple(protocols), native_coin=native_coin(chain_id)
+        )
         portfolio, snapshot = await look(reader, head, settings)
         volatility = await feed_volatilities(reader, portfolio.topology.feeds, head)
         milliseconds = await block_milliseconds(rpc, head)

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from keeper.core.coins import UNNAMED_COIN, coin_text
 from keeper.core.data_fee import NO_DATA_FEE, DataFee
 from keeper.core.plan import Lane
-from keeper.core.units import ether_text
 
 BUMP = Fraction(9, 8)
 """Geth accepts a replacement only at +10 % on both fee fields, others at +12.5 %."""
@@ -142,6 +142,8 @@ class Budget:
 
     daily_wei: int
     reserve_wei: int = 0
+    coin: str = UNNAMED_COIN
+    """What the chain's own coin is called."""
 
     def limit_wei(self, lane: Lane) -> int:
         return self.daily_wei if lane is Lane.CRITICAL else self.daily_wei - self.reserve_wei
@@ -156,9 +158,10 @@ class Budget:
         if spent_wei + cost_wei <= limit_wei:
             return None
         kept = "" if lane is Lane.CRITICAL or not self.reserve_wei else " without the emergency reserve"
+        cost, spent, limit = (coin_text(wei, self.coin) for wei in (cost_wei, spent_wei, limit_wei))
         return (
-            f"it would cost up to {ether_text(cost_wei)}, {ether_text(spent_wei)} were spent in 24 hours, and the "
-            f"budget is {ether_text(limit_wei)}{kept}; raise [fees] daily_budget"
+            f"it would cost up to {cost}, {spent} were spent in 24 hours, and the budget is {limit}{kept}; "
+            "raise [fees] daily_budget"
         )
 
 

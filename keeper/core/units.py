@@ -28,11 +28,3 @@ def mul_div_down(a: int, b: int, divisor: int) -> int:
 def mul_div_up(a: int, b: int, divisor: int) -> int:
     """ceil(a * b / divisor) for non-negative arguments."""
     return -(-(a * b) // divisor)
-
-
-def ether_text(wei: int) -> str:
-    """An amount of the native coin for people, to six decimals, rounded down: "0.05 ETH"."""
-    if 0 < wei < 10**12:
-        return "less than 0.000001 ETH"
-    whole, millionths = divmod(wei // 10**12, 10**6)
-    return f"{whole}.{millionths:06d}".rstrip("0").rstrip(".") + " ETH"

@@ -11,6 +11,7 @@ from typing import Annotated, TypeVar, assert_never
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from keeper.core.coins import UNNAMED_COIN
 from keeper.core.policy import Pair
 from keeper.core.snapshot import Block, FeedRound, GuardState, Reading, Snapshot, Subaccount, Token, Unknown
 from keeper.core.units import WAD, Address, Wad
@@ -102,7 +103,7 @@ class PortfolioSettings:
     usd_feeds: Mapping[str, Address] = field(default_factory=dict[str, Address])
     """Aggregators in USD, by the symbol or the address of their token."""
     native_usd_feed: Address | None = None
-    native_symbol: str = "ETH"
+    native_coin: str = UNNAMED_COIN
     seconds: tuple[SecondSettings, ...] = ()
     sequencer: Sequencer | None = None
 
@@ -187,7 +188,7 @@ def _discover_protocol(
         case VenusSettings(comptroller, accounts, markets):
             return (yield from venus_pool.discover(comptroller, accounts or (settings.owner,), settings.guard, markets))
         case WalletSettings(tokens):
-            return (yield from wallet.discover(settings.owner, settings.guard, tokens, settings.native_symbol))
+            return (yield from wallet.discover(settings.owner, settings.guard, tokens, settings.native_coin))
         case _:
             assert_never(protocol)
 

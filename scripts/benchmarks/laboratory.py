@@ -127,7 +127,8 @@ class Laboratory:
         metrics = Metrics(CollectorRegistry())
         dispatcher = Dispatcher(
             node, self._signer, journal, self._fees, FeePolicy(),
-            chain_id=config.chain.chain_id, guard=guard, budget=config.fees.budget, still_succeeds=no_longer,
+            chain_id=config.chain.chain_id, guard=guard, budget=config.fees.budget(config.chain.coin),
+            still_succeeds=no_longer,
         )  # fmt: skip
         simulator = Simulator(self.session.rpc, guard, self._signer.address)
         alerts = Alerts(None, {}, metrics, config.alerts.dedupe, config.alerts.heartbeat)

@@ -73,7 +73,7 @@ class World:
             POLICY if self.relay is None else replace(POLICY, private_routine_seconds=24, private_critical_seconds=12),
             chain_id=1,
             guard=GUARD,
-            budget=Budget(self.daily_budget_wei, self.reserve_wei),
+            budget=Budget(self.daily_budget_wei, self.reserve_wei, "ETH"),
             still_succeeds=self._still_succeeds,
             relay=self.relay,
         )

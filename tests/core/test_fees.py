@@ -136,9 +136,9 @@ def test_the_emergency_reserve_is_for_the_critical_lane_alone(lane: Lane, spent:
 
 
 def test_what_is_over_the_budget_says_what_it_would_cost_and_what_there_is() -> None:
-    budget = Budget(daily_wei=10**17, reserve_wei=3 * 10**16)
+    budget = Budget(daily_wei=10**17, reserve_wei=3 * 10**16, coin="POL")
     assert budget.objection(Lane.ROUTINE, 21 * 10**15 + 10**12, 5 * 10**16) == (
-        "it would cost up to 0.021001 ETH, 0.05 ETH were spent in 24 hours, and the budget is 0.07 ETH without the "
+        "it would cost up to 0.021001 POL, 0.05 POL were spent in 24 hours, and the budget is 0.07 POL without the "
         "emergency reserve; raise [fees] daily_budget"
     )
     assert [budget.left_wei(lane, 8 * 10**16) for lane in (Lane.ROUTINE, Lane.CRITICAL)] == [0, 2 * 10**16]
