@@ -21,6 +21,7 @@ from keeper.core.verdict import Healthy, Verdict, Watching
 from keeper.documents import Document, block_document, feed_document, second_document, subaccount_document
 from keeper.errors import ConfigError
 from keeper.protocols.base import Source
+from keeper.protocols.wallet import NAME as WALLET
 from keeper.report import (
     age_text,
     amount_text,
@@ -54,7 +55,7 @@ async def _explain(config_path: Path, wanted: str) -> Answer:
         parts += [*_numbers(subaccount, settings), *_times(subaccount, seen)]
     parts += [f"Note: {note}." for note in subaccount.notes]
     parts += ["", *_prices(subaccount, seen), *_sources(subaccount, seen)]
-    parts += ["", f"thresholds: {settings.why}"]
+    parts += ["", f"thresholds: {thresholds_text(subaccount, settings)}"]
     verdict = seen.plan.verdicts[subaccount.id]
     parts += ["", f"verdict: {verdict_text(verdict)}{_meaning(verdict, subaccount, seen)}", *held_back_lines(seen)]
     for one in seen.by_hand:
@@ -81,6 +82,11 @@ def find(wanted: str, seen: View) -> Subaccount:
             raise ConfigError(f"No subaccount is called {wanted!r}; there are {known}.")
         case _:
             raise ConfigError(f"{wanted!r} could be {' or '.join(map(name_of, found))}; write more of it.")
+
+
+def thresholds_text(subaccount: Subaccount, settings: SubaccountPolicy) -> str:
+    """Where its thresholds come from; a wallet, which is nothing but a donor, has none."""
+    return "none, for a wallet cannot owe anything" if subaccount.id.protocol == WALLET else settings.why
 
 
 def _numbers(subaccount: Subaccount, settings: SubaccountPolicy) -> list[RenderableType]:
