@@ -130,7 +130,7 @@ class World:
             return a_block(100)
 
         config = SimpleNamespace(
-            chain=SimpleNamespace(block_time=12_000, head_age_max=60),
+            chain=SimpleNamespace(block_time=12_000, head_age_max=60, coin="ETH"),
             fees=SimpleNamespace(max_fee=3_000 * GWEI, tip=GWEI, fee_share_of_value=2_000),
             journal=SimpleNamespace(path=self.path),
         )
