@@ -9,6 +9,7 @@ again.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from keeper.core.amounts import amount_text
 from keeper.core.plan import Plan
 from keeper.core.snapshot import Snapshot, Subaccount, SubaccountId, Token
 from keeper.core.snapshot import Unknown as UnknownReading
@@ -20,7 +21,7 @@ from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio
 from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.venus.topology import Account as VenusAccount
-from keeper.report import amount_text, name_of
+from keeper.report import name_of
 
 TOP_UP_SHARE = 10
 """When the wallet holds nothing of the collateral: a tenth more of what is in the account already, or was on Venus when

@@ -9,6 +9,7 @@ and nothing at all while no account is below its rescue ceiling. What cannot be 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from keeper.core.amounts import amount_text
 from keeper.core.economics import usd_value
 from keeper.core.sizing import PRECISION_BITS, largest
 from keeper.core.snapshot import GuardAccount, GuardProtocol, GuardState, Snapshot, Subaccount, Token, Unknown
@@ -16,7 +17,7 @@ from keeper.core.spare import spare_raw
 from keeper.core.units import WAD, Address, Wad, mul_div_up
 from keeper.documents import Document
 from keeper.protocols.permissions import Permission
-from keeper.report import age_text, amount_text, health_text, name_of, short, usd_text
+from keeper.report import age_text, health_text, name_of, short, usd_text
 
 Caps = Mapping[Address, tuple[int, int]]
 """Amount (raw) and window (seconds) of each underlying's cap in the guard."""

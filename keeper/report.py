@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keeper.core import verdict as verdicts
+from keeper.core.amounts import amount_text
 from keeper.core.plan import Plan
 from keeper.core.policy import Policy, SubaccountPolicy
 from keeper.core.risk import cushion
@@ -26,7 +27,6 @@ from keeper.core.snapshot import (
     Stale,
     Subaccount,
     SubaccountId,
-    Token,
     Unknown,
 )
 from keeper.core.spare import shortage_raw, spare_raw
@@ -45,11 +45,6 @@ def health_text(health: Wad) -> str:
     if health >= INFINITE_HEALTH:
         return "no debt"
     return f"{health // 10**14 / 10**4:.4f}"
-
-
-def amount_text(amount_raw: int, token: Token) -> str:
-    """`1.24 WETH`: up to six significant digits, never an exponent, thousands separated."""
-    return f"{number_text(amount_raw / 10**token.decimals)} {token.symbol}"
 
 
 def number_text(value: float) -> str:
@@ -344,7 +339,7 @@ def shortage_text(subaccount: Subaccount, settings: SubaccountPolicy | None) -> 
     """`needs 1.2 WETH or 0.05 WBTC more to reach its target of 1.2500`; empty if it lacks nothing."""
     lacking = shortages(subaccount, settings)
     amounts = [
-        amount_text(lacking[line.token.address], line.token)
+        amount_text(lacking[line.token.address], line.token, is_rounded_up=True)
         for line in subaccount.collateral
         if line.token.address in lacking
     ]

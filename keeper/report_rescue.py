@@ -1,12 +1,13 @@
 """A rescue as sentences: who, why now, from where, how much, and what it leaves behind."""
 
+from keeper.core.amounts import amount_text
 from keeper.core.economics import IMMINENT_BPS
 from keeper.core.imagined import after_transfers
 from keeper.core.plan import Effect, Lane, Rescue, Stage
 from keeper.core.policy import Policy, Thresholds
 from keeper.core.snapshot import Snapshot
 from keeper.core.urgency import seconds_to_liquidation
-from keeper.report import age_text, amount_text, health_text, name_of, percent_text, usd_text, within_text
+from keeper.report import age_text, health_text, name_of, percent_text, usd_text, within_text
 
 
 def rescue_paragraph(rescue: Rescue, snapshot: Snapshot, policy: Policy) -> str:

@@ -6,6 +6,7 @@ Nothing here is for the hot key. Each says what it does and why; an approval is 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from keeper.core.amounts import amount_text
 from keeper.core.imagined import after_transfers
 from keeper.core.policy import Policy
 from keeper.core.returning import Return, Returning
@@ -21,7 +22,7 @@ from keeper.protocols.portfolio import Portfolio
 from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.venus.math import VenusMargin
 from keeper.protocols.wallet import NAME as WALLET
-from keeper.report import amount_text, health_text, name_of
+from keeper.report import health_text, name_of
 
 
 @dataclass(frozen=True, slots=True)

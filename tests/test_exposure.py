@@ -25,7 +25,7 @@ def guarded(snapshot: Snapshot) -> tuple[Snapshot, GuardState]:
     ("kind", "amount_raw", "text"),
     [
         (GuardProtocol.WALLET, 3 * 10**17, "its allowance from 0x0e0e…0e0e is 0.3 WETH"),
-        (GuardProtocol.WALLET, (1 << 128) - 1, "is 340,282,366,920,938,487,808 WETH"),
+        (GuardProtocol.WALLET, (1 << 128) - 1, "is 340,282,366,920,938,463,463 WETH"),
         (GuardProtocol.WALLET, 1 << 128, "its allowance of WETH from 0x0e0e…0e0e is unlimited"),
         (GuardProtocol.WALLET, None, "its allowance of WETH from 0x0e0e…0e0e cannot be read"),
         (GuardProtocol.MORPHO, 1, "0x0e0e…0e0e authorised it on Morpho"),

@@ -17,7 +17,6 @@ from keeper.core.verdict import Verdict
 from keeper.report import (
     VERDICT_STYLE,
     age_text,
-    amount_text,
     counted,
     health_style,
     health_text,
@@ -88,13 +87,6 @@ def test_without_debt_there_is_no_number(health: Wad, text: str) -> None:
 )
 def test_a_number_has_six_digits_and_never_an_exponent(value: float, text: str) -> None:
     assert number_text(value) == text
-
-
-def test_an_amount_carries_its_symbol() -> None:
-    assert amount_text(raw(WETH, "2.276314"), WETH) == "2.27631 WETH"
-    assert amount_text(raw(USDC, "42640.05"), USDC) == "42,640.1 USDC"
-    assert amount_text(1, WBTC) == "0.00000001 WBTC"
-    assert amount_text(0, WETH) == "0 WETH"
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,7 @@ def test_gas_for_fewer_than_ten_rescues_in_a_storm(balance_wei: int | None, is_t
 
 def test_gas_money_is_told_in_rescues_at_today_s_fees_and_at_a_storm_s() -> None:
     ((_, _, says),) = gas_alarms(5 * IN_A_STORM, TODAY, STORM, "POL")
-    left = "The hot key has 0.027612 POL left for gas, enough for 55 rescues at today's fees"
+    left = "The hot key has 0.027613 POL left for gas, enough for 55 rescues at today's fees"
     assert says == f"{left} and 5 in a storm; send it some."
 
 

@@ -30,6 +30,7 @@ from keeper.config import Config, load_config
 from keeper.config_values import listed
 from keeper.control import ask_daemon
 from keeper.core import verdict
+from keeper.core.amounts import amount_text
 from keeper.core.disputes import disputes_in, silent_seconds
 from keeper.core.plan import History
 from keeper.core.snapshot import Block, FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
@@ -43,7 +44,7 @@ from keeper.protocols.second_prices import SecondFeed
 from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
 from keeper.protocols.whereabouts import SEQUENCER_FEEDS
-from keeper.report import age_text, amount_text, number_text, reading_text, short, time_text, verdict_text
+from keeper.report import age_text, number_text, reading_text, short, time_text, verdict_text
 from keeper.session import Session, open_session
 
 RESCUES_OF_GAS_MIN = 20

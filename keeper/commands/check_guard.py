@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from eth_utils.crypto import keccak
 
 from keeper.commands.finding import Finding, Grade
+from keeper.core.amounts import amount_text
 from keeper.core.policy import disagreements
 from keeper.core.snapshot import Snapshot, Token
 from keeper.core.units import Address
@@ -20,7 +21,7 @@ from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.permissions import Permission, decode_permissions, permission_calls, questions
 from keeper.protocols.venus.adapter import VenusPool
 from keeper.protocols.wallet import Wallet
-from keeper.report import amount_text, short, usd_text
+from keeper.report import short, usd_text
 from keeper.session import Session
 
 

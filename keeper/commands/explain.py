@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from keeper.commands.answer import Answer, Verbatim
 from keeper.commands.view import View, by_hand_document, held_back_lines, view
 from keeper.config import load_config
+from keeper.core.amounts import amount_text
 from keeper.core.disputes import opinion, prices_of, worst_of
 from keeper.core.economics import IMMINENT_BPS
 from keeper.core.policy import SubaccountPolicy, Thresholds, enforced
@@ -24,7 +25,6 @@ from keeper.protocols.base import Source
 from keeper.protocols.wallet import NAME as WALLET
 from keeper.report import (
     age_text,
-    amount_text,
     debts_text,
     health_text,
     liquidation_price_of,

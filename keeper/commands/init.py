@@ -18,6 +18,7 @@ from keeper.commands.answer import Answer
 from keeper.commands.config_file import Found, render
 from keeper.commands.measure import block_milliseconds, feed_volatilities
 from keeper.config_values import config_folder, parse_address, parse_http_endpoint, parse_market_id
+from keeper.core.amounts import amount_text
 from keeper.core.coins import native_coin
 from keeper.core.snapshot import Block, Subaccount, Unknown
 from keeper.core.units import Address
@@ -38,7 +39,7 @@ from keeper.protocols.portfolio import (
 from keeper.protocols.venus import adapter as venus_pool
 from keeper.protocols.venus import find as venus_find
 from keeper.protocols.whereabouts import AAVE_USUAL, EVC_USUAL, MORPHO_USUAL, VENUS_REGISTRY
-from keeper.report import amount_text, counted, debts_text, health_text, name_of
+from keeper.report import counted, debts_text, health_text, name_of
 from keeper.search import (
     Usable,
     held_markets,

@@ -23,6 +23,7 @@ from keeper.commands.view import (
 )
 from keeper.config import load_config
 from keeper.config_values import parse_bps, parse_wei
+from keeper.core.amounts import amount_text, figure
 from keeper.core.considered import Rejected, RejectedWay, rejected, rejected_ways
 from keeper.core.economics import fee_ceiling_wei, gas_cost_usd, plan_bytes, plan_gas
 from keeper.core.plan import Rescue
@@ -34,7 +35,6 @@ from keeper.documents import Document, plan_document
 from keeper.errors import ConfigError
 from keeper.pausing import Mode
 from keeper.report import (
-    amount_text,
     health_text,
     name_of,
     nearest_first,
@@ -156,10 +156,10 @@ def _rejected_ways(rescue: Rescue, seen: View) -> tuple[RejectedWay, ...]:
 def rejected_way_sentence(one: RejectedWay) -> str:
     """`Repaying would take 2,310 USDC, there are 100.`"""
     verb = "Repaying" if one.is_repayment else "Moving collateral"
-    would = f"{verb} would take {amount_text(one.need_raw, one.token)}"
+    would = f"{verb} would take {amount_text(one.need_raw, one.token, is_rounded_up=True)}"
     if one.is_enough:
         return f"{would}, which costs more."
-    there_are = number_text(one.spare_raw / 10**one.token.decimals) if one.spare_raw else "none"
+    there_are = figure(one.spare_raw, one.token.decimals) if one.spare_raw else "none"
     return f"{would}, there are {there_are} to spare."
 
 

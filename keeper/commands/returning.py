@@ -10,6 +10,7 @@ from keeper.commands.answer import THERE_IS_SOMETHING_TO_DO, Answer, Verbatim
 from keeper.commands.owner_calls import SIGN_THESE, Form, call_document, cast_lines, list_lines, safe_document
 from keeper.commands.view import known_history
 from keeper.config import Config, load_config
+from keeper.core.amounts import amount_text
 from keeper.core.disputes import disputes_in, distrust, doubts
 from keeper.core.plan import History
 from keeper.core.returning import Kept, Ledger, Returning, plan_return
@@ -17,7 +18,7 @@ from keeper.core.snapshot import Snapshot
 from keeper.documents import Document, block_document
 from keeper.journal_reader import open_reader
 from keeper.ledger import Recorded, recorded_ledger
-from keeper.report import amount_text, counted, name_of
+from keeper.report import counted, name_of
 from keeper.return_calls import by_hand_sentences, return_calls
 from keeper.session import open_session
 

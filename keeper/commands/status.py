@@ -12,13 +12,13 @@ from keeper.commands.answer import Answer
 from keeper.commands.gas_money import gas_money
 from keeper.commands.view import View, by_hand_document, by_hand_lines, view
 from keeper.config import load_config
+from keeper.core.amounts import amount_text
 from keeper.core.policy import disagreements
 from keeper.core.snapshot import Subaccount
 from keeper.documents import status_document
 from keeper.pausing import Mode
 from keeper.report import (
     age_text,
-    amount_text,
     counted,
     name_of,
     reasons,

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from keeper.core.amounts import figure
+
 NATIVE_COINS: Mapping[int, str] = {
     1: "ETH",
     10: "ETH",
@@ -31,8 +33,5 @@ def native_coin(chain_id: int) -> str:
 
 
 def coin_text(wei: int, coin: str) -> str:
-    """To six decimals, rounded down: `0.05 ETH`."""
-    if 0 < wei < 10**12:
-        return f"less than 0.000001 {coin}"
-    whole, millionths = divmod(wei // 10**12, 10**6)
-    return f"{whole}.{millionths:06d}".rstrip("0").rstrip(".") + f" {coin}"
+    """`0.05 ETH`."""
+    return f"{figure(wei, 18)} {coin}"

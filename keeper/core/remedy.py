@@ -1,7 +1,7 @@
 """What the owner can do for an account that nothing which may move helps: the cheapest first, in USD."""
 
+from keeper.core.amounts import amount_text
 from keeper.core.book import Account, Book, Way
-from keeper.core.snapshot import Token
 from keeper.core.units import BPS, INFINITE_HEALTH, WAD, Wad, mul_div_down, mul_div_up
 from keeper.core.verdict import Unfunded
 
@@ -17,7 +17,7 @@ def remedy(book: Book, account: Account, reached: Wad, usd_per_unit: Wad | None)
     able = [(way, need) for way, need in needs if need is not None and need <= _room(account, way)]
     value, parts = _repayment(book, account)
     ways_out = [(value, f"repay {parts}")] + [
-        (_value_up(way, need), f"deposit {amount_text(need, way.token)}") for way, need in able
+        (_value_up(way, need), f"deposit {amount_text(need, way.token, is_rounded_up=True)}") for way, need in able
     ]
     said = ", or ".join(
         f"{what}{_usd(value, usd_per_unit)}" for value, what in sorted(ways_out, key=lambda one: one[0])
@@ -47,7 +47,7 @@ def _repayment(book: Book, account: Account) -> tuple[Wad, str]:
         return 0, "nothing"
     # Of several debts the same share of each.
     parts = (
-        amount_text(mul_div_up(debt.amount_raw, share, risk.debt_value), debt.token)
+        amount_text(mul_div_up(debt.amount_raw, share, risk.debt_value), debt.token, is_rounded_up=True)
         for debt in account.subaccount.debts
     )
     return share, " and ".join(parts)
@@ -55,15 +55,6 @@ def _repayment(book: Book, account: Account) -> tuple[Wad, str]:
 
 def _usd(value: Wad, usd_per_unit: Wad | None) -> str:
     return "" if usd_per_unit is None else f" (${mul_div_up(value, usd_per_unit, WAD * WAD):,})"
-
-
-def amount_text(raw: int, token: Token) -> str:
-    """`1.2401 WETH`: at most four decimals, rounded up, so that doing what it says is enough."""
-    unit = 10 ** max(token.decimals - 4, 0)
-    rounded = -(-raw // unit) * unit
-    whole, part = divmod(rounded, 10**token.decimals)
-    digits = f"{part:0{token.decimals}}".rstrip("0") if token.decimals else ""
-    return f"{whole}.{digits} {token.symbol}" if digits else f"{whole} {token.symbol}"
 
 
 def health_text(health: Wad) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
+from keeper.core.amounts import exact_text
 from keeper.core.snapshot import GuardProtocol, Token
 from keeper.core.units import WAD, Address, Wad
 from keeper.protocols.aave.versions import SPECK_RAW
@@ -158,7 +159,7 @@ def retire(guard: Address, accounts: Mapping[int, str]) -> OwnerCall:
 
 def set_caps(guard: Address, caps: Sequence[Cap]) -> OwnerCall:
     arguments = [(cap.token.address, cap.amount_raw, cap.window_seconds) for cap in caps]
-    sentences = (f"{_amount(cap.amount_raw, cap.token)} in any {_duration(cap.window_seconds)}" for cap in caps)
+    sentences = (f"{exact_text(cap.amount_raw, cap.token)} in any {_duration(cap.window_seconds)}" for cap in caps)
     return _to_guard(guard, "setCaps", [arguments], f"Lets at most {', '.join(sentences)} move between the accounts.")
 
 
@@ -195,7 +196,7 @@ def authorise_on_morpho(guard: Address, morpho: Address, is_authorised: bool = T
 
 def approve(guard: Address, token: Token, amount_raw: int) -> OwnerCall:
     says = (
-        f"Lets the guard take at most {_amount(amount_raw, token)} from the wallet, into the enrolled accounts only."
+        f"Lets the guard take at most {exact_text(amount_raw, token)} from the wallet, into the enrolled accounts only."
         if amount_raw
         else f"Takes the guard's allowance of {token.symbol} back."
     )
@@ -205,7 +206,7 @@ def approve(guard: Address, token: Token, amount_raw: int) -> OwnerCall:
 def approve_a_token(guard: Address, a_token: Token, amount_raw: int) -> OwnerCall:
     """The allowance shrinks by what is taken, and does not grow with interest."""
     says = (
-        f"Lets the guard take at most {_amount(amount_raw, a_token)} from this Aave account, into the enrolled "
+        f"Lets the guard take at most {exact_text(amount_raw, a_token)} from this Aave account, into the enrolled "
         "accounts only, and as long as the account stays healthy."
         if amount_raw
         else f"Takes the guard's allowance of {a_token.symbol} back."
@@ -225,7 +226,7 @@ def leave_speck(guard: Address, a_token: Token) -> OwnerCall:
 def approve_v_token(guard: Address, v_token: Token, amount_raw: int) -> OwnerCall:
     """Counted in vTokens: the allowance shrinks by what is taken, and a vToken is worth more as interest accrues."""
     says = (
-        f"Lets the guard take at most {_amount(amount_raw, v_token)} (vTokens) from this account on Venus, into the "
+        f"Lets the guard take at most {exact_text(amount_raw, v_token)} (vTokens) from this account on Venus, into the "
         "enrolled accounts only, and as long as its pool finds the account healthy."
         if amount_raw
         else f"Takes the guard's allowance of {v_token.symbol} back."
@@ -239,8 +240,8 @@ def approve_shares(guard: Address, place: Place, share: Token, label: str, share
     The allowance shrinks by what is taken, and a share is worth more as interest accrues.
     """
     says = (
-        f"Lets the guard take at most {_amount(shares, share)} (shares) from {label}, into the enrolled accounts only, "
-        "and as long as its vault finds the account healthy."
+        f"Lets the guard take at most {exact_text(shares, share)} (shares) from {label}, into the enrolled accounts "
+        "only, and as long as its vault finds the account healthy."
         if shares
         else f"Takes the guard's allowance of {share.symbol} from {label} back."
     )
@@ -281,10 +282,6 @@ def _limits(enrolment: Enrolment, limits: Limits) -> str:
 
 def _health(health: Wad) -> str:
     return f"{(Decimal(health) / WAD).normalize():f}"
-
-
-def _amount(amount_raw: int, token: Token) -> str:
-    return f"{Decimal(amount_raw).scaleb(-token.decimals).normalize():,f} {token.symbol}"
 
 
 def _duration(seconds: int) -> str:

@@ -6,9 +6,10 @@ with what would make it count.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Literal
 
+from keeper.core.amounts import amount_text, figure
+from keeper.core.coins import coin_text
 from keeper.core.policy import Pair
 from keeper.core.risk import Risk
 from keeper.core.snapshot import (
@@ -181,7 +182,7 @@ def _line(
             notes.append(f"{token.symbol} is not enrolled in the guard, so it cannot be given")
         elif allowance < balance and of_allowance.success:
             notes.append(
-                f"the guard may take {_shown(allowance, token)} of {_shown(balance, token)} {token.symbol}: "
+                f"the guard may take {figure(allowance, token.decimals)} of {amount_text(balance, token)}: "
                 "approve more to make it available"
             )
     return CollateralLine(token, balance, min(balance, allowance), 0, 0, 0, 0, form=token.address)
@@ -193,8 +194,4 @@ def _native_note(result: CallResult, symbol: str) -> list[str]:
     balance = int.from_bytes(result.data)
     if balance < NATIVE_SHOWN_MIN:
         return []
-    return [f"{Decimal(balance).scaleb(-18):,.3f} {symbol}: wrap to make available"]
-
-
-def _shown(amount_raw: int, token: Token) -> str:
-    return f"{Decimal(amount_raw).scaleb(-token.decimals):,.6f}"
+    return [f"{coin_text(balance, symbol)}: wrap to make available"]

@@ -8,9 +8,10 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from keeper.core.amounts import amount_text
 from keeper.core.units import INFINITE_HEALTH, WAD, Wad
 from keeper.documents import health_document
-from keeper.report import amount_text, counted, health_text, percent_text, usd_text
+from keeper.report import counted, health_text, percent_text, usd_text
 from scripts.rehearsal.falls import Falls
 from scripts.rehearsal.outcome import AccountOutcome, Loss, Outcome
 

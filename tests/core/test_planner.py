@@ -474,7 +474,7 @@ def test_unfunded_says_how_much_is_missing_and_what_the_owner_can_do() -> None:
     assert found.need_raw // 10**12 == 1_363_636
     assert found.token_symbol == "WETH"
     assert found.reason == (
-        "what may move brings it to 1.1110; it needs 1.2500: repay 1876.3637 USDC ($1,877), or deposit 1.3637 WETH "
+        "what may move brings it to 1.1110; it needs 1.2500: repay 1,876.37 USDC ($1,877), or deposit 1.36364 WETH "
         "($2,728)"
     )
 

@@ -85,8 +85,8 @@ def test_more_than_the_wallet_holds_cannot_leave() -> None:
 
 def test_what_does_not_count_is_noted_with_what_would_make_it_count() -> None:
     assert read(a_chain()).notes == (
-        "2.500 ETH: wrap to make available",
-        "the guard may take 2.000000 of 3.000000 WETH: approve more to make it available",
+        "2.5 ETH: wrap to make available",
+        "the guard may take 2 of 3 WETH: approve more to make it available",
     )
 
 

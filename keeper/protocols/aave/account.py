@@ -5,8 +5,8 @@ A transfer of aTokens needs no liquidity and meets no supply cap; a withdrawal a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
+from keeper.core.amounts import amount_text, figure
 from keeper.core.snapshot import WHOLE, CollateralLine, GuardAccount, Strike, Token
 from keeper.core.units import BPS, WAD, Address
 from keeper.protocols.aave.math import GROWTH_MIN, AaveMargin, Holding, linear_weight
@@ -247,16 +247,10 @@ def _giving(
     movable = min(held, allowance_raw)
     if movable < held:
         notes.append(
-            f"the guard may take {_shown(movable, entry.token)} of {_shown(held, entry.token)} {symbol}: approve more "
-            "of its aToken to make it available"
+            f"the guard may take {figure(movable, entry.token.decimals)} of {amount_text(held, entry.token)}: approve "
+            "more of its aToken to make it available"
         )
     withdrawable = entry.state.withdrawable_raw
     if withdrawable < movable:
-        notes.append(
-            f"only {_shown(withdrawable, entry.token)} {symbol} can be withdrawn from Aave: the rest is lent out"
-        )
+        notes.append(f"only {amount_text(withdrawable, entry.token)} can be withdrawn from Aave: the rest is lent out")
     return replace(line, movable_raw_max=movable, withdrawable_raw_max=min(movable, withdrawable))
-
-
-def _shown(amount_raw: int, token: Token) -> str:
-    return f"{Decimal(amount_raw).scaleb(-token.decimals):,.6f}"

@@ -5,8 +5,8 @@ checked either.
 """
 
 from dataclasses import dataclass
-from decimal import Decimal
 
+from keeper.core.amounts import amount_text, figure
 from keeper.core.snapshot import CollateralLine, GuardAccount, Token, Unknown
 from keeper.core.units import BPS, WAD, Address
 from keeper.protocols.abi import ZERO_ADDRESS, short
@@ -134,9 +134,10 @@ class Cycle:
             return 0, allowance.reason
         if allowance >= holding.shares:
             return holding.shares, None
+        share = vault.share
         return allowance, (
-            f"the guard may take {_shown(allowance, vault)} of {_shown(holding.shares, vault)} {vault.share.symbol}: "
-            "approve more shares to make it available"
+            f"the guard may take {figure(allowance, share.decimals)} of {amount_text(holding.shares, share)}: approve "
+            "more shares to make it available"
         )
 
     def _immovable(self, holding: Holding, vault: Vault, enrolment: GuardAccount | None) -> str | None:
@@ -167,7 +168,3 @@ class Cycle:
         if state.hooked_operations & operation and state.hook_target == ZERO_ADDRESS:
             return f"the governor of {vault.share.symbol} disabled its {_OPERATIONS[operation]}"
         return None
-
-
-def _shown(shares: int, vault: Vault) -> str:
-    return f"{Decimal(shares).scaleb(-vault.share.decimals):,.6f}"

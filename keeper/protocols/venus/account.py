@@ -5,8 +5,8 @@ A transfer of vTokens needs no liquidity and meets no supply cap; a redemption a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 
+from keeper.core.amounts import amount_text, figure
 from keeper.core.snapshot import CollateralLine, GuardAccount, Token
 from keeper.core.units import WAD, Address
 from keeper.protocols.venus.math import GRAINS_MIN, Holding, VenusMargin
@@ -129,8 +129,8 @@ def _giving(line: CollateralLine, entry: Entry, allowance: int | None, notes: li
     movable = min(held, holding.worth_raw(allowance))
     if movable < held:
         notes.append(
-            f"the guard may take {_shown(movable, entry.token)} of {_shown(held, entry.token)} {symbol}: approve more "
-            "of its vToken to make it available"
+            f"the guard may take {figure(movable, entry.token.decimals)} of {amount_text(held, entry.token)}: approve "
+            "more of its vToken to make it available"
         )
     if movable < GRAINS_MIN * holding.grain_raw:
         return line  # the guard moves no amount that a market's rounding is a part of
@@ -138,9 +138,5 @@ def _giving(line: CollateralLine, entry: Entry, allowance: int | None, notes: li
     cash = 0 if Action.REDEEM in entry.state.paused else max(entry.state.cash_raw - holding.grain_raw, 0)
     if cash < movable:
         why = "redeeming is paused" if Action.REDEEM in entry.state.paused else "the rest is lent out"
-        notes.append(f"only {_shown(cash, entry.token)} {symbol} can be redeemed from Venus: {why}")
+        notes.append(f"only {amount_text(cash, entry.token)} can be redeemed from Venus: {why}")
     return replace(line, movable_raw_max=movable, withdrawable_raw_max=min(movable, cash))
-
-
-def _shown(amount_raw: int, token: Token) -> str:
-    return f"{Decimal(amount_raw).scaleb(-token.decimals):,.6f}"

@@ -46,16 +46,14 @@ def test_an_allowance_is_counted_in_shares() -> None:
     one = read(chain)
     assert one.collateral[0].movable_raw_max == 4_400_000_000_000_000_000
     assert one.cannot_give is None
-    assert one.notes == ("the guard may take 4.000000 of 10.000000 eWETH: approve more shares to make it available",)
+    assert one.notes == ("the guard may take 4 of 10 eWETH: approve more shares to make it available",)
 
 
 def test_without_any_allowance_nothing_can_be_given() -> None:
     chain = an_euler_chain()
     set_shares(chain, SUB_3, E_WETH, 10 * WAD, allowance=0)
     one = read(chain)
-    assert one.cannot_give == (
-        "the guard may take 0.000000 of 10.000000 eWETH: approve more shares to make it available"
-    )
+    assert one.cannot_give == ("the guard may take 0 of 10 eWETH: approve more shares to make it available")
     assert one.reading == Fresh()
 
 
@@ -296,7 +294,7 @@ def test_where_no_vault_of_a_token_can_move_the_larger_ones_obstacle_is_named() 
     one = read(chain, adapter=found(chain, vaults=[E_WETH, E_USDC, SECOND]))
     assert one.line(WETH) == one.collateral[1]
     assert one.cannot_give is not None
-    assert "the guard may take 0.000000 of 12.000000 eWETH-2: approve more shares" in one.cannot_give
+    assert "the guard may take 0 of 12 eWETH-2: approve more shares" in one.cannot_give
 
 
 def test_a_vault_that_counts_but_may_not_give_receives_before_one_that_gives_and_does_not_count() -> None:

@@ -342,12 +342,8 @@ def test_shares_that_do_not_count_are_named_with_what_would_make_them_count() ->
 
 def test_allowances_are_counted_in_shares_and_their_end_is_named() -> None:
     found = named("uncounted").subaccounts()
-    assert found[0].cannot_give == (
-        "the guard may take 0.000000 of 15.000000 eWETH-1: approve more shares to make it available"
-    )
-    assert (
-        "the guard may take 3.000000 of 20.000000 eWETH-1: approve more shares to make it available" in found[1].notes
-    )
+    assert found[0].cannot_give == ("the guard may take 0 of 15 eWETH-1: approve more shares to make it available")
+    assert "the guard may take 3 of 20 eWETH-1: approve more shares to make it available" in found[1].notes
     assert found[1].cannot_give is None
 
 
