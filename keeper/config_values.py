@@ -158,15 +158,21 @@ class Secret:
     def __str__(self) -> str:
         return self.reference
 
+    @property
+    def path(self) -> Path | None:
+        """The file that holds it; None: an environment variable does."""
+        kind, _, place = self.reference.partition(":")
+        return self.folder / Path(place).expanduser() if kind == "file" else None
+
     def reveal(self) -> str:
         """The secret itself. Raises ConfigError when the variable or file is missing, empty or unreadable."""
-        kind, _, place = self.reference.partition(":")
-        if kind == "env":
-            text = os.environ.get(place, "")
+        path = self.path
+        if path is None:
+            name = self.reference.removeprefix("env:")
+            text = os.environ.get(name, "")
             if not text:
-                raise ConfigError(f"The secret {self.reference} is missing: set the environment variable {place}.")
+                raise ConfigError(f"The secret {self.reference} is missing: set the environment variable {name}.")
             return text
-        path = self.folder / Path(place).expanduser()
         try:
             text = path.read_text().strip()
         except OSError as error:

@@ -85,6 +85,8 @@ class Keeper:
         self._metrics = metrics
         self._vitals = vitals
         self._pause = PauseFile(session.config.journal.path)
+        self._mode = Mode.ACTIVE
+        """The owner's switch as this cycle read it last: what it was held to."""
         self._notes = Notes(journal, alerts, metrics)
         self._succession = None if dispatcher is None else Succession(dispatcher, journal)
         self._is_taken_up = dispatcher is None
@@ -133,7 +135,7 @@ class Keeper:
         try:
             proven = await self._prove(snapshot, plan, history)
             report = await self._dispatch(snapshot, proven)
-            report = replace(report, mode=self._pause.read(), quorum_problem=reading.problem)
+            report = replace(report, mode=self._mode, quorum_problem=reading.problem)
         except KeeperError as fault:
             # What was seen is told all the same: a node that cannot simulate must not keep a liquidation quiet.
             blind = CycleReport(snapshot, plan.held(str(fault).rstrip(". ")), self._session.policy)
@@ -198,7 +200,7 @@ class Keeper:
             gas_price_wei=snapshot.block.base_fee_wei + config.fees.tip,
             data_fee=self._fees.market(snapshot.block).data_fee,
             # What fewer endpoints say than have to agree is no reason to take anything from an account with debt.
-            protect_only=self._pause.read() is Mode.PROTECT_ONLY or reading.problem is not None,
+            protect_only=self._read_mode() is Mode.PROTECT_ONLY or reading.problem is not None,
         )
 
     def _remember(self, snapshot: Snapshot) -> None:
@@ -208,7 +210,7 @@ class Keeper:
 
     def _reason_to_hold(self, snapshot: Snapshot) -> str | None:
         """Why nothing at all may be sent now, whatever the plan."""
-        if self._pause.read() is Mode.PAUSED:
+        if self._read_mode() is Mode.PAUSED:
             return PAUSED
         if self._journal.is_out_of_space:
             return "the journal's disk is full; free some space"
@@ -277,9 +279,13 @@ class Keeper:
         if self._dispatcher is not None and self._is_taken_up and self._pause.read() is not Mode.PAUSED:
             self._unnoted.extend(await self._dispatcher.reprice(head))
 
+    def _read_mode(self) -> Mode:
+        self._mode = self._pause.read()
+        return self._mode
+
     def _switched_since(self, history: History) -> str | None:
         """The owner's switch is read again last of all: `keeper pause` may have come while the plan was tried out."""
-        mode = self._pause.read()
+        mode = self._read_mode()
         if mode is Mode.PAUSED:
             return PAUSED
         if mode is Mode.PROTECT_ONLY and not history.protect_only:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar, assert_never
 
 from keeper.core.fees import Fees
 from keeper.core.intent import FINISHED, Abandoned, Attempt, Included, Intent, Outcome, Receipt, Refused, Reverted
+from keeper.core.remedy import health_text
 from keeper.errors import JournalError, JournalFull
 from keeper.journal_files import Reserve, WriterLock
 from keeper.journal_reader import (
@@ -248,8 +249,7 @@ class Journal(JournalReader):
                 "INSERT INTO rescues VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (plan_id, position, each.recipient, int(each.succeeded), *healths, each.reason, at),
             )
-            done = "was rescued" if each.succeeded else f"was not rescued: {each.reason}"
-            self._event(at, "outcome", each.recipient, f"{each.recipient} {done}")
+            self._event(at, "outcome", each.recipient, f"{each.label or each.recipient} {_done(each)}")
 
     def _event(self, at: int, kind: str, subject: str, sentence: str) -> None:
         self._connection.execute(
@@ -363,6 +363,12 @@ def _fee_columns(fees: Fees) -> tuple[str, str]:
 def _attempt_columns(plan_id: str, position: int, each: Attempt) -> tuple[Any, ...]:
     fees = _fee_columns(each.fees)
     return (each.hash, plan_id, position, each.raw, each.nonce, *fees, each.signed_at, each.sent_at)
+
+
+def _done(rescue: RescueOutcome) -> str:
+    if not rescue.succeeded:
+        return f"was not rescued: {rescue.reason}"
+    return f"was rescued: health {health_text(rescue.health_before)} → {health_text(rescue.health_after)}"
 
 
 def _outcome_columns(outcome: Outcome | None) -> tuple[str | None, str | None]:

@@ -43,10 +43,14 @@ class Reserve:
         self._path = journal.with_name(journal.name + ".reserve")
         self._size = size
 
+    @property
+    def is_set_aside(self) -> bool:
+        return self._path.exists() and self._path.stat().st_size == self._size
+
     def set_aside(self) -> bool:
         """Takes the space if it is not taken yet; False when the disk has not got it."""
         try:
-            if self._path.exists() and self._path.stat().st_size == self._size:
+            if self.is_set_aside:
                 return True
             if shutil.disk_usage(self._path.parent).free < self._size:
                 return False

@@ -89,6 +89,8 @@ class RescueOutcome:
     health_before: Wad
     health_after: Wad
     reason: str = ""
+    label: str = field(default="", compare=False)
+    """For people, where the account is known; only what is told of it keeps it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,20 +135,21 @@ class Notes:
         """What the rescues of an included batch did, by the guard's own events."""
         plan_id = change.intent.plan_id
         by_index = {each.guard_index: each for each in snapshot.subaccounts}
+        labels = {str(each.id): each.label for each in snapshot.subaccounts}
         recipients = self.recipients(plan_id)
         outcomes: list[RescueOutcome] = []
         for event in decode_events(guard, change.logs):
             match event:
                 case Rescued(_, index, before, after) if index in by_index:
                     rescued = by_index[index]
-                    outcomes.append(RescueOutcome(str(rescued.id), True, before, after))
+                    outcomes.append(RescueOutcome(str(rescued.id), True, before, after, label=rescued.label))
                     self._metrics.rescues.labels("succeeded").inc()
                     says = f"{name_of(rescued)} was rescued: health {health_text(before)} → {health_text(after)}."
                     self._alerts.raise_alarm(Alarm.RESCUED, f"{rescued.id} {plan_id}", says)
                 case RescueFailed(_, place, revert):
                     who = str(recipients[place]) if place < len(recipients) else f"rescue {place}"
                     reason = explain_guard_revert(revert)
-                    outcomes.append(RescueOutcome(who, False, 0, 0, reason))
+                    outcomes.append(RescueOutcome(who, False, 0, 0, reason, labels.get(who, "")))
                     self._metrics.rescues.labels("failed").inc()
                     self._alerts.raise_alarm(
                         Alarm.RESCUE_FAILED, f"{who} {plan_id}", f"The rescue of {who} failed: {reason}."

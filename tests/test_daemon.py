@@ -361,6 +361,14 @@ async def test_a_switch_during_the_simulation_holds_for_its_batch(world: World, 
     assert world.about("blocked") == [(RESCUE, f"morpho a (morpho:a) is blocked: {reason}.")]
 
 
+async def test_a_cycle_is_told_with_the_mode_that_it_ran_in(world: World) -> None:
+    await world.start()
+    world.node.on_send = lambda _: world.switch(Mode.PAUSED)
+    report = await world.cycle(100)
+    assert (report.is_sent, report.mode) == (True, Mode.ACTIVE)
+    assert (await world.cycle(101)).mode is Mode.PAUSED
+
+
 async def test_the_guards_pause_is_offered_again_while_the_keeper_is_paused(world: World) -> None:
     world.switch(Mode.PAUSED)
     await world.start()

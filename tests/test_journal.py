@@ -272,6 +272,22 @@ def test_rescues_are_kept_per_plan_and_the_last_that_took_effect_per_recipient(j
     )
 
 
+def test_what_a_rescue_did_is_told_by_the_accounts_label_with_its_healths(journal: Journal) -> None:
+    mined = replace(an_intent().signed(an_attempt()), state=State.MINED, outcome=Included(a_receipt()))
+    journal.save_intent(mined, now=500)
+    rescues = [
+        RescueOutcome("morpho:0x1", True, 107 * WAD // 100, 125 * WAD // 100, label="WETH/USDC 86%"),
+        RescueOutcome("morpho:0x2", False, 0, 0, "its donor's health is below the floor", "WBTC/USDC 86%"),
+        RescueOutcome("morpho:0x3", True, WAD, 2 * WAD),
+    ]
+    journal.record_rescues("0xaa", rescues, 500)
+    assert [event.sentence for event in journal.events() if event.kind == "outcome"] == [
+        "WETH/USDC 86% was rescued: health 1.0700 → 1.2500",
+        "WBTC/USDC 86% was not rescued: its donor's health is below the floor",
+        "morpho:0x3 was rescued: health 1.0000 → 2.0000",
+    ]
+
+
 def test_rescues_go_when_their_block_is_reorganised_away(journal: Journal) -> None:
     signed = an_intent().signed(an_attempt())
     journal.save_intent(replace(signed, state=State.MINED, outcome=Included(a_receipt())), now=500)

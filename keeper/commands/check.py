@@ -14,6 +14,7 @@ from keeper.chain.connect import connect
 from keeper.chain.rpc import Rpc
 from keeper.chain.signer import decrypt_keystore
 from keeper.commands.answer import Answer
+from keeper.commands.check_files import journal_findings, private_findings
 from keeper.commands.check_guard import (
     Exposure,
     cap_findings,
@@ -35,9 +36,7 @@ from keeper.core.disputes import disputes_in, silent_seconds
 from keeper.core.plan import History
 from keeper.core.snapshot import Block, FreshnessUnverified, Snapshot, Stale, Subaccount, Token, Unknown
 from keeper.core.units import WAD, Address
-from keeper.errors import ChainError, ConfigError, JournalError, KeeperError, ProtocolError
-from keeper.journal_reader import open_reader
-from keeper.pausing import Mode, PauseFile
+from keeper.errors import ChainError, ConfigError, KeeperError, ProtocolError
 from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.euler.topology import NAME as EULER
 from keeper.protocols.second_prices import SecondFeed
@@ -70,7 +69,7 @@ def check(config_path: Path) -> Answer:
 
 
 async def _look(config: Config) -> tuple[list[Finding], Exposure | None]:
-    findings = [*_signer(config), *_journal(config), *await _daemon(config)]
+    findings = [*_signer(config), *private_findings(config), *journal_findings(config), *await _daemon(config)]
     try:
         findings += await _endpoints(config)
         async with open_session(config) as session:
@@ -108,23 +107,6 @@ def _signer(config: Config) -> Iterator[Finding]:
         yield Finding(Grade.FAILURE, "signer", str(fault))
         return
     yield Finding(Grade.FINE, "signer", f"the keystore opens, its address is {address}")
-
-
-def _journal(config: Config) -> Iterator[Finding]:
-    path = config.journal.path
-    mode = PauseFile(path).read()
-    if mode is not Mode.ACTIVE:
-        grade = Grade.FAILURE if mode is Mode.PAUSED else Grade.WARNING
-        yield Finding(grade, "mode", f"the keeper is {mode.value}", "`keeper resume` undoes it")
-    if not path.exists():
-        yield Finding(Grade.FINE, "journal", f"{path} does not exist yet; `keeper run` makes it")
-        return
-    try:
-        open_reader(path).close()
-    except JournalError as fault:
-        yield Finding(Grade.FAILURE, "journal", str(fault))
-        return
-    yield Finding(Grade.FINE, "journal", f"{path} can be read")
 
 
 async def _daemon(config: Config) -> list[Finding]:

@@ -22,7 +22,7 @@ from keeper.core.amounts import amount_text
 from keeper.core.coins import native_coin
 from keeper.core.snapshot import Block, Subaccount, Unknown
 from keeper.core.units import Address
-from keeper.errors import ChainError, ConfigError, ProtocolError
+from keeper.errors import ChainError, ConfigError, KeeperError, ProtocolError
 from keeper.protocols.aave import adapter as aave_v3
 from keeper.protocols.aave import find as aave_find
 from keeper.protocols.euler import adapter as euler_v2
@@ -117,7 +117,7 @@ def init(
     finally:
         config_folder.reset(token)
     found = asyncio.run(_find(url, asked))
-    _write(output, render(found, asked.owner, rpc_url))
+    write_config(output, render(found, asked.owner, rpc_url))
     _remember(output, found, asked)
     lines = [
         f"{output} is written: {len(found.positions)} positions of {asked.owner} on chain {found.chain_id}.",
@@ -347,14 +347,19 @@ def _remember(output: Path, found: Found, asked: Asked) -> None:
             seen.write(found.chain_id, contract, asked.owner, Sighting(found.snapshot.block.number, ()))
 
 
-def _write(output: Path, text: str) -> None:
-    """Readable by its owner alone: an endpoint may hold a key."""
+def write_config(output: Path, text: str) -> None:
+    """Whole or not at all, and readable by its owner alone: an endpoint may hold a key."""
+    draft = output.with_name(f".{output.name}-{os.getpid()}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            file.write(text)
+        try:
+            with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(text)
+            draft.replace(output)
+        finally:
+            draft.unlink(missing_ok=True)
     except OSError as error:
-        raise ConfigError(f"{output} cannot be written: {error.strerror}.") from None
+        raise KeeperError(f"{output} cannot be written: {error.strerror}; nothing was changed.") from None
 
 
 def _parsed(parse: Callable[[object], T], text: str, option: str) -> T:

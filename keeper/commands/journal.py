@@ -14,6 +14,7 @@ from keeper.report import short, time_text, with_short_ids
 FOLLOW_SECONDS = 0.5
 EVENTS_MAX = 1_000_000
 """More than a journal keeps."""
+SENT = ("intent", "outcome")
 
 
 def journal(config_path: Path, *, since: str, follow: bool, as_json: bool) -> Answer:
@@ -28,6 +29,8 @@ def journal(config_path: Path, *, since: str, follow: bool, as_json: bool) -> An
         events = reader.events(now - seconds, limit=EVENTS_MAX)
         if follow:
             return _follow(reader, events, now - seconds, as_json)
+        # What was sent is durable before the cycle that decided it: told is the decision first.
+        events = sorted(events, key=lambda event: (event.at, event.kind in SENT))
         lines = [_line(event, now) for event in events] or [f"Nothing in the last {since}."]
         return Answer(lines, [_document(event) for event in events])
     finally:

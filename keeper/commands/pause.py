@@ -31,9 +31,10 @@ def pause(config_path: Path, *, protect_only: bool, onchain: bool) -> Answer:
 def resume(config_path: Path) -> Answer:
     config = load_config(config_path)
     was = PauseFile(config.journal.path).read()
-    told = _switch(config, Mode.ACTIVE)
-    sentence = "It was not paused" if was is Mode.ACTIVE else f"It was {was.value} and is active again"
-    parts = [f"{sentence}; {told}."]
+    if was is Mode.ACTIVE:
+        parts = ["It was not paused, so nothing changes."]
+    else:
+        parts = [f"It was {was.value} and is active again; {_switch(config, Mode.ACTIVE)}."]
     is_guard_paused = asyncio.run(_is_guard_paused(config))
     if is_guard_paused:
         parts.append("The guard itself is still paused, so nothing can move: the owner sends `keeper setup --unpause`.")

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from keeper.commands.answer import Answer
-from keeper.commands.view import View, as_spelt, symbols_of, view, with_companions
+from keeper.commands.view import View, as_spelt, held_back_lines, symbols_of, view, with_companions
 from keeper.config import load_config
 from keeper.config_values import parse_bps
 from keeper.core.snapshot import Snapshot, SubaccountId
@@ -112,7 +112,8 @@ async def _what_if(config_path: Path, path: list[dict[str, int]], plot: Path | N
 
         draw(survey.snapshot, survey.without, survey.kept, plot)
         parts += ["", f"Drawn in {plot}."]
-    return Answer(parts, _document(survey))
+    parts += held_back_lines(seen)
+    return Answer(parts, _document(survey) | {"mode": seen.mode.value, "quorum_problem": seen.quorum_problem})
 
 
 def surveyed(seen: View, path: Sequence[Changes]) -> Survey:
