@@ -132,7 +132,7 @@ def test_a_plan_with_its_rescues_and_a_verdict_for_everybody() -> None:
         "morpho:rich": {"verdict": "Healthy", "reason": "healthy"},
     }
     assert document["notes"] == [
-        "no USD price for the native coin: whether routine rescues pay for their gas is not judged"
+        "no USD price for the native coin ([prices] native): whether routine rescues pay for their gas is not judged"
     ]
 
 

@@ -10,7 +10,10 @@ from typer.main import get_command
 from keeper.alerts import Alarm
 from keeper.cli import app
 from keeper.config_keys import Key, all_keys
+from keeper.pausing import PauseFile
+from keeper.sightings import SightingsFile
 
+JOURNAL = Path("keeper.sqlite")
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
@@ -40,6 +43,15 @@ def test_every_command_is_in_the_readme(verb: str) -> None:
 @pytest.mark.parametrize("section", TABLES)
 def test_every_key_is_in_the_readme_with_its_default(section: str) -> None:
     assert TABLES[section] in README, f"put this into the README:\n\n{TABLES[section]}"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [SightingsFile(JOURNAL).path.name, PauseFile(JOURNAL).path.name, "keeper.sqlite.lock", "keeper.sqlite.reserve"],
+)
+def test_every_file_beside_the_journal_is_in_the_operations_part(name: str) -> None:
+    operations = README.partition("\n## Running it\n")[2].partition("\n## ")[0]
+    assert f"`{name}`" in operations
 
 
 @pytest.mark.parametrize("alarm", [alarm.label for alarm in Alarm])

@@ -286,8 +286,11 @@ def _feeds(session: Session, snapshot: Snapshot) -> Iterator[Finding]:
             yield Finding(Grade.FINE, f"feed {feed.name}", says)
     if snapshot.usd_per_native is None:
         is_set = session.config.prices.native is not None
-        fix = "its feed has no usable answer now" if is_set else "set [prices] native"
-        says = "the native coin has no price in USD, so gas is not weighed"
+        coin = session.config.chain.coin
+        fix = (
+            "its feed has no usable answer now" if is_set else f"set [prices] native to the aggregator of {coin} in USD"
+        )
+        says = f"{coin} has no price in USD, so gas is not weighed"
         yield Finding(Grade.WARNING, "prices", says, fix)
     units = {each.unit.address: each.unit for each in snapshot.subaccounts if each.unit is not None and each.has_debt}
     for address, unit in units.items():

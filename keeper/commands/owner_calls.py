@@ -27,14 +27,15 @@ def call_document(call: OwnerCall) -> Document:
     return document if call.sender is None else {**document, "from": call.sender}
 
 
-def safe_document(name: str, calls: Sequence[OwnerCall], chain_id: int) -> Document:
-    """The Safe Transaction Builder's batch file, version 1.0; what somebody else has to send is in its description."""
+def safe_document(name: str, calls: Sequence[OwnerCall], chain_id: int, hint: str = "") -> Document:
+    """The Safe Transaction Builder's batch file, version 1.0; what somebody else has to send is in its
+    description, and a hint that the owner would not see elsewhere."""
     own = [call for call in calls if call.sender is None]
     says = [call.says if call.sender is None else f"Sent by {call.sender}: {call.says}" for call in calls]
     return {
         "version": "1.0",
         "chainId": str(chain_id),
-        "meta": {"name": name, "description": " ".join(says)},
+        "meta": {"name": name, "description": " ".join([*says, hint]).strip()},
         "transactions": [
             {
                 "to": call.to,

@@ -21,7 +21,7 @@ from keeper.commands.view import (
     view,
     with_companions,
 )
-from keeper.config import load_config
+from keeper.config import Config, load_config
 from keeper.config_values import parse_bps, parse_wei
 from keeper.core.amounts import amount_text, figure
 from keeper.core.considered import Rejected, RejectedWay, rejected, rejected_ways
@@ -197,11 +197,19 @@ def _cost_sentence(seen: View) -> str:
     gas = plan_gas(seen.plan.rescues)
     price = seen.history.gas_price_wei
     cost = gas_cost_usd(seen.snapshot, seen.history, gas, plan_bytes(seen.plan.rescues))
-    in_usd = f", {usd_text(cost)}" if cost is not None else "; no price of the native coin in USD is configured"
+    config = seen.session.config
+    in_usd = f", {usd_text(cost)}" if cost is not None else f"; {no_gas_price_text(config)}"
     says = f"One {seen.plan.lane.value} batch of about {gas:,} gas at {_gwei(price)}{in_usd}."
-    fees = seen.session.config.fees
+    fees = config.fees
     ceiling = fee_ceiling_wei(seen.snapshot, seen.plan.rescues, gas, fees.fee_share_of_value, fees.max_fee)
     return says if price <= ceiling else f"{says} That is above its fee ceiling of {_gwei(ceiling)}, by [fees]."
+
+
+def no_gas_price_text(config: Config) -> str:
+    """Why a cost in gas is not told in USD, and what would change that."""
+    if config.prices.native is not None:
+        return f"the feed of {config.chain.coin} in USD, [prices] native, has no usable answer now"
+    return f"in USD it is told once [prices] native names the aggregator of {config.chain.coin} in USD"
 
 
 def _gwei(wei: int) -> str:

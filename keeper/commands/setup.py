@@ -93,13 +93,14 @@ async def _setup(
         "guard_paused": is_paused,
         "of_other_holders": [call_document(call) for call in of_others],
     }
+    hint = PAUSED if is_paused and not wanted.is_unpaused else ""
     if form == "safe":
-        safe = safe_document("Margin guard set-up", [*calls, *of_others], config.chain.chain_id)
+        safe = safe_document("Margin guard set-up", [*calls, *of_others], config.chain.chain_id, hint)
         return Answer([Verbatim(json.dumps(safe, indent=2))], safe)
     if form == "cast":
-        paused = [f"# {PAUSED}"] if is_paused and not wanted.is_unpaused else []
+        paused = [f"# {hint}"] if hint else []
         return Answer([*(cast_lines([*calls, *of_others], owner) or ["# Nothing is missing."]), *paused], document)
-    paused = ["", PAUSED] if is_paused and not wanted.is_unpaused else []
+    paused = ["", hint] if hint else []
     return Answer([*_list_lines(calls, guard, hashes), *paused, *_others_lines(of_others)], document)
 
 

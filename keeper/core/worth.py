@@ -22,7 +22,9 @@ from keeper.core.verdict import Uneconomic, Waiting
 
 WAIT_SECONDS_MAX = 300
 """Gas dearer by then, or a second rescue for who fell on, would cost more than a batch's share."""
-NOT_JUDGED = "no USD price for the native coin: whether routine rescues pay for their gas is not judged"
+NOT_JUDGED = (
+    "no USD price for the native coin ([prices] native): whether routine rescues pay for their gas is not judged"
+)
 
 
 def uneconomic(

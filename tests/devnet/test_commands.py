@@ -773,6 +773,7 @@ def test_the_guard_itself_is_paused_with_the_hot_key(devnet: Devnet) -> None:
     says = "The guard is paused, so nothing can move: `keeper setup --unpause` adds the transaction that ends it.\n"
     assert planned.out.endswith(says)
     assert keeper("setup --form cast", config=devnet.config).out == f"# Nothing is missing.\n# {says}"
+    assert keeper("setup --form safe", config=devnet.config).document["meta"]["description"] == says.rstrip()
     assert keeper("setup --json", config=devnet.config).document["guard_paused"] is True
     assert "The guard is paused" not in keeper("setup --unpause", config=devnet.config).out
     assert keeper("setup --unpause --send --impersonate", config=devnet.config).code == 0
