@@ -699,7 +699,7 @@ def test_one_cycle_rescues_and_the_journal_tells_it(devnet: Devnet) -> None:
     assert any(hash[1] in event["sentence"] for event in events)
     text = keeper("journal --since 1h", config=devnet.config).out
     assert re.search(
-        rf"outcome  {short_id(devnet, 'WETH/USDC 86%')} +WETH/USDC 86% was rescued: health 1\.0\d+ → 1\.2\d+\n", text
+        rf"outcome  {short_id(devnet, 'WETH/USDC 86%')} +WETH/USDC 86% was rescued: health 1\.1\d+ → 1\.2\d+\n", text
     )
     assert id_of(devnet, "WETH/USDC 86%") not in text
     assert keeper("plan", config=devnet.config).code == 0
