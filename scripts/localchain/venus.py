@@ -99,12 +99,13 @@ def deploy(
         node, "VenusVToken", encode_arguments(["bool", "uint256", "uint256"], *slots, 10**13)
     )  # fmt: skip
     beacon = create(node, "VenusBeacon", encode_arguments(["address"], implementation))
+    reserve = create(node, "ShareReserve")
     markets: dict[str, str] = {}
     venus = VenusDeployment(comptroller, oracle, chainlink, {symbol: tokens[symbol] for symbol in FEEDS}, markets)
     for symbol in FEEDS:
         markets[symbol] = create(node, "VenusBeaconProxy", encode_arguments(["address", "bytes"], beacon, b""))
         _price(node, venus, symbol, feeds)
-        _open_market(node, venus, symbol, rates, access)
+        _open_market(node, venus, symbol, rates, access, reserve)
         supply(node, venus, DEPLOYER, symbol, LENT_RAW[symbol])
         enter(node, venus, DEPLOYER, symbol)
     for symbol, amount in BORROWED_RAW.items():
@@ -147,13 +148,13 @@ def _price(node: Node, venus: VenusDeployment, symbol: str, feeds: Mapping[str, 
     )  # fmt: skip
 
 
-def _open_market(node: Node, venus: VenusDeployment, symbol: str, rates: str, access: str) -> None:
+def _open_market(node: Node, venus: VenusDeployment, symbol: str, rates: str, access: str, reserve: str) -> None:
     market, decimals = venus.markets[symbol], world.token(symbol).decimals
     send_as(
         node, DEPLOYER, market, _INITIALISE_MARKET,
         venus.tokens[symbol], venus.comptroller, rates, 10 ** (18 + decimals - V_TOKEN_DECIMALS),
         f"Venus {symbol}", f"v{symbol}", V_TOKEN_DECIMALS, DEPLOYER.address, access,
-        (DEPLOYER.address, DEPLOYER.address), 10**17,
+        (DEPLOYER.address, reserve), 10**17,
     )  # fmt: skip
     send_as(node, DEPLOYER, market, "setReduceReservesBlockDelta(uint256)", 2**128)
     send_as(node, DEPLOYER, venus.comptroller, "supportMarket(address)", market)

@@ -14,10 +14,12 @@ from eth_hash.auto import keccak
 from keeper.core.units import WAD, Address, Wad
 from keeper.protocols.aave.adapter import AaveV3
 from keeper.protocols.abi import ZERO_ADDRESS, short
+from keeper.protocols.euler.adapter import EulerV2
 from keeper.protocols.morpho.adapter import MorphoBlue
 from keeper.protocols.oracles import Feed
 from keeper.protocols.portfolio import Topology
-from scripts.localchain.abi import artefact, decode_words, encode_call
+from keeper.protocols.venus.adapter import VenusPool
+from scripts.localchain.abi import artefact, decode_words, encode_arguments, encode_call
 from scripts.localchain.node import Node, NodeError
 from scripts.rehearsal.falls import Falls
 
@@ -25,6 +27,8 @@ SLOT_OF_ORIGINAL, SLOT_OF_FACTOR = keccak(b"margin keeper: original"), keccak(b"
 TOLERANCE_PPM = 500
 """Between a price that was wished and the one that came about: feeds round, and rates of wrapped tokens grow."""
 MILLION = 10**6
+GET_QUOTE, EULER_PROBE = "getQuote(uint256,address,address)", 10**30
+"""What Euler's vaults ask their oracle, and an amount large enough that its rounding does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Price:
     asked: Address
     call: bytes
     """What is asked of whom to see it as the protocol does."""
+    assets: tuple[Address, ...] = ()
+    """By what that oracle is asked, where it prices many; empty where it has one price."""
 
     def __str__(self) -> str:
         return f"{self.base}/{self.quote} at {short(self.oracle)}"
@@ -53,8 +59,8 @@ class Oracles:
     prices: tuple[Price, ...]
     problems: list[str] = field(default_factory=list[str])
     """What could not be moved as wished, sentences."""
-    _scaled: dict[Address, Wad] = field(default_factory=dict[Address, Wad])
-    """Oracles that stand under our code, with their present factor."""
+    _scaled: dict[Address, dict[Address | None, Wad]] = field(default_factory=dict[Address, dict[Address | None, Wad]])
+    """Oracles that stand under our code, with their present factors: of each asset, or None for the only one."""
     _own: list[Price] = field(default_factory=list[Price])
     """Prices whose oracle is scaled itself, because its feeds did not bring them where they should be."""
 
@@ -76,7 +82,7 @@ class Oracles:
     def move(self, step: int) -> None:
         """Every price as it is at this step; takes effect at once, without a block."""
         for price in self._own:
-            self._scale(price.oracle, WAD)
+            self._scale(price.oracle, WAD, price.assets)
         self._move_feeds(0)
         before = {price: self._read(price) for price in self._own}
         self._move_feeds(step)
@@ -108,17 +114,21 @@ class Oracles:
         """Scales the oracle by what is missing; `before` is the price before the crash."""
         now = self._read(price)
         if before and now:
-            self._scale(price.oracle, before * self.falls.relative(price.base, price.quote, step) // now)
+            factor = before * self.falls.relative(price.base, price.quote, step) // now
+            self._scale(price.oracle, factor, price.assets)
 
-    def _scale(self, oracle: Address, factor: Wad) -> None:
+    def _scale(self, oracle: Address, factor: Wad, assets: Sequence[Address] = ()) -> None:
         if oracle not in self._scaled:
             original = "0x" + keccak(b"margin keeper: code of" + bytes.fromhex(oracle[2:]))[12:].hex()
             self.node.set_code(original, self.node.code(oracle))
             self.node.set_code(oracle, artefact("ScaledOracle").runtime_code)
             self.node.set_storage(oracle, SLOT_OF_ORIGINAL, int(original, 16))
-        if self._scaled.get(oracle) != factor:
-            self.node.set_storage(oracle, SLOT_OF_FACTOR, factor)
-            self._scaled[oracle] = factor
+            self.node.set_storage(oracle, SLOT_OF_FACTOR, WAD)
+            self._scaled[oracle] = {None: WAD}
+        for asset in assets or (None,):
+            if self._scaled[oracle].get(asset) != factor:
+                self.node.set_storage(oracle, _slot_of_factor(asset), factor)
+                self._scaled[oracle][asset] = factor
 
     # Looking ----------------------------------------------------------------------------------------------------------
 
@@ -145,6 +155,12 @@ class Oracles:
         return f"The price of {price} moves by {change:+.1f} % at the end and should by {wished:+.1f} %."
 
 
+def _slot_of_factor(asset: Address | None) -> bytes:
+    if asset is None:
+        return SLOT_OF_FACTOR
+    return keccak(SLOT_OF_FACTOR + encode_arguments(["address"], asset))
+
+
 # What there is to move ------------------------------------------------------------------------------------------------
 
 
@@ -157,6 +173,10 @@ def prices_of(topology: Topology) -> tuple[Price, ...]:
                 found += _of_morpho(adapter)
             case AaveV3():
                 found += _of_aave(adapter)
+            case VenusPool():
+                found += _of_venus(adapter)
+            case EulerV2():
+                found += _of_euler(adapter)
             case _:
                 pass
     return tuple(dict.fromkeys(found))
@@ -174,6 +194,31 @@ def _of_aave(adapter: AaveV3) -> Iterable[Price]:
         if reserve.source != ZERO_ADDRESS:
             asked = encode_call("getAssetPrice(address)", reserve.token.address)
             yield Price(reserve.token.symbol, "USD", reserve.source, adapter.pool.oracle, asked)
+
+
+def _of_venus(adapter: VenusPool) -> Iterable[Price]:
+    oracle = adapter.pool.oracle
+    for market in adapter.pool.markets:
+        asked = encode_call("getUnderlyingPrice(address)", market.address)
+        yield Price(market.token.symbol, "USD", oracle, oracle, asked, (market.address,))
+
+
+def _of_euler(adapter: EulerV2) -> Iterable[Price]:
+    """Of what lenders take and lend; what is the unit of account itself has no price."""
+    topology = adapter.topology
+    for route in topology.routes:
+        lender, vault = topology.lenders[route.lender], topology.by_address[route.vault]
+        if lender.unit is None or not route.legs or not (vault is lender or vault.address in lender.takes):
+            continue
+        priced = vault.asset.address if vault is lender else vault.address
+        asked = encode_call(GET_QUOTE, EULER_PROBE, priced, lender.unit.address)
+        first = route.legs[0]
+        # A router is asked for the share by the vault and for what it is worth by the keeper; a chain of two adapters
+        # both ask alike.
+        assets = (first.base, priced) if first.oracle == lender.oracle else (first.base,)
+        yield Price(
+            vault.asset.symbol, lender.unit.symbol, first.oracle, lender.oracle, asked, tuple(dict.fromkeys(assets))
+        )  # fmt: skip
 
 
 def symbols_of(prices: Sequence[Price]) -> list[str]:

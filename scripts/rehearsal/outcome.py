@@ -1,6 +1,6 @@
 """What a crash did to each account, and what the keeper did about it: from blocks, logs and receipts of the fork."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from keeper.core.snapshot import Snapshot, Subaccount, SubaccountId, Token, Unknown
@@ -121,15 +121,21 @@ def _account(act: Act, subaccount: Subaccount, rescued_at: Sequence[int]) -> Acc
 def _loss(step: int, snapshot: Snapshot, liquidations: Sequence[Liquidation]) -> Loss:
     loss = Loss(step)
     for one in liquidations:
-        loss.seized_raw[one.collateral] = loss.seized_raw.get(one.collateral, 0) + one.seized_raw
+        for token, raw in one.seized_raw.items():
+            loss.seized_raw[token] = loss.seized_raw.get(token, 0) + raw
         subaccount = snapshot.subaccount(SubaccountId.parse(one.subaccount))
-        seized = usd(snapshot, subaccount, one.collateral, one.seized_raw)
-        repaid = usd(snapshot, subaccount, one.debt, one.repaid_raw)
+        seized, repaid = (_worth(snapshot, subaccount, part) for part in (one.seized_raw, one.repaid_raw))
         loss.seized_usd = None if loss.seized_usd is None or seized is None else loss.seized_usd + seized
         # What liquidators repay without getting it back is a loss of the lenders', and no gain of the wallet's.
         taken = None if seized is None or repaid is None else max(seized - repaid, 0)
         loss.lost_usd = None if loss.lost_usd is None or taken is None else loss.lost_usd + taken
     return loss
+
+
+def _worth(snapshot: Snapshot, subaccount: Subaccount, amounts_raw: Mapping[Token, int]) -> Wad | None:
+    parts = [usd(snapshot, subaccount, token, raw) for token, raw in amounts_raw.items()]
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None
 
 
 def health_of(snapshot: Snapshot, id: SubaccountId) -> Wad | None:

@@ -1,11 +1,9 @@
 """The dress rehearsal as somebody runs it, on a fork of the local chain, of a wallet that has no guard yet."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Generator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -20,24 +18,11 @@ from scripts.localchain.devnet import Devnet, running
 from scripts.localchain.world import LIQUIDATOR, STRANGER, UNPROTECTED
 from scripts.rehearsal.falls import Falls
 from tests.commands.shell import keeper
+from tests.devnet.rehearsing import COMMAND, by_label, fork
 
 pytestmark = pytest.mark.devnet
 
-COMMAND = [sys.executable, "-m", "scripts.rehearsal.app"]
 WAD = 10**18
-
-
-def fork(*arguments: str, url: str | None) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "ETH_RPC_URL"}
-    return subprocess.run(
-        [*COMMAND, *arguments],
-        cwd=ROOT,
-        env=environment | ({"ETH_RPC_URL": url} if url else {}),
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def forks_of(url: str) -> list[str]:
@@ -51,10 +36,6 @@ def forks_of(url: str) -> list[str]:
         except OSError:
             continue  # it ended meanwhile, or is somebody else's
     return lines
-
-
-def by_label(act: dict[str, Any]) -> dict[str, Any]:
-    return {account["label"]: account for account in act["accounts"]}
 
 
 # A wallet with positions on Morpho and Aave ---------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import {StandInRouter} from "./StandInRouter.sol";
 /// its checks and its refusals, as they are documented and were recorded.
 /// @dev Left out: fees (so all interest goes to the shares), caps that a batch may pass on its way, interest that compounds by itself or follows the use of
 /// the vault, hook targets, flash loans, debt that is pulled or written off, `mint`, `redeem`, Permit2, the lock against
-/// reentrance, and events but for those of a token. Whoever deployed it governs it.
+/// reentrance, and events but for those of a token and of a liquidation. Whoever deployed it governs it.
 contract StandInVault is StandInBooks {
     uint32 private constant DEPOSIT = 1;
     uint32 private constant WITHDRAW = 1 << 2;
@@ -27,6 +27,14 @@ contract StandInVault is StandInBooks {
     uint16 public constant maxLiquidationDiscount = 0.15e4;
     uint256 public constant accumulatedFees = 0;
     uint256 public constant accumulatedFeesAssets = 0;
+
+    event Liquidate(
+        address indexed liquidator,
+        address indexed violator,
+        address collateral,
+        uint256 repayAssets,
+        uint256 yieldBalance
+    );
 
     error E_AccountLiquidity();
     error E_BadAssetReceiver();
@@ -197,6 +205,7 @@ contract StandInVault is StandInBooks {
             evc.controlCollateral(collateral, violator, 0, abi.encodeCall(this.transfer, (liquidator, yield)));
             evc.forgiveAccountStatusCheck(violator);
         }
+        emit Liquidate(liquidator, violator, collateral, repaid, yield);
         StandInEVC(EVC).requireAccountStatusCheck(liquidator);
     }
 
