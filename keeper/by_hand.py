@@ -3,7 +3,7 @@
 While an oracle reverts, the health of whoever is priced by it cannot be computed by anybody: the guard lets nothing in,
 because it checks what it did, and Morpho, Euler and Venus let nothing out. Supplying collateral is the exception: it
 asks no oracle, so it works from the owner's own wallet, and the account is the safer for it when the oracle answers
-again.
+again. Where a protocol lets anybody liquidate a debt whatever the account's health, only repaying it helps.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +26,8 @@ from keeper.report import name_of
 TOP_UP_SHARE = 10
 """When the wallet holds nothing of the collateral: a tenth more of what is in the account already, or was on Venus when
 the keeper started."""
+INTEREST_SHARE = 1_000
+"""A debt is repaid whole with a thousandth more, for the interest until the transaction is included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,11 @@ class ByHand:
 
 
 def by_hand(portfolio: Portfolio, snapshot: Snapshot, plan: Plan) -> list[ByHand]:
-    """One for each subaccount with debt on Morpho, Euler or Venus that cannot be priced."""
+    """One for each subaccount with debt on Morpho, Euler or Venus that cannot be priced, or is liquidated by force."""
     ways: list[ByHand] = []
     for subaccount in snapshot.subaccounts:
+        if subaccount.forced_liquidation is not None:
+            ways.append(_repay(subaccount, _idle(snapshot)))
         is_lost = isinstance(subaccount.reading, UnknownReading) and subaccount.has_debt
         if is_lost and isinstance(plan.verdicts[subaccount.id], Unknown | Blocked):
             destination = _destination(portfolio, subaccount)
@@ -120,6 +124,26 @@ def _idle(snapshot: Snapshot) -> Mapping[Address, int]:
         if each.id.protocol == "wallet"
         for line in each.collateral
     }
+
+
+def _repay(subaccount: Subaccount, idle: Mapping[Address, int]) -> ByHand:
+    """On Venus, where a market takes no more than what is owed of it (VToken._repayBorrowFresh), from anybody."""
+    calls: list[tuple[Address, bytes]] = []
+    parts: list[str] = []
+    for debt in subaccount.debts:
+        if debt.is_forced and debt.form is not None:
+            token, amount = debt.token, debt.amount_raw + debt.amount_raw // INTEREST_SHARE + 1
+            held = amount_text(idle.get(token.address, 0), token)
+            parts.append(f"{amount_text(amount, token, is_rounded_up=True)} (the wallet holds {held})")
+            calls += [
+                (token.address, interface("ERC20")["approve"].encode(debt.form, amount)),
+                (debt.form, interface("VToken")["repayBorrowBehalf"].encode(subaccount.holder, amount)),
+            ]
+    says = (
+        f"{name_of(subaccount)} can be liquidated by anybody, and no rescue ends that. Its owner can by hand: repay "
+        f"{' and '.join(parts)}, interest until then included, with these transactions, or less."
+    )
+    return ByHand(subaccount.id, says, calls)
 
 
 def _supply(into: _Destination, subaccount: Subaccount, idle: Mapping[Address, int]) -> ByHand:

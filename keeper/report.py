@@ -282,6 +282,14 @@ def debts_text(subaccount: Subaccount) -> str:
     return " and ".join(amount_text(debt.amount_raw, debt.token) for debt in subaccount.debts)
 
 
+def forced_text(subaccount: Subaccount) -> str:
+    """`needs 1,000 USDC repaid`: what anybody may liquidate whatever the health, rounded up; empty if nothing."""
+    forced = [
+        amount_text(debt.amount_raw, debt.token, is_rounded_up=True) for debt in subaccount.debts if debt.is_forced
+    ]
+    return f"needs {' and '.join(forced)} repaid: no collateral keeps it from being liquidated" if forced else ""
+
+
 def _health_cell(subaccount: Subaccount, policy: Policy) -> Text:
     if isinstance(subaccount.reading, Unknown):
         return Text("unknown", style="bold red")
@@ -321,8 +329,8 @@ def spares(snapshot: Snapshot, policy: Policy) -> Mapping[SubaccountId, Mapping[
 
 
 def shortages(subaccount: Subaccount, settings: SubaccountPolicy | None) -> Mapping[Address, int]:
-    """What it lacks to its target, raw units of each collateral, any one of which suffices; empty if nothing."""
-    if settings is None or not subaccount.has_debt:
+    """What it lacks to its target, raw units of each collateral, any one of which suffices; empty if nothing does."""
+    if settings is None or not subaccount.has_debt or subaccount.forced_liquidation is not None:
         return {}
     target, tokens = settings.thresholds.target, [line.token.address for line in subaccount.collateral]
     lacking = ((token, shortage_raw(subaccount, token, target)) for token in tokens)
@@ -337,6 +345,8 @@ def shortage_sentences(snapshot: Snapshot, policy: Policy) -> list[str]:
 
 def shortage_text(subaccount: Subaccount, settings: SubaccountPolicy | None) -> str:
     """`needs 1.2 WETH or 0.05 WBTC more to reach its target of 1.2500`; empty if it lacks nothing."""
+    if subaccount.forced_liquidation is not None:
+        return forced_text(subaccount)
     lacking = shortages(subaccount, settings)
     amounts = [
         amount_text(lacking[line.token.address], line.token, is_rounded_up=True)

@@ -106,7 +106,7 @@ def _numbers(subaccount: Subaccount, settings: SubaccountPolicy) -> list[Rendera
     ]
     if subaccount.forced_liquidation is not None:
         lines.append(f"It can be liquidated now, whatever its health: {subaccount.forced_liquidation}.")
-        return lines
+        return [*lines, f"It {shortage_text(subaccount, settings)}."]
     if risk.is_liquidatable:
         lines.append("It can be liquidated now: repay or deposit at once.")
     needs = shortage_text(subaccount, settings)

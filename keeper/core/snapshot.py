@@ -167,6 +167,8 @@ class Debt:
     """Unit of account per whole token, WAD, rounded up; for estimates and for people."""
     form: Address | None = None
     """The vault that it is owed to, where several lend the same token; else None."""
+    is_forced: bool = False
+    """Whether anybody may liquidate it whatever the account's health."""
 
 
 @dataclass(frozen=True, slots=True)

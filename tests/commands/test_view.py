@@ -17,10 +17,14 @@ from keeper.protocols.abi import interface
 from keeper.protocols.euler.math import PROBE
 from keeper.protocols.morpho.adapter import Market, MorphoBlue
 from keeper.protocols.portfolio import Portfolio, Topology
+from keeper.report import shortage_sentences, shortages
 from tests.builders import GUARD, MORPHO, OWNER, USDC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, raw, wad
 from tests.protocols.euler.fakes import E_WETH, ROUTER, SUB_3, USD, an_euler_chain, found, read
 from tests.protocols.fakes import OWNER as EULER_OWNER
+from tests.protocols.fakes import USDC as VENUS_USDC
 from tests.protocols.fakes import WETH as EULER_WETH
+from tests.protocols.venus.fakes import MARKETS, a_venus_chain, set_market
+from tests.protocols.venus.fakes import read as read_on_venus
 
 ID = "0x" + "3a" * 32
 ORACLE = Address("0x" + "0c" * 20)
@@ -118,14 +122,33 @@ def test_a_sub_account_of_eulers_gets_a_deposit_into_the_vault_that_it_holds() -
     assert way.calls[0] == (EULER_WETH, interface("ERC20")["approve"].encode(E_WETH, 2 * 10**18))
 
 
+def test_a_debt_that_anybody_may_liquidate_gets_its_repayment_whatever_the_health() -> None:
+    """17,000 USDC are owed on Venus, a thousandth more is repaid for the interest; the health is 1.25."""
+    chain = a_venus_chain()
+    set_market(chain, VENUS_USDC, is_forced=True)
+    subaccount = read_on_venus(chain)
+    policy, snapshot = a_policy(subaccount), a_snapshot(subaccount)
+    (way,) = by_hand(portfolio(), snapshot, make_plan(snapshot, policy, History()))
+    market = MARKETS[VENUS_USDC]
+    assert "repay 17,017.1 USDC (the wallet holds 0 USDC), interest until then included" in way.says
+    assert way.calls == [
+        (VENUS_USDC, interface("ERC20")["approve"].encode(market, 17_017_000_001)),
+        (market, interface("VToken")["repayBorrowBehalf"].encode(subaccount.holder, 17_017_000_001)),
+    ]
+    (needs,) = shortage_sentences(snapshot, policy)
+    assert needs.endswith("needs 17,000 USDC repaid: no collateral keeps it from being liquidated")
+    assert shortages(subaccount, policy.subaccounts[subaccount.id]) == {}
+
+
 @pytest.mark.parametrize(
     "accounts",
     [
         (a_subaccount(ID, health="1.05"),),
+        (read_on_venus(a_venus_chain()),),
         (a_subaccount(ID, reading=Unknown("it reverts")),),
         (a_subaccount("0x" + "4b" * 32, debt="1", reading=Unknown("it reverts")),),
     ],
-    ids=["the keeper can help", "nothing is owed", "of no market that is known"],
+    ids=["the keeper can help", "nobody forces it", "nothing is owed", "of no market that is known"],
 )
 def test_nothing_is_to_be_done_by_hand(accounts: tuple[Subaccount, ...]) -> None:
     snapshot = a_snapshot(*accounts)

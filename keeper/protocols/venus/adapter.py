@@ -271,7 +271,8 @@ def _disagreement(state: AccountState, of_liquidity: CallResult) -> str | None:
 
 def _debt(entry: Entry) -> Debt:
     holding, token = entry.holding, entry.token
-    return Debt(token, holding.owed_raw, mul_div_up(holding.price, 10**token.decimals, WAD), entry.state.market.address)
+    price = mul_div_up(holding.price, 10**token.decimals, WAD)
+    return Debt(token, holding.owed_raw, price, entry.state.market.address, entry.state.is_liquidation_forced is True)
 
 
 def _pool_notes(state: AccountState, pool: PoolState) -> tuple[str, ...]:
