@@ -37,6 +37,8 @@ class AccountOutcome:
     losses: tuple[Loss, ...]
     rescued_at: tuple[int, ...]
     """The steps at which the guard let a rescue of it take effect."""
+    is_emptied: bool = False
+    """Whether liquidators left neither debt nor collateral; its health in the end says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,21 @@ def _account(act: Act, subaccount: Subaccount, rescued_at: Sequence[int]) -> Acc
         if (mine := [one for one in step.liquidations if one.subaccount == str(id)])
     ]
     end = health_of(act.end, id)
+    is_emptied = (
+        bool(losses)
+        and end == INFINITE_HEALTH
+        and not any(line.amount_raw for line in act.end.subaccount(id).collateral)
+    )
     return AccountOutcome(
-        id, subaccount.label, health_of(act.start, id), lowest, lowest_step, end, tuple(losses), tuple(rescued_at)
+        id,
+        subaccount.label,
+        health_of(act.start, id),
+        lowest,
+        lowest_step,
+        end,
+        tuple(losses),
+        tuple(rescued_at),
+        is_emptied,
     )
 
 

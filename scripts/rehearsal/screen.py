@@ -114,11 +114,16 @@ def _table(rehearsal: Rehearsal) -> RenderableType:
             _health(without.start),
             _health(without.lowest),
             _health(kept.lowest),
-            _health(without.end),
-            _health(kept.end),
+            _end(without),
+            _end(kept),
             "\n".join(events),
         )
     return table
+
+
+def _end(account: AccountOutcome) -> Text:
+    # "no debt" would read as if it had come off well.
+    return Text("emptied", style="bold red") if account.is_emptied else _health(account.end)
 
 
 def _health(health: Wad | None) -> Text:
@@ -190,6 +195,7 @@ def _account_document(falls: Falls, account: AccountOutcome) -> dict[str, Any]:
         "label": account.label,
         **{f"health_{name}_wad": None if value is None else health_document(value) for name, value in healths.items()},
         "is_known": None not in healths.values(),
+        "is_emptied": account.is_emptied,
         "lowest_at_step": account.lowest_step,
         "rescued_at_steps": list(account.rescued_at),
         "liquidations": [
