@@ -91,7 +91,7 @@ def thresholds_text(subaccount: Subaccount, settings: SubaccountPolicy) -> str:
 
 def _numbers(subaccount: Subaccount, settings: SubaccountPolicy) -> list[RenderableType]:
     risk = subaccount.margin.risk()
-    lines: list[RenderableType] = [_collateral_sentence(subaccount, line) for line in subaccount.collateral]
+    lines: list[RenderableType] = [collateral_sentence(subaccount, line) for line in subaccount.collateral]
     if not subaccount.has_debt or subaccount.unit is None:
         return [*lines, "It owes nothing, so nothing in it can be liquidated."]
     unit = subaccount.unit.symbol
@@ -177,10 +177,12 @@ def _meaning(verdict: Verdict, subaccount: Subaccount, seen: View) -> str:
     return f": {then} is between its trigger of {trigger} and its target of {target}"
 
 
-def _collateral_sentence(subaccount: Subaccount, line: CollateralLine) -> str:
+def collateral_sentence(subaccount: Subaccount, line: CollateralLine) -> str:
     amount = amount_text(line.amount_raw, line.token)
     if subaccount.unit is None or line.price == 0:
-        return f"It holds {amount}, of which {amount_text(line.movable_raw_max, line.token)} may be moved."
+        is_all = line.movable_raw_max == line.amount_raw > 0
+        movable = "all" if is_all else amount_text(line.movable_raw_max, line.token)
+        return f"It holds {amount}, of which {movable} may be moved."
     price = f"{number_text(line.price / WAD)} {subaccount.unit.symbol}"
     counted_bps = round(line.maintenance_weight * 10**line.token.decimals * BPS / (line.price * WAD))
     return f"It holds {amount}, at {price} each, of which {percent_text(counted_bps)} counts."
