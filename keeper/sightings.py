@@ -40,8 +40,11 @@ class SightingsFile:
         known = {**self._all(), _key(chain_id, contract, owner): sighting}
         draft = self.path.with_name(f"{self.path.name}-{os.getpid()}")
         with contextlib.suppress(OSError):
-            draft.write_bytes(_FILE.dump_json(known))
-            draft.replace(self.path)
+            try:
+                draft.write_bytes(_FILE.dump_json(known))
+                draft.replace(self.path)
+            finally:
+                draft.unlink(missing_ok=True)
 
     def _all(self) -> Mapping[str, Sighting]:
         try:

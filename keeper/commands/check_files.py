@@ -42,13 +42,14 @@ def _secret_files(config: Config) -> Iterator[Path]:
 def journal_findings(config: Config) -> Iterator[Finding]:
     path = config.journal.path
     problem = _cannot_be_written(path)
+    mode = PauseFile(path).read()
+    # Where no file can be, the pause file cannot be read either, which counts as a pause and is none.
+    if mode is not Mode.ACTIVE and path.parent.is_dir():
+        grade = Grade.FAILURE if mode is Mode.PAUSED else Grade.WARNING
+        yield Finding(grade, "mode", f"the keeper is {mode.value}", "`keeper resume` undoes it")
     if problem is not None:
         yield Finding(Grade.FAILURE, "journal", *problem)
         return
-    mode = PauseFile(path).read()
-    if mode is not Mode.ACTIVE:
-        grade = Grade.FAILURE if mode is Mode.PAUSED else Grade.WARNING
-        yield Finding(grade, "mode", f"the keeper is {mode.value}", "`keeper resume` undoes it")
     if not path.exists():
         yield Finding(Grade.FINE, "journal", f"{path} does not exist yet; `keeper run` makes it")
         return

@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from keeper.commands.answer import Answer
@@ -26,27 +27,30 @@ def journal(config_path: Path, *, since: str, follow: bool, as_json: bool) -> An
     reader = open_reader(load_config(config_path).journal.path)
     try:
         now = int(time.time())
-        events = reader.events(now - seconds, limit=EVENTS_MAX)
+        events = _told(reader.events(now - seconds, limit=EVENTS_MAX))
         if follow:
             return _follow(reader, events, now - seconds, as_json)
-        # What was sent is durable before the cycle that decided it: told is the decision first.
-        events = sorted(events, key=lambda event: (event.at, event.kind in SENT))
         lines = [_line(event, now) for event in events] or [f"Nothing in the last {since}."]
         return Answer(lines, [_document(event) for event in events])
     finally:
         reader.close()
 
 
-def _follow(reader: JournalReader, events: tuple[Event, ...], since: int, as_json: bool) -> Answer:
+def _told(events: Sequence[Event]) -> list[Event]:
+    """What was sent is durable before the cycle that decided it; the decision is told first."""
+    return sorted(events, key=lambda event: (event.at, event.kind in SENT))
+
+
+def _follow(reader: JournalReader, events: Sequence[Event], since: int, as_json: bool) -> Answer:
     try:
         while True:
             for event in events:
                 print(json.dumps(_document(event)) if as_json else _line(event, int(time.time())), flush=True)
-            last_id = events[-1].id if events else 0
+            last_id = max((event.id for event in events), default=0)
             events = ()
             while not events:
                 time.sleep(FOLLOW_SECONDS)
-                events = reader.events(since, last_id)
+                events = _told(reader.events(since, last_id))
     except KeyboardInterrupt:
         return Answer([], None)
 

@@ -13,6 +13,7 @@ from keeper.config import Config, load_config
 from keeper.errors import KeeperError
 from keeper.journal import open_writer
 from keeper.journal_files import RESERVE_BYTES, Reserve
+from keeper.pausing import Mode, PauseFile
 from tests.test_config import MINIMAL
 
 SIGNER = """
@@ -50,7 +51,9 @@ def with_space(monkeypatch: pytest.MonkeyPatch, free: int) -> None:
 # Secrets --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("mode", "shown"), [(0o604, "0604"), (0o640, "0640"), (0o610, "0610"), (0o666, "0666")])
+@pytest.mark.parametrize(
+    ("mode", "shown"), [(0o644, "0644"), (0o604, "0604"), (0o640, "0640"), (0o610, "0610"), (0o666, "0666")]
+)
 @pytest.mark.parametrize("name", ["keystore.json", "password", "endpoint"])
 def test_a_secret_that_others_may_open_is_named_with_the_command_that_closes_it(
     tmp_path: Path, name: str, mode: int, shown: str
@@ -106,6 +109,15 @@ def test_a_folder_that_cannot_be_written_fails(tmp_path: Path, monkeypatch: pyte
     found = only(list(journal_findings(config(tmp_path))))
     says = f"{tmp_path / 'keeper.sqlite'} cannot be written: {tmp_path} is read-only"
     assert (found.grade, found.says, found.fix) == (Grade.FAILURE, says, "let the keeper's user write there")
+
+
+def test_a_pause_is_told_where_the_journal_cannot_be_written_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = config(tmp_path)
+    PauseFile(made.journal.path).write(Mode.PAUSED)
+    with_space(monkeypatch, 0)
+    assert [finding.subject for finding in journal_findings(made)] == ["mode", "journal"]
 
 
 @pytest.mark.parametrize(("free", "grade"), [(RESERVE_BYTES - 1, Grade.FAILURE), (RESERVE_BYTES, Grade.FINE)])

@@ -139,7 +139,9 @@ LOST = (
 )
 
 
-@pytest.mark.parametrize("verb", ["status", "plan", "explain wallet", "run --once --dry-run"])
+@pytest.mark.parametrize(
+    "verb", ["status", "plan", "explain wallet", "what-if --grid WETH=0%..-1%:1%", "run --once --dry-run"]
+)
 def test_a_quorum_that_is_lost_is_told_by_every_verb_that_looks(devnet: Devnet, verb: str) -> None:
     path = down(devnet, quorum=2)
     is_in_need(devnet)
