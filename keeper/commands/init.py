@@ -349,6 +349,9 @@ def _remember(output: Path, found: Found, asked: Asked) -> None:
 
 def write_config(output: Path, text: str) -> None:
     """Whole or not at all, and readable by its owner alone: an endpoint may hold a key."""
+    output = output.resolve()
+    if output.exists() and not output.is_file():
+        raise ConfigError(f"{output} is no file; name another with --output.")
     draft = output.with_name(f".{output.name}-{os.getpid()}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

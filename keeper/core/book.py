@@ -252,9 +252,13 @@ class Book:
         return max(available + self._moves.get((account.id, token), 0), 0) if self._has_moved(account) else available
 
     def within_reach(self, account: Account, token: Address) -> int:
-        """That, and no more than is asked of all."""
+        """That, and no more than is asked of all; of an account that is asked for several tokens all of it, as what one
+        takes of its margin is told as a share of what it could give of another."""
         available = self.available(account, token)
-        return available if self._asked_raw is None else min(available, self._asked_raw.get(token, 0))
+        asked = self._asked_raw
+        if asked is None or sum(line.token.address in asked for line in account.subaccount.collateral) > 1:
+            return available
+        return min(available, asked.get(token, 0))
 
     def risk_without(self, account: Account, token: Address, amount: int, *, is_shocked: bool) -> Risk:
         """The risk once so much has left, for an amount that is asked about again: all that is within reach."""

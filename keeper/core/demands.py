@@ -246,7 +246,8 @@ def spare_of(book: Book, donor: Account, token: Address, keep: Keep) -> int:
     most, by_hard_floor = book.most(donor, token, keep), Keep(donor.limits.hard_floor)
     if most == book.within_reach(donor, token) < book.available(donor, token):
         return book.spare(donor, token, keep)
-    return most if book.can_spare(donor, token, by_hard_floor, most) else book.spare(donor, token, by_hard_floor)
+    can_all = book.can_spare(donor, token, by_hard_floor, most)
+    return most if can_all else min(most, book.spare(donor, token, by_hard_floor))
 
 
 def spent_on(rescues: Sequence[Served], indebted: frozenset[SubaccountId], order: DonorsOrder) -> Spent:

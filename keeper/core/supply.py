@@ -10,7 +10,7 @@ from typing import NamedTuple
 from keeper.core.book import Book, Keep
 from keeper.core.demands import Arc, Demand, spare_of
 from keeper.core.plan import Stage
-from keeper.core.units import WAD, Wad
+from keeper.core.units import INFINITE_HEALTH, WAD, Wad
 
 
 class Drawn(NamedTuple):
@@ -87,6 +87,8 @@ class Supply:
     def health_after_shock(self, arc: Arc, amount: int) -> Wad:
         """What a donor with debt that gives nothing else is left with, about."""
         fall = self._fall(arc, arc.token)
+        if not fall.debt:  # what it owes is worth nothing, as dust on Aave 3.0 is
+            return INFINITE_HEALTH
         lost = fall.lost * amount // fall.within_reach if amount else 0
         return (fall.collateral - lost) * WAD // fall.debt
 

@@ -136,6 +136,7 @@ _SIMULATED_TRANSFER_GAS = 300_000
 # And up to 240k for each market that an account on Venus entered beyond the two of those measurements. Too much costs
 # nothing: it only has to stay within what a node grants an eth_call, mostly 50 million, and what a block holds.
 _SIMULATED_ROOM_GAS = 2_000_000
+_CALL_GAS_MAX = 50_000_000
 
 # Before the first rescue: the dispatch, reading the keeper's slot and writing it, room for the results.
 _ENTRY_GAS = 30_000
@@ -147,8 +148,8 @@ _AROUND_TRANSFER_GAS = 2_000
 def simulated_gas(rescues: Sequence[Rescue], block_gas_limit: int) -> list[int]:
     """Each rescue's budget for the simulation that finds out what it really takes."""
     least = [_SIMULATED_BASE_GAS + _SIMULATED_TRANSFER_GAS * len(rescue.transfers) for rescue in rescues]
-    # A tenth of the block is for what is around them.
-    left = max(block_gas_limit * 9 // 10 - sum(least), 0)
+    # A tenth is for what is around them.
+    left = max(min(block_gas_limit, _CALL_GAS_MAX) * 9 // 10 - sum(least), 0)
     room = min(left // max(len(rescues), 1), _SIMULATED_ROOM_GAS)
     return [gas + room for gas in least]
 

@@ -10,7 +10,7 @@ from keeper.commands.check_files import journal_findings, private_findings
 from keeper.commands.finding import Finding, Grade
 from keeper.commands.init import write_config
 from keeper.config import Config, load_config
-from keeper.errors import KeeperError
+from keeper.errors import ConfigError, KeeperError
 from keeper.journal import open_writer
 from keeper.journal_files import RESERVE_BYTES, Reserve
 from keeper.pausing import Mode, PauseFile
@@ -161,3 +161,16 @@ def test_on_a_full_disk_the_config_stays_what_it_was(tmp_path: Path, monkeypatch
     assert refused.value.exit_code == 1
     assert path.read_text() == "as it was"
     assert [each.name for each in tmp_path.iterdir()] == ["keeper.toml"]
+
+
+def test_a_link_stays_a_link_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.toml", tmp_path / "keeper.toml"
+    real.write_text("as it was")
+    link.symlink_to(real)
+    write_config(link, "[chain]\n")
+    assert (link.is_symlink(), real.read_text()) == (True, "[chain]\n")
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{tmp_path} is no file; name another with --output."):
+        write_config(tmp_path, "[chain]\n")

@@ -1,6 +1,8 @@
 """Who gives: the least gas first, then whom it leaves best off. A native transfer counts 85,000, a wallet's 40,000."""
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import pytest
@@ -9,7 +11,9 @@ from keeper.core.economics import transfer_gas
 from keeper.core.plan import History, Plan
 from keeper.core.planner import make_plan
 from keeper.core.policy import DonorsOrder
-from keeper.core.snapshot import Subaccount
+from keeper.core.risk import Risk
+from keeper.core.snapshot import NOTHING, NOW, Horizon, Margin, Subaccount
+from keeper.core.units import Address
 from keeper.core.verdict import Blocked
 from tests.builders import WBTC, WETH, a_policy, a_snapshot, a_subaccount, a_wallet, raw
 
@@ -17,6 +21,22 @@ from tests.builders import WBTC, WETH, a_policy, a_snapshot, a_subaccount, a_wal
 def planned(*book: Subaccount, order: DonorsOrder = DonorsOrder.DEBT_FREE_FIRST) -> Plan:
     policy = a_policy(*book, min_benefit_multiple=0, donors_order=order)
     return make_plan(a_snapshot(*book), policy, History())
+
+
+@dataclass(frozen=True, slots=True)
+class WorthlessDebt:
+    """It owes something whose value is 0."""
+
+    straight: Margin
+
+    def risk(
+        self,
+        deltas: Mapping[Address, int] = NOTHING,
+        horizon: Horizon = NOW,
+        falls_bps: Mapping[Address, int] = NOTHING,
+        repaid: Mapping[Address, int] = NOTHING,
+    ) -> Risk:
+        return self.straight.risk(deltas, horizon, falls_bps, repaid)._replace(debt_value=0, initial_debt_value=0)
 
 
 def gas(plan: Plan) -> int:
@@ -151,6 +171,36 @@ def test_a_wallet_that_is_short_by_one_unit_gives_all_and_nobody_else_is_asked_f
     plan = planned(recipient, donor, a_wallet(f"{Decimal(need - short) / 10**18:f}"))
     assert givers(plan) == {"r": ["wallet"]}
     assert plan.rescues[0].transfers[0].amount_raw == need - short
+
+
+def test_a_donor_that_can_nearly_be_emptied_keeps_its_floor_and_another_gives() -> None:
+    """11.27452 WETH are needed, and b has 11.27454 that may move; down to its floor of 1.3 only 11.27401 may leave."""
+    need, other = (
+        a_subaccount("a", weth="50", health="1.02"),
+        a_subaccount("c", protocol="venus", weth="200", health="3"),
+    )
+    plan = planned(need, a_subaccount("b", weth="20", health="2.97960266", movable="11.27453936"), other)
+    assert givers(plan) == {"a": ["c"]}
+
+
+def test_who_owes_what_is_worth_nothing_may_give_and_breaks_no_plan() -> None:
+    """Aave 3.0 rounds the value of a debt down, so what is left after a repayment may be worth 0."""
+    dusty = a_subaccount("b", health="4")
+    dusty = replace(dusty, margin=WorthlessDebt(dusty.margin))
+    assert givers(planned(a_subaccount("a", health="1.03"), dusty)) == {"a": ["b"]}
+
+
+def test_a_donor_that_is_rich_in_two_tokens_gives_both() -> None:
+    """Each at 85,000 gas; from others it would be 155,000."""
+    rich = a_subaccount("d", collateral={WETH: "1000", WBTC: "40"}, health="6")
+    book = (
+        a_subaccount("a", weth="50", health="1.03"),
+        a_subaccount("b", collateral={WBTC: "2"}, health="1.03"),
+        rich,
+        a_subaccount("e", protocol="aave", weth="60", health="4"),
+        a_subaccount("f", protocol="aave", collateral={WBTC: "2.5"}, health="4"),
+    )
+    assert givers(planned(*book)) == {"a": ["d"], "b": ["d"]}
 
 
 def test_of_equal_donors_the_first_gives() -> None:

@@ -193,14 +193,15 @@ def test_the_simulation_gets_more_than_any_rescue_takes_and_two_million_more_whe
 @pytest.mark.parametrize(
     ("block_gas", "each"),
     [
-        (53_333_334, 3_000_000),
-        (53_333_316, 2_999_999),
+        (140_000_000, 2_812_500),
+        (50_000_000, 2_812_500),
+        (49_999_990, 2_812_499),
         (30_000_000, 1_687_500),
         (17_777_778, 1_000_000),
         (10_000_000, 1_000_000),
     ],
 )
-def test_of_many_rescues_together_the_simulation_gets_no_more_than_a_block_holds(block_gas: int, each: int) -> None:
+def test_of_many_rescues_together_the_simulation_gets_what_block_and_node_have(block_gas: int, each: int) -> None:
     assert simulated_gas([a_rescue(1)] * 16, block_gas) == [each] * 16
 
 
