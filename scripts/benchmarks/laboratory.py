@@ -4,7 +4,6 @@ Everything is the daemon's own, the journal and its writes to the disk included;
 transactions is listened to.
 """
 
-import gc
 import statistics
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -31,6 +30,7 @@ from keeper.daemon import Keeper
 from keeper.errors import ConfigError, KeeperError
 from keeper.journal import open_writer
 from keeper.protocols.guard_batch import budgets, encode_rebalance, simulated_gas, transaction_gas
+from keeper.service import keep_collector_away
 from keeper.session import Session, open_session
 from keeper.telemetry import Metrics, Redaction, Vitals, set_up_logging
 from scripts.benchmarks.wallet import remove_journal
@@ -111,8 +111,7 @@ class Laboratory:
             journal.record_event("start", "keeper", "A measurement begins.", self.block.timestamp)
             keeper = self._keeper(journal, stopwatch)
             await keeper.settle(await self.session.look(self.block))
-            gc.collect()
-            gc.freeze()  # as the daemon does before its first cycle
+            keep_collector_away()
             start, processor_start = time.perf_counter(), time.thread_time()
             report = await keeper.run_cycle(self.block)
         finally:
