@@ -1,5 +1,6 @@
 """The keeper as a real process of its own, started and stopped as an operator would."""
 
+import atexit
 import os
 import signal
 import subprocess
@@ -8,9 +9,11 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 from scripts.localchain.anvil import ROOT
 
@@ -55,6 +58,7 @@ class Daemon:
 
     def stop(self) -> int:
         """SIGTERM, and its exit code. Raises DaemonError when it has to be killed."""
+        atexit.unregister(self.kill)
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGTERM)
         try:
@@ -70,6 +74,7 @@ class Daemon:
 
     def detach(self) -> None:
         """Gives it up: whoever knows `pid` stops it."""
+        atexit.unregister(self.kill)
         self._process.returncode = 0
 
 
@@ -80,7 +85,7 @@ def start(config: Path) -> Daemon:
     command = [str(Path(sys.executable).with_name("keeper")), "run", "--config", str(config)]
     # Overrides of somebody's own keeper do not concern this one.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KEEPER__")}
-    with log.open("wb") as output:
+    with log.open("wb") as output, _signals_held_back():
         process = subprocess.Popen(
             command,
             cwd=ROOT,
@@ -90,7 +95,27 @@ def start(config: Path) -> Daemon:
             stderr=output,
             start_new_session=True,
         )
-    return Daemon(process.pid, log, f"http://{listen}", process)
+        daemon = Daemon(process.pid, log, f"http://{listen}", process)
+        atexit.register(daemon.kill)
+    return daemon
+
+
+@contextmanager
+def _signals_held_back() -> Generator[None]:
+    """SIGINT and SIGTERM come afterwards: in between they would leave a process that nobody knows."""
+    received: list[int] = []
+
+    def hold_back(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+
+    handlers = {number: signal.signal(number, hold_back) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for number in received:
+        signal.raise_signal(number)
 
 
 def last_lines(log: Path, count: int = 15) -> str:

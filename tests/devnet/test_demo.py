@@ -99,6 +99,10 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path) -> None:
     _, errors = running.communicate(timeout=30)
     assert (running.returncode, errors) == (130, "demo: interrupted; nothing was left running.\n")
     assert not anvil.answers(chain["url"])
+    assert (
+        str(tmp_path)
+        not in subprocess.run(["ps", "-ww", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    )
 
 
 @pytest.mark.parametrize("seconds", ["0", "61", "fast"])
