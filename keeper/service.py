@@ -170,8 +170,7 @@ async def run_daemon(config: Config, *, is_dry_run: bool) -> None:
 def keep_collector_away() -> None:
     """What exists by now stays: to look through all of it again takes 30 ms, and would in the middle of a cycle.
 
-    And what a cycle makes is looked through seldom. Of 100 subaccounts that is so much that the usual thresholds would
-    have it looked through again and again: a third of the cycle's processor time, for next to nothing to be found.
+    And what a cycle makes is looked through seldom, for next to nothing of it refers to itself.
     """
     gc.collect()
     gc.freeze()

@@ -242,7 +242,7 @@ class Subaccount:
         )
 
     def line(self, token: Address) -> CollateralLine | None:
-        # A loop, as a plan asks by the thousand: a generator would take three times as long.
+        # A loop, as a plan asks by the thousand, and a generator takes longer.
         for line in self.collateral:
             if line.token.address == token:
                 return line
